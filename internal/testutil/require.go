@@ -1,0 +1,36 @@
+// Package testutil says what a test needs of the machine that it runs on.
+package testutil
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// RequireTool returns the path of a program that the test can't do without. A
+// machine without it skips the test; with CI=true it fails, so that a check is
+// never lost without anybody noticing.
+func RequireTool(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		missing(t, "the program "+name+" is not installed; make setup installs it")
+	}
+	return path
+}
+
+// RequireRoot stops a test that needs root, as RequireTool does.
+func RequireRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		missing(t, "this test needs root")
+	}
+}
+
+func missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}

@@ -1,0 +1,146 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// NameMax is the longest name of a file, in bytes.
+const NameMax = 255
+
+// Errors of Add and Link.
+var (
+	ErrName   = errors.New("invalid file name")
+	ErrExists = errors.New("name exists already")
+)
+
+// An Entry is one name in a directory.
+type Entry struct {
+	Name string
+	Node *Node
+	Link bool // a further name (hard link) of a node that has its original elsewhere
+}
+
+// indexFrom is the number of children from which a map pays for itself.
+const indexFrom = 16
+
+// dirents holds a directory's children. They arrive in any order, mostly sorted,
+// and are sorted once, when somebody wants them in order.
+type dirents struct {
+	list     []Entry
+	unsorted bool
+	index    map[string]int // name → place in list; nil until it pays, and after a sort
+}
+
+// CheckName reports why name can't name a file: empty, ".", "..", longer than
+// NameMax, or with a slash or NUL in it.
+func CheckName(name string) error {
+	switch {
+	case name == "" || name == "." || name == "..":
+		return fmt.Errorf("%w %q", ErrName, name)
+	case len(name) > NameMax:
+		return fmt.Errorf("%w: %d bytes, at most %d are allowed: %.40q…", ErrName, len(name), NameMax, name)
+	case strings.ContainsAny(name, "/\x00"):
+		return fmt.Errorf("%w: slash or NUL in %q", ErrName, name)
+	}
+	return nil
+}
+
+// Add puts a new file into the directory n; this name is its original.
+func (n *Node) Add(name string, child *Node) error { return n.insert(Entry{Name: name, Node: child}) }
+
+// Link puts a further name of a file into the directory n.
+func (n *Node) Link(name string, target *Node) error {
+	return n.insert(Entry{Name: name, Node: target, Link: true})
+}
+
+func (n *Node) insert(e Entry) error {
+	if err := CheckName(e.Name); err != nil {
+		return err
+	}
+	d := &n.children
+	if d.find(e.Name) >= 0 {
+		return fmt.Errorf("%w: %q", ErrExists, e.Name)
+	}
+	if l := len(d.list); l > 0 && d.list[l-1].Name > e.Name {
+		d.unsorted = true
+	}
+	if d.index != nil {
+		d.index[e.Name] = len(d.list)
+	}
+	d.list = append(d.list, e)
+	return nil
+}
+
+// find returns the place of name in the list, or -1.
+func (d *dirents) find(name string) int {
+	if !d.unsorted {
+		if l := len(d.list); l == 0 || d.list[l-1].Name < name {
+			return -1
+		}
+		i, ok := slices.BinarySearchFunc(d.list, name, func(e Entry, s string) int { return strings.Compare(e.Name, s) })
+		if !ok {
+			return -1
+		}
+		return i
+	}
+	if len(d.list) < indexFrom {
+		return slices.IndexFunc(d.list, func(e Entry) bool { return e.Name == name })
+	}
+	if d.index == nil {
+		d.index = make(map[string]int, 2*len(d.list))
+		for i, e := range d.list {
+			d.index[e.Name] = i
+		}
+	}
+	if i, ok := d.index[name]; ok {
+		return i
+	}
+	return -1
+}
+
+// Lookup returns the file called name in the directory n, or nil.
+func (n *Node) Lookup(name string) *Node {
+	if i := n.children.find(name); i >= 0 {
+		return n.children.list[i].Node
+	}
+	return nil
+}
+
+// Entries returns the directory's entries in ascending order of their names'
+// bytes. The slice belongs to the node.
+func (n *Node) Entries() []Entry {
+	d := &n.children
+	if d.unsorted {
+		slices.SortFunc(d.list, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+		d.unsorted, d.index = false, nil
+	}
+	return d.list
+}
+
+// Len returns the number of entries.
+func (n *Node) Len() int { return len(n.children.list) }
+
+// Remove takes name out of the directory and reports whether it was there.
+func (n *Node) Remove(name string) bool {
+	d := &n.children
+	i := d.find(name)
+	if i < 0 {
+		return false
+	}
+	d.list, d.index = slices.Delete(d.list, i, i+1), nil
+	return true
+}
+
+// Replace changes which node name stands for, and whether as a link; the name
+// must be there.
+func (n *Node) Replace(name string, node *Node, link bool) {
+	if i := n.children.find(name); i >= 0 {
+		n.children.list[i].Node, n.children.list[i].Link = node, link
+	}
+}
+
+// Clear takes all entries out of the directory.
+func (n *Node) Clear() { n.children = dirents{} }

@@ -1,0 +1,45 @@
+package tree
+
+import (
+	"slices"
+	"strings"
+)
+
+// Xattrs returns the node's extended attributes in ascending order of their full
+// names' bytes. The slice belongs to the node.
+func (n *Node) Xattrs() []Xattr { return n.xattrs }
+
+func (n *Node) findXattr(name string) (int, bool) {
+	return slices.BinarySearchFunc(n.xattrs, name, func(x Xattr, s string) int { return strings.Compare(x.Name, s) })
+}
+
+// Xattr returns the value of an extended attribute and whether there is one.
+func (n *Node) Xattr(name string) ([]byte, bool) {
+	i, ok := n.findXattr(name)
+	if !ok {
+		return nil, false
+	}
+	return n.xattrs[i].Value, true
+}
+
+// SetXattr adds or replaces an extended attribute. It keeps value.
+func (n *Node) SetXattr(name string, value []byte) {
+	i, ok := n.findXattr(name)
+	if ok {
+		n.xattrs[i].Value = value
+		return
+	}
+	n.xattrs = slices.Insert(n.xattrs, i, Xattr{name, value})
+}
+
+// RemoveXattr takes an extended attribute away, if it is there.
+func (n *Node) RemoveXattr(name string) {
+	if i, ok := n.findXattr(name); ok {
+		n.xattrs = slices.Delete(n.xattrs, i, i+1)
+	}
+}
+
+// FilterXattrs keeps the extended attributes whose names keep approves of.
+func (n *Node) FilterXattrs(keep func(name string) bool) {
+	n.xattrs = slices.DeleteFunc(n.xattrs, func(x Xattr) bool { return !keep(x.Name) })
+}

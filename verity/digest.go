@@ -1,0 +1,206 @@
+package verity
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Algorithm is a hash algorithm by its number in the kernel's fs-verity
+// interface (include/uapi/linux/fsverity.h).
+type Algorithm uint8
+
+// The two algorithms that fs-verity knows.
+const (
+	SHA256 Algorithm = 1
+	SHA512 Algorithm = 2
+)
+
+// BlockSize is the size in bytes of a Merkle tree block. composefs uses no other.
+const BlockSize = 4096
+
+// algorithms maps an Algorithm to its hash name and digest size in bytes.
+var algorithms = [...]struct {
+	hash string
+	size int
+}{SHA256: {"sha256", 32}, SHA512: {"sha512", 64}}
+
+// Valid reports whether a is an algorithm of this package.
+func (a Algorithm) Valid() bool { return a == SHA256 || a == SHA512 }
+
+// Size returns the length of a digest in bytes: 32 or 64, 0 for an unknown algorithm.
+func (a Algorithm) Size() int {
+	if !a.Valid() {
+		return 0
+	}
+	return algorithms[a].size
+}
+
+// Hash returns the bare name of the hash, as in "sha256".
+func (a Algorithm) Hash() string {
+	if !a.Valid() {
+		return fmt.Sprintf("unknown-%d", uint8(a))
+	}
+	return algorithms[a].hash
+}
+
+// String returns the name that meta.json and the seal use: fs-verity, hash and
+// log2 of the block size, as in "fsverity-sha256-12".
+func (a Algorithm) String() string { return "fsverity-" + a.Hash() + "-12" }
+
+// ErrAlgorithm is the cause when a name is not that of a known algorithm.
+var ErrAlgorithm = errors.New("unknown fs-verity algorithm")
+
+// ParseAlgorithm reads "fsverity-sha256-12" or "sha256", and the same of sha512.
+func ParseAlgorithm(s string) (Algorithm, error) {
+	for a := SHA256; a <= SHA512; a++ {
+		if s == a.String() || s == a.Hash() {
+			return a, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: want fsverity-sha256-12 or fsverity-sha512-12, found %q", ErrAlgorithm, s)
+}
+
+// A Digest is the fs-verity digest of a file: the hash of its descriptor, which
+// holds the file's size and the root of its Merkle tree. Digests compare with
+// == and serve as map keys. The zero value stands for "no digest".
+type Digest struct {
+	alg Algorithm
+	sum [64]byte
+}
+
+// ErrDigest is the cause when text or bytes are not a digest.
+var ErrDigest = errors.New("malformed digest")
+
+// NewDigest makes a Digest from raw bytes, of which there must be alg.Size().
+func NewDigest(alg Algorithm, sum []byte) (Digest, error) {
+	if !alg.Valid() {
+		return Digest{}, fmt.Errorf("%w: number %d", ErrAlgorithm, alg)
+	}
+	if len(sum) != alg.Size() {
+		return Digest{}, fmt.Errorf("%w: %s has %d bytes, found %d", ErrDigest, alg, alg.Size(), len(sum))
+	}
+	d := Digest{alg: alg}
+	copy(d.sum[:], sum)
+	return d, nil
+}
+
+// ParseHex reads a digest of the algorithm from lower-case hex. Upper case is
+// refused: a digest has one spelling, since it names files.
+func ParseHex(alg Algorithm, s string) (Digest, error) {
+	if len(s) != 2*alg.Size() || len(s) == 0 {
+		return Digest{}, fmt.Errorf("%w: want %d hex digits of %s, found %d in %.140q", ErrDigest, 2*alg.Size(), alg, len(s), s)
+	}
+	if i := strings.IndexFunc(s, notLowerHex); i >= 0 {
+		return Digest{}, fmt.Errorf("%w: want lower-case hex, found %q at position %d of %q", ErrDigest, s[i:i+1], i, s)
+	}
+	sum, err := hex.DecodeString(s)
+	if err != nil {
+		return Digest{}, fmt.Errorf("%w: %w", ErrDigest, err)
+	}
+	return NewDigest(alg, sum)
+}
+
+// ParseAnyHex reads a digest from lower-case hex and tells the algorithm by the
+// length, as the names of objects and images do.
+func ParseAnyHex(s string) (Digest, error) {
+	if len(s) == 2*SHA512.Size() {
+		return ParseHex(SHA512, s)
+	}
+	if len(s) != 2*SHA256.Size() {
+		return Digest{}, fmt.Errorf("%w: want 64 or 128 hex digits, found %d in %.140q", ErrDigest, len(s), s)
+	}
+	return ParseHex(SHA256, s)
+}
+
+// ParseDigest reads the full form, "fsverity-sha256-12:<hex>".
+func ParseDigest(s string) (Digest, error) {
+	name, sum, ok := strings.Cut(s, ":")
+	if !ok || !strings.HasPrefix(name, "fsverity-") {
+		return Digest{}, fmt.Errorf("%w: want ALGORITHM:HEX, as in fsverity-sha256-12:0f0e…, found %.180q", ErrDigest, s)
+	}
+	alg, err := ParseAlgorithm(name)
+	if err != nil {
+		return Digest{}, err
+	}
+	return ParseHex(alg, sum)
+}
+
+func notLowerHex(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') }
+
+// Algorithm returns the algorithm, 0 for the zero Digest.
+func (d Digest) Algorithm() Algorithm { return d.alg }
+
+// IsZero reports whether d is the zero value, which is no file's digest.
+func (d Digest) IsZero() bool { return d.alg == 0 }
+
+// Bytes returns the raw digest, 32 or 64 bytes; nil for the zero Digest.
+func (d Digest) Bytes() []byte { return d.AppendBytes(nil) }
+
+// AppendBytes appends the raw digest to b.
+func (d Digest) AppendBytes(b []byte) []byte { return append(b, d.sum[:d.alg.Size()]...) }
+
+// Hex returns the lower-case hex form that names images and seals.
+func (d Digest) Hex() string { return hex.EncodeToString(d.sum[:d.alg.Size()]) }
+
+// String returns the full form, "fsverity-sha256-12:<hex>", or "none".
+func (d Digest) String() string {
+	if d.IsZero() {
+		return "none"
+	}
+	return d.alg.String() + ":" + d.Hex()
+}
+
+// ObjectPath returns the path of the object in an object store: the first byte
+// of the digest as a directory, the rest as the name, "0f/0e…". It is empty for
+// the zero Digest.
+func (d Digest) ObjectPath() string {
+	if d.IsZero() {
+		return ""
+	}
+	var b [2*64 + 1]byte
+	n := d.alg.Size()
+	hex.Encode(b[:2], d.sum[:1])
+	b[2] = '/'
+	hex.Encode(b[3:], d.sum[1:n])
+	return string(b[:2*n+1])
+}
+
+// ParseObjectPath is the inverse of ObjectPath.
+func ParseObjectPath(s string) (Digest, error) {
+	if len(s) < 3 || s[2] != '/' {
+		return Digest{}, fmt.Errorf("%w: want an object path, as in 0f/0e…, found %.140q", ErrDigest, s)
+	}
+	return ParseAnyHex(s[:2] + s[3:])
+}
+
+// Compare orders digests by algorithm, then by value.
+func (d Digest) Compare(e Digest) int {
+	if d.alg != e.alg {
+		return int(d.alg) - int(e.alg)
+	}
+	return bytes.Compare(d.sum[:], e.sum[:])
+}
+
+// MarshalText implements encoding.TextMarshaler with the full form.
+func (d Digest) MarshalText() ([]byte, error) {
+	if d.IsZero() {
+		return nil, nil
+	}
+	return []byte(d.String()), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler; empty text is the zero Digest.
+func (d *Digest) UnmarshalText(text []byte) error {
+	*d = Digest{}
+	if len(text) == 0 {
+		return nil
+	}
+	v, err := ParseDigest(string(text))
+	if err == nil {
+		*d = v
+	}
+	return err
+}
