@@ -1,0 +1,43 @@
+# shellcheck shell=bash disable=SC2034 # its variables are for those that source it
+# Sourced by the other scripts: how they speak, and where they keep things.
+#
+# Everything that can be made again is kept outside the tree, so that a fresh
+# clone, the demo, the tests and the benchmarks share one download.
+
+cache=${COMPOSEFS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/composefs-go}
+
+# The directory of the scripts, whatever the working directory becomes.
+scripts=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+if [[ -t 2 ]]; then
+	bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
+else
+	bold='' dim='' red='' green='' plain=''
+fi
+
+note() { printf '%s%s%s\n' "$dim" "$*" "$plain" >&2; }
+die() {
+	printf '%s%s: %s%s\n' "$red" "${0##*/}" "$*" "$plain" >&2
+	exit 1
+}
+
+# as_root runs a command as root, by sudo where we are not.
+as_root() {
+	if ((EUID == 0)); then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$@"
+	else
+		die "root is needed for: $* (become root, or install sudo)"
+	fi
+}
+
+# need stops with a remedy when a program is missing.
+need() {
+	local program
+	for program; do
+		command -v "$program" >/dev/null || die "the program $program is not installed; run: make setup"
+	done
+}
