@@ -1,0 +1,44 @@
+package osfile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Lock takes flock(2) on dir and waits for it: exclusive, or shared with other
+// shared holders. It is given up by Unlock or when dir is closed.
+func Lock(dir *os.File, exclusive bool) error { return flock(dir, exclusive, 0) }
+
+// TryLock is Lock that doesn't wait: if somebody else holds the lock it returns
+// false and no error.
+func TryLock(dir *os.File, exclusive bool) (bool, error) {
+	err := flock(dir, exclusive, unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Unlock gives the lock up.
+func Unlock(dir *os.File) error { return unix.Flock(int(dir.Fd()), unix.LOCK_UN) }
+
+func flock(dir *os.File, exclusive bool, how int) error {
+	if exclusive {
+		how |= unix.LOCK_EX
+	} else {
+		how |= unix.LOCK_SH
+	}
+	for {
+		err := unix.Flock(int(dir.Fd()), how)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("lock %s: %w", dir.Name(), err)
+		}
+		return nil
+	}
+}

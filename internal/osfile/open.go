@@ -1,0 +1,102 @@
+package osfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrTooLarge is the cause when a file is larger than the caller's limit.
+var ErrTooLarge = errors.New("file is too large")
+
+// maxRaces is how often a lookup is tried again after the kernel saw a rename
+// beside it (EAGAIN). More than this is an attack rather than an accident.
+const maxRaces = 32
+
+// OpenDir opens a directory by its path, for use as the base of the others.
+func OpenDir(path string) (*os.File, error) {
+	return os.OpenFile(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+}
+
+// OpenIn opens path beneath dir. Symbolic links are followed as long as they
+// stay beneath dir; magic links (/proc/self/fd) and ".." out of it are refused.
+// flags are those of open(2); O_CLOEXEC is added. With O_CREAT the mode is 0600.
+func OpenIn(dir *os.File, path string, flags int) (*os.File, error) {
+	return open(dir, path, flags, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS)
+}
+
+// OpenPlain is OpenIn that refuses symbolic links altogether (ELOOP).
+func OpenPlain(dir *os.File, path string, flags int) (*os.File, error) {
+	return open(dir, path, flags, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS|unix.RESOLVE_NO_SYMLINKS)
+}
+
+// OpenInRoot opens path as a process whose root is dir would: an absolute
+// symbolic link starts again at dir. It is for paths inside a root file system.
+func OpenInRoot(dir *os.File, path string, flags int) (*os.File, error) {
+	return open(dir, path, flags, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
+}
+
+func open(dir *os.File, path string, flags int, resolve uint64) (*os.File, error) {
+	how := unix.OpenHow{Flags: uint64(flags) | unix.O_CLOEXEC, Resolve: resolve}
+	if flags&unix.O_CREAT != 0 || flags&unix.O_TMPFILE == unix.O_TMPFILE {
+		how.Mode = 0o600
+	}
+	fd, err := retry(func() (int, error) { return unix.Openat2(int(dir.Fd()), path, &how) })
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: filepath.Join(dir.Name(), path), Err: err}
+	}
+	return os.NewFile(uintptr(fd), filepath.Join(dir.Name(), path)), nil
+}
+
+// retry calls openat2 again after a signal and, a few times, after a race.
+func retry(call func() (int, error)) (int, error) {
+	for races := 0; ; {
+		fd, err := call()
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN) && races < maxRaces:
+			races++
+		default:
+			return fd, err
+		}
+	}
+}
+
+// ReadFileIn reads the regular file at path beneath dir, following no symbolic
+// link. A file longer than limit bytes is ErrTooLarge: nothing is read of it.
+func ReadFileIn(dir *os.File, path string, limit int64) ([]byte, error) {
+	// O_NONBLOCK: opening a FIFO that somebody put there must not wait for its writer.
+	f, err := OpenPlain(dir, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return ReadAll(f, limit)
+}
+
+// ReadAll reads the regular file f from its start, at most limit bytes of it.
+func ReadAll(f *os.File, limit int64) ([]byte, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read %s: want a regular file, found %s", f.Name(), info.Mode().Type())
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("read %s: %w: %d bytes, at most %d expected", f.Name(), ErrTooLarge, info.Size(), limit)
+	}
+	// The size may change underneath us: the reader, not stat, has the last word.
+	data, err := io.ReadAll(io.NewSectionReader(f, 0, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("read %s: %w: more than %d bytes", f.Name(), ErrTooLarge, limit)
+	}
+	return data, nil
+}

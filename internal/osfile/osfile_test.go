@@ -1,0 +1,184 @@
+package osfile_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/internal/osfile"
+)
+
+// base makes a directory with a file, links of every kind and a secret outside.
+func base(t *testing.T) *os.File {
+	t.Helper()
+	outer := t.TempDir()
+	in := filepath.Join(outer, "in")
+	for _, d := range []string{"in/images", "in/objects/ab"} {
+		if err := os.MkdirAll(filepath.Join(outer, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := map[string]string{"secret": "secret", "in/objects/ab/cd": "object", "in/plain": "plain"}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(outer, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	links := map[string]string{
+		"in/images/good": "../objects/ab/cd", "in/images/out": "../../secret",
+		"in/abs": "/plain", "in/images/loop": "loop", "in/images/magic": "/proc/self/fd/0",
+	}
+	for name, to := range links {
+		if err := os.Symlink(to, filepath.Join(outer, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Mkfifo(filepath.Join(in, "fifo"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := osfile.OpenDir(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dir.Close() })
+	return dir
+}
+
+type opener func(*os.File, string, int) (*os.File, error)
+
+func TestOpenStaysInside(t *testing.T) {
+	dir := base(t)
+	for _, c := range []struct {
+		name string
+		open opener
+		path string
+		want error // nil: opens
+	}{
+		{"a plain file", osfile.OpenIn, "plain", nil},
+		{"a link that stays beneath", osfile.OpenIn, "images/good", nil},
+		{"a link that leaves", osfile.OpenIn, "images/out", unix.EXDEV},
+		{"dot-dot that leaves", osfile.OpenIn, "../secret", unix.EXDEV},
+		{"an absolute path", osfile.OpenIn, "/etc/passwd", unix.EXDEV},
+		{"an absolute link", osfile.OpenIn, "abs", unix.EXDEV},
+		{"a link to itself", osfile.OpenIn, "images/loop", unix.ELOOP},
+		{"a link into proc", osfile.OpenIn, "images/magic", unix.EXDEV},
+		{"no file", osfile.OpenIn, "absent", fs.ErrNotExist},
+		{"plain opens no link", osfile.OpenPlain, "images/good", unix.ELOOP},
+		{"plain opens a file", osfile.OpenPlain, "objects/ab/cd", nil},
+		{"in root an absolute link starts at the root", osfile.OpenInRoot, "abs", nil},
+		{"in root dot-dot stops at the root", osfile.OpenInRoot, "../../plain", nil},
+		{"in root a link out ends at the root", osfile.OpenInRoot, "images/out", fs.ErrNotExist},
+	} {
+		f, err := c.open(dir, c.path, unix.O_RDONLY)
+		if err == nil {
+			f.Close()
+		}
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: open %q: %v, want %v", c.name, c.path, err, c.want)
+		}
+	}
+}
+
+func TestReadFileInIsBounded(t *testing.T) {
+	dir := base(t)
+	if b, err := osfile.ReadFileIn(dir, "plain", 5); err != nil || string(b) != "plain" {
+		t.Errorf("a file of exactly the limit: %q, %v", b, err)
+	}
+	if _, err := osfile.ReadFileIn(dir, "plain", 4); !errors.Is(err, osfile.ErrTooLarge) {
+		t.Errorf("a file over the limit: %v, want ErrTooLarge", err)
+	}
+	for _, name := range []string{"fifo", "images"} {
+		if _, err := osfile.ReadFileIn(dir, name, 100); err == nil || !strings.Contains(err.Error(), "regular file") {
+			t.Errorf("%s: %v, want a complaint that it is no regular file", name, err)
+		}
+	}
+}
+
+func write(text string) func(*os.File) error {
+	return func(f *os.File) error { _, err := f.WriteString(text); return err }
+}
+
+func names(t *testing.T, dir *os.File) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s []string
+	for _, e := range entries {
+		s = append(s, e.Name())
+	}
+	return strings.Join(s, " ")
+}
+
+func openTemp(t *testing.T) *os.File {
+	t.Helper()
+	dir, err := osfile.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dir.Close() })
+	return dir
+}
+
+func TestPublishIsAllOrNothing(t *testing.T) {
+	dir, stop := openTemp(t), errors.New("stop")
+	fail := func(*os.File) error { return stop }
+	if err := osfile.Publish(dir, "a", 0o644, fail, nil); !errors.Is(err, stop) || names(t, dir) != "" {
+		t.Errorf("when write stops: %v, directory holds %q", err, names(t, dir))
+	}
+	if err := osfile.Publish(dir, "a", 0o644, write("x"), fail); !errors.Is(err, stop) || names(t, dir) != "" {
+		t.Errorf("when beforeLink stops: %v, directory holds %q", err, names(t, dir))
+	}
+	readOnly := func(f *os.File) error {
+		if _, err := f.WriteString("y"); err == nil {
+			t.Error("beforeLink can still write")
+		}
+		return nil
+	}
+	if err := osfile.Publish(dir, "a", 0o640, write("x"), readOnly); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(filepath.Join(dir.Name(), "a"))
+	if err != nil || info.Mode() != 0o640 || info.Size() != 1 {
+		t.Errorf("published file: %v, %v", info, err)
+	}
+	if err := osfile.Publish(dir, "a", 0o644, write("new"), nil); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("publishing over a file: %v, want fs.ErrExist", err)
+	}
+	if err := osfile.Replace(dir, "a", 0o644, write("new")); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := osfile.ReadFileIn(dir, "a", 10); string(b) != "new" || names(t, dir) != "a" {
+		t.Errorf("after Replace: %q, %v, directory holds %q", b, err, names(t, dir))
+	}
+}
+
+func TestLocksExcludeEachOther(t *testing.T) {
+	a := openTemp(t)
+	b, err := osfile.OpenDir(a.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := osfile.Lock(a, false); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := osfile.TryLock(b, false); !ok || err != nil {
+		t.Errorf("a second shared lock: %v, %v", ok, err)
+	}
+	if ok, err := osfile.TryLock(b, true); ok || err != nil {
+		t.Errorf("an exclusive lock beside a shared one: %v, %v", ok, err)
+	}
+	if err := osfile.Unlock(a); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := osfile.TryLock(b, true); !ok || err != nil {
+		t.Errorf("an exclusive lock alone: %v, %v", ok, err)
+	}
+}
