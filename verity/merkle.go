@@ -1,0 +1,42 @@
+package verity
+
+import (
+	"fmt"
+	"io"
+	"slices"
+)
+
+// MerkleTree writes the Merkle tree of the first size bytes of r to w as file
+// systems store it: the root's level first, the level of the data's hashes last,
+// each in whole blocks of 4096 bytes. It returns the root hash and how many bytes
+// were written. A file of at most one block has no tree: its root hash is the
+// hash of the block, or zeros if it is empty.
+//
+// The tree is held in memory: about size/127 bytes with SHA-256, size/63 with
+// SHA-512.
+func MerkleTree(alg Algorithm, r io.ReaderAt, size int64, w io.Writer) (root []byte, treeSize int64, err error) {
+	if !alg.Valid() {
+		return nil, 0, fmt.Errorf("%w: number %d", ErrAlgorithm, alg)
+	}
+	var levels [][]byte
+	h := NewHasher(alg)
+	h.emit = func(level int, hashes []byte) {
+		if level == len(levels) {
+			levels = append(levels, nil)
+		}
+		levels[level] = append(levels[level], hashes...)
+	}
+	if err := h.addRest(r, size); err != nil {
+		return nil, 0, err
+	}
+	var sum [64]byte
+	h.root(&sum)
+	for _, level := range slices.Backward(levels) {
+		n, err := w.Write(level)
+		treeSize += int64(n)
+		if err != nil {
+			return nil, treeSize, err
+		}
+	}
+	return sum[:alg.Size()], treeSize, nil
+}

@@ -1,0 +1,155 @@
+package verity
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// ErrTruncated is the cause when a file has fewer bytes than its size said: it
+// changed while it was read.
+var ErrTruncated = errors.New("file is shorter than its size")
+
+// Sum returns the digest of a file with the content b.
+func Sum(alg Algorithm, b []byte) Digest {
+	h := NewHasher(alg)
+	_, _ = h.Write(b)
+	return h.Sum()
+}
+
+// SumReader returns the digest of all that r has, and its size in bytes. Who
+// hashes many files keeps a Hasher and calls ReadFrom, Sum and Reset.
+func SumReader(alg Algorithm, r io.Reader) (Digest, int64, error) {
+	if !alg.Valid() {
+		return Digest{}, 0, fmt.Errorf("%w: number %d", ErrAlgorithm, alg)
+	}
+	h := NewHasher(alg)
+	n, err := h.ReadFrom(r)
+	if err != nil {
+		return Digest{}, n, err
+	}
+	return h.Sum(), n, nil
+}
+
+// parallelFrom is the size of a file, in bytes, from which more than one
+// goroutine hashes it.
+const parallelFrom = 4 << 20
+
+// SumFile returns the digest of the first size bytes of r, which are to be the
+// whole file. A large file is hashed by as many goroutines as GOMAXPROCS allows;
+// r must then bear concurrent calls of ReadAt, as an *os.File does.
+func SumFile(alg Algorithm, r io.ReaderAt, size int64) (Digest, error) {
+	if !alg.Valid() {
+		return Digest{}, fmt.Errorf("%w: number %d", ErrAlgorithm, alg)
+	}
+	h := NewHasher(alg)
+	if workers := runtime.GOMAXPROCS(0); workers > 1 && size >= parallelFrom {
+		if err := h.addSpans(r, size, workers); err != nil {
+			return Digest{}, err
+		}
+	}
+	if err := h.addRest(r, size); err != nil {
+		return Digest{}, err
+	}
+	return h.Sum(), nil
+}
+
+// addRest adds what r has from where the Hasher is up to size.
+func (h *Hasher) addRest(r io.ReaderAt, size int64) error {
+	rest := size - h.size
+	if h.buf == nil {
+		h.buf = make([]byte, max(1, min(rest, readSize)))
+	}
+	if _, err := h.ReadFrom(io.NewSectionReader(r, h.size, rest)); err != nil {
+		return err
+	}
+	if h.size != size {
+		return truncated(size, h.size)
+	}
+	return nil
+}
+
+func truncated(size, end int64) error {
+	return fmt.Errorf("%w: want %d bytes, found the end at or before %d", ErrTruncated, size, end)
+}
+
+// A span is the part of the file below one block of level 0: as many data blocks
+// as hashes fit into a block. Spans can be hashed apart from each other.
+func (a Algorithm) span() int64 { return int64(BlockSize / a.Size() * BlockSize) }
+
+// windowSpans is how many spans are shared out at a time. It bounds the memory
+// for their hashes, and is many enough to make waiting for the last one cheap.
+const windowSpans = 2048
+
+// addSpans adds all whole spans of the first size bytes of r. The Hasher must be
+// new or reset.
+func (h *Hasher) addSpans(r io.ReaderAt, size int64, workers int) error {
+	span := h.alg.span()
+	sums := make([]byte, min(size/span, windowSpans)*int64(h.width))
+	for left := size / span; left > 0; {
+		n := min(left, windowSpans)
+		if err := h.alg.sumSpans(sums[:n*int64(h.width)], r, h.size, workers); err != nil {
+			return err
+		}
+		for s := range n {
+			h.pushHash(1, sums[s*int64(h.width):][:h.width])
+		}
+		h.size += n * span
+		left -= n
+	}
+	return nil
+}
+
+// sumSpans fills sums with the hashes of the spans of r from off on, by several
+// goroutines of which each takes the next span that nobody has.
+func (a Algorithm) sumSpans(sums []byte, r io.ReaderAt, off int64, workers int) error {
+	var (
+		next   atomic.Int64
+		group  sync.WaitGroup
+		width  = a.Size()
+		n      = int64(len(sums) / width)
+		errs   = make([]error, min(int64(workers), n))
+		failed atomic.Bool
+	)
+	for w := range errs {
+		group.Go(func() {
+			buf := make([]byte, readSize)
+			for s := next.Add(1) - 1; s < n && !failed.Load(); s = next.Add(1) - 1 {
+				if err := a.sumSpan(sums[s*int64(width):], r, off+s*a.span(), buf); err != nil {
+					errs[w] = err
+					failed.Store(true)
+				}
+			}
+		})
+	}
+	group.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err // one is enough: they all tell of the same file
+		}
+	}
+	return nil
+}
+
+// sumSpan writes to dst the hash of the level 0 block over the span of r at off.
+func (a Algorithm) sumSpan(dst []byte, r io.ReaderAt, off int64, buf []byte) error {
+	var level [BlockSize]byte
+	filled := 0
+	for end := off + a.span(); off < end; off += int64(len(buf)) {
+		if n, err := r.ReadAt(buf, off); n < len(buf) {
+			if err == io.EOF {
+				return truncated(end, off+int64(n))
+			}
+			return err
+		}
+		for b := buf; len(b) > 0; b = b[BlockSize:] {
+			a.hashBlock(level[filled:], b[:BlockSize])
+			filled += a.Size()
+		}
+	}
+	a.hashBlock(dst, level[:])
+	return nil
+}
