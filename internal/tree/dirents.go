@@ -42,7 +42,7 @@ func CheckName(name string) error {
 		return fmt.Errorf("%w %q", ErrName, name)
 	case len(name) > NameMax:
 		return fmt.Errorf("%w: %d bytes, at most %d are allowed: %.40q…", ErrName, len(name), NameMax, name)
-	case strings.ContainsAny(name, "/\x00"):
+	case strings.IndexByte(name, '/') >= 0 || strings.IndexByte(name, 0) >= 0:
 		return fmt.Errorf("%w: slash or NUL in %q", ErrName, name)
 	}
 	return nil
@@ -60,7 +60,10 @@ func (n *Node) insert(e Entry) error {
 	if err := CheckName(e.Name); err != nil {
 		return err
 	}
-	d := &n.children
+	if n.children == nil {
+		n.children = new(dirents)
+	}
+	d := n.children
 	if d.find(e.Name) >= 0 {
 		return fmt.Errorf("%w: %q", ErrExists, e.Name)
 	}
@@ -76,6 +79,9 @@ func (n *Node) insert(e Entry) error {
 
 // find returns the place of name in the list, or -1.
 func (d *dirents) find(name string) int {
+	if d == nil {
+		return -1
+	}
 	if !d.unsorted {
 		if l := len(d.list); l == 0 || d.list[l-1].Name < name {
 			return -1
@@ -110,9 +116,13 @@ func (n *Node) Lookup(name string) *Node {
 }
 
 // Entries returns the directory's entries in ascending order of their names'
-// bytes. The slice belongs to the node.
+// bytes. The slice belongs to the node. The first call after an Add may sort, so
+// it must not run at the same time as another one on the same node.
 func (n *Node) Entries() []Entry {
-	d := &n.children
+	d := n.children
+	if d == nil {
+		return nil
+	}
 	if d.unsorted {
 		slices.SortFunc(d.list, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
 		d.unsorted, d.index = false, nil
@@ -121,11 +131,16 @@ func (n *Node) Entries() []Entry {
 }
 
 // Len returns the number of entries.
-func (n *Node) Len() int { return len(n.children.list) }
+func (n *Node) Len() int {
+	if n.children == nil {
+		return 0
+	}
+	return len(n.children.list)
+}
 
 // Remove takes name out of the directory and reports whether it was there.
 func (n *Node) Remove(name string) bool {
-	d := &n.children
+	d := n.children
 	i := d.find(name)
 	if i < 0 {
 		return false
@@ -143,4 +158,4 @@ func (n *Node) Replace(name string, node *Node, link bool) {
 }
 
 // Clear takes all entries out of the directory.
-func (n *Node) Clear() { n.children = dirents{} }
+func (n *Node) Clear() { n.children = nil }

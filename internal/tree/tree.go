@@ -64,8 +64,8 @@ type Node struct {
 
 	Target string // Symlink
 
-	xattrs   []Xattr // ascending by name
-	children dirents
+	xattrs   []Xattr  // ascending by name
+	children *dirents // Directory; nil while it is empty
 }
 
 // IsWhiteout reports whether n is an overlayfs whiteout: a character device 0:0.

@@ -32,6 +32,16 @@ func (n *Node) SetXattr(name string, value []byte) {
 	n.xattrs = slices.Insert(n.xattrs, i, Xattr{name, value})
 }
 
+// SetXattrs replaces all extended attributes by those of list, whose names must
+// differ. It keeps list and sorts it.
+func (n *Node) SetXattrs(list []Xattr) {
+	byName := func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) }
+	if !slices.IsSortedFunc(list, byName) {
+		slices.SortFunc(list, byName)
+	}
+	n.xattrs = list
+}
+
 // RemoveXattr takes an extended attribute away, if it is there.
 func (n *Node) RemoveXattr(name string) {
 	if i, ok := n.findXattr(name); ok {
