@@ -1,0 +1,73 @@
+package vm
+
+import "fmt"
+
+// Machine is what the guest gets to see.
+type Machine struct {
+	Name string // of the log; says what is tried
+
+	// Boot by a kernel ...
+	Kernel      string
+	Initrd      string
+	CommandLine string
+	// ... or by firmware, from the disk's EFI system partition.
+	Firmware *Firmware
+
+	Disk        string   // raw image, the guest's /dev/vda; none if empty
+	Writable    bool     // let the guest's writes reach Disk
+	Memory      int      // MiB; 512 if zero
+	Credentials []string // NAME:VALUE, by SMBIOS, for systemd in the guest
+	SecondPort  string   // file for what the guest writes to /dev/ttyS1
+}
+
+// Firmware is UEFI firmware for QEMU, as the package ovmf has it.
+type Firmware struct {
+	Code      string // read only
+	Variables string // a copy of this one's own, written by the guest
+}
+
+const defaultMemory = 512
+
+// arguments are those of qemu-system-x86_64. The processor is Nehalem because
+// QEMU 7.2 panics a 6.12 guest with two of its "max" processors.
+func (m Machine) arguments() []string {
+	memory := m.Memory
+	if memory == 0 {
+		memory = defaultMemory
+	}
+	args := []string{
+		"-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "Nehalem", "-smp", "2",
+		"-m", fmt.Sprint(memory), "-nodefaults", "-no-user-config", "-display", "none",
+		// A panicked guest asks for a reboot; the machine ends instead.
+		"-no-reboot",
+		"-serial", "stdio", "-device", "virtio-rng-pci",
+	}
+	if m.SecondPort != "" {
+		args = append(args, "-serial", "file:"+m.SecondPort)
+	}
+	if m.Kernel != "" {
+		args = append(args, "-kernel", m.Kernel, "-append", m.CommandLine)
+	}
+	if m.Initrd != "" {
+		args = append(args, "-initrd", m.Initrd)
+	}
+	if f := m.Firmware; f != nil {
+		args = append(args,
+			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+f.Code,
+			"-drive", "if=pflash,format=raw,unit=1,file="+f.Variables)
+	}
+	if m.Disk != "" {
+		args = append(args, "-drive", "if=virtio,format=raw,file="+m.Disk+m.diskOptions())
+	}
+	for _, c := range m.Credentials {
+		args = append(args, "-smbios", "type=11,value=io.systemd.credential:"+c)
+	}
+	return args
+}
+
+func (m Machine) diskOptions() string {
+	if m.Writable {
+		return ",cache=unsafe"
+	}
+	return ",snapshot=on"
+}
