@@ -1,0 +1,171 @@
+package bootcfg
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/composefs-go/composefs/verity"
+)
+
+// The arguments that name an image.
+const (
+	argImage  = "composefs"
+	argDigest = "composefs.digest"
+	argRef    = "composefs.ref"
+)
+
+// maxRef limits the name of a ref, as NAME_MAX does a file's.
+const maxRef = 255
+
+// ErrCmdline is the cause when a composefs argument is malformed.
+var ErrCmdline = errors.New("malformed kernel command line")
+
+// An Arg is one kernel parameter, quotes removed.
+type Arg struct {
+	Key   string
+	Value string
+	// Assigned tells "key=" from "key".
+	Assigned bool
+}
+
+// An Image is what one composefs argument asks for.
+type Image struct {
+	Digest verity.Digest
+	// Version is the image format that the argument names: 0, 1 or 2.
+	Version int
+	// Optional is the "?" mark: fs-verity may be missing. The policy decides whether it is obeyed.
+	Optional bool
+	// Argument is the text that it was read from.
+	Argument string
+}
+
+// A Cmdline is a parsed kernel command line.
+type Cmdline struct {
+	// Images in the order of the command line: the first that exists is meant.
+	Images []Image
+	// Ref is the value of composefs.ref; there are no Images then.
+	Ref string
+	// Args are all kernel parameters, up to "--".
+	Args []Arg
+	// Init is what follows "--".
+	Init []string
+}
+
+// Asked reports whether the command line names an image at all.
+func (c Cmdline) Asked() bool { return len(c.Images) > 0 || c.Ref != "" }
+
+// Lookup returns the value of a parameter. The last one wins, as in the kernel.
+func (c Cmdline) Lookup(key string) (value string, ok bool) {
+	for i := len(c.Args) - 1; i >= 0; i-- {
+		if c.Args[i].Key == key {
+			return c.Args[i].Value, true
+		}
+	}
+	return "", false
+}
+
+// ParseCmdline reads a kernel command line. Parameters that aren't ours are kept
+// as they are; a malformed one of ours is an error, never skipped.
+func ParseCmdline(line string) (Cmdline, error) {
+	args, rest := SplitCmdline(line)
+	c := Cmdline{Args: args, Init: rest}
+	seen := map[string]bool{}
+	for _, a := range args {
+		if a.Key != argImage && !strings.HasPrefix(a.Key, argImage+".") {
+			continue
+		}
+		if seen[a.Key] && a.Key != argDigest {
+			return Cmdline{}, fmt.Errorf("%w: %s= is there more than once; leave only one, or give several composefs.digest=", ErrCmdline, a.Key)
+		}
+		seen[a.Key] = true
+		if err := c.add(a); err != nil {
+			return Cmdline{}, err
+		}
+	}
+	if c.Ref != "" && len(c.Images) > 0 {
+		return Cmdline{}, fmt.Errorf("%w: composefs.ref=%s and %s contradict each other; leave only one", ErrCmdline, c.Ref, c.Images[0].Argument)
+	}
+	return c, nil
+}
+
+// add takes one composefs argument in.
+func (c *Cmdline) add(a Arg) (err error) {
+	var img Image
+	switch {
+	case !a.Assigned:
+		return fmt.Errorf("%w: %s has no value, want %s=…", ErrCmdline, a.Key, a.Key)
+	case a.Key == argImage:
+		img, err = parseImage(a.Value)
+	case a.Key == argDigest:
+		img, err = parseDigest(a.Value)
+	case a.Key == argRef:
+		c.Ref = a.Value
+		return checkRef(a.Value)
+	default:
+		return fmt.Errorf("%w: %s is unknown; known are composefs=, composefs.digest= and composefs.ref=", ErrCmdline, a.Key)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s=%.180s: %w", ErrCmdline, a.Key, a.Value, err)
+	}
+	img.Argument = a.Key + "=" + a.Value
+	c.Images = append(c.Images, img)
+	return nil
+}
+
+// parseImage reads the value of composefs=, which is how a version 2 image is named.
+func parseImage(s string) (Image, error) {
+	hex, optional := strings.CutPrefix(s, "?")
+	d, err := verity.ParseAnyHex(hex)
+	return Image{Digest: d, Version: 2, Optional: optional}, err
+}
+
+// versions are the names of the image formats; the index is the number.
+var versions = []string{"v0", "v1", "v2"}
+
+// parseDigest reads the value of composefs.digest=, "[?]v1-sha256-12:<hex>".
+func parseDigest(s string) (Image, error) {
+	s, optional := strings.CutPrefix(s, "?")
+	kind, hex, ok := strings.Cut(s, ":")
+	parts := strings.Split(kind, "-")
+	if !ok || len(parts) != 3 {
+		return Image{}, errors.New("want v1-sha256-12:HEX")
+	}
+	version := slices.Index(versions, parts[0])
+	if version < 0 {
+		return Image{}, fmt.Errorf("want format v0, v1 or v2, found %q", parts[0])
+	}
+	if parts[2] != "12" {
+		return Image{}, fmt.Errorf("want blocks of 2^12 bytes, found %q", parts[2])
+	}
+	if parts[1] != verity.SHA256.Hash() && parts[1] != verity.SHA512.Hash() {
+		return Image{}, fmt.Errorf("want sha256 or sha512, found %q", parts[1])
+	}
+	alg, err := verity.ParseAlgorithm(parts[1])
+	if err != nil {
+		return Image{}, err
+	}
+	d, err := verity.ParseHex(alg, hex)
+	return Image{Digest: d, Version: version, Optional: optional}, err
+}
+
+// checkRef accepts names that stay below images/refs whatever is there.
+func checkRef(name string) error {
+	if name == "" || len(name) > maxRef {
+		return fmt.Errorf("%w: composefs.ref wants a name of 1 to %d bytes, found %d", ErrCmdline, maxRef, len(name))
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part == "." || part == ".." {
+			return fmt.Errorf("%w: composefs.ref=%q: want names separated by single slashes, without . and ..", ErrCmdline, name)
+		}
+	}
+	if i := strings.IndexFunc(name, notRefRune); i >= 0 {
+		return fmt.Errorf("%w: composefs.ref=%q: want letters, digits and ._-+@:/, found another at byte %d", ErrCmdline, name, i)
+	}
+	return nil
+}
+
+func notRefRune(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-+@:/", r)
+}

@@ -1,0 +1,150 @@
+package bootcfg
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/composefs-go/composefs/verity"
+)
+
+// The places in the initramfs where the policy and the keys are.
+const (
+	ConfigPath = "/usr/lib/composefs/setup-root-conf.toml"
+	KeysPath   = "/usr/lib/composefs/keys.d"
+)
+
+// MaxConfig is the largest policy that is read, in bytes.
+const MaxConfig = 64 << 10
+
+// ErrConfig is the cause when the policy is malformed.
+var ErrConfig = errors.New("malformed setup-root-conf.toml")
+
+// A MountMode is what becomes of /etc or /var.
+type MountMode string
+
+// The modes. The first four and transient are those of composefs-rs and bootc.
+const (
+	MountNone      MountMode = "none"      // the image's own directory, read-only
+	MountRoot      MountMode = "root"      // the directory of the physical root, one for all deployments
+	MountBind      MountMode = "bind"      // the directory of the deployment's state
+	MountOverlay   MountMode = "overlay"   // the image's with changes kept in the deployment's state
+	MountTransient MountMode = "transient" // the image's with changes lost at shutdown
+	MountVolatile  MountMode = "volatile"  // an empty tmpfs
+)
+
+// A TransientMode is what becomes of the root itself.
+type TransientMode string
+
+// The modes of a transient root.
+const (
+	TransientOff      TransientMode = ""          // the verified image, read-only
+	TransientOn       TransientMode = "transient" // writable, changes lost at shutdown
+	TransientReadOnly TransientMode = "ro"        // the same, but mounted read-only: a privileged program may remount it
+)
+
+// A Requirement says how much a check matters.
+type Requirement string
+
+// The values of [verify] signature and fs-verity; each key takes three of them.
+const (
+	Require   Requirement = "require"
+	Optional  Requirement = "optional"  // signature: a bad one is refused, none is accepted
+	Userspace Requirement = "userspace" // fs-verity: hash the image ourselves
+	Off       Requirement = "off"
+)
+
+// A FailureAction is what a refused boot ends with.
+type FailureAction string
+
+// The actions.
+const (
+	Emergency FailureAction = "emergency"
+	Reboot    FailureAction = "reboot"
+	PowerOff  FailureAction = "poweroff"
+)
+
+// Config is the policy of composefs-setup-root.
+type Config struct {
+	Root    Root
+	Etc     MountMode
+	Var     MountMode
+	Verify  Verify
+	Failure FailureAction
+}
+
+// Root is the section [root].
+type Root struct {
+	Transient TransientMode
+	// SysrootReadOnly mounts the physical root read-only at /sysroot.
+	SysrootReadOnly bool
+}
+
+// Verify is the section [verify].
+type Verify struct {
+	// Signature is empty when it isn't written; see SignatureWith.
+	Signature Requirement
+	// Keys is the directory of the trusted public keys.
+	Keys            string
+	MinimumSequence uint64
+	Revoked         []verity.Digest
+	FSVerity        Requirement
+	// AllowInsecure obeys "?" on the command line.
+	AllowInsecure bool
+}
+
+// SignatureWith returns what holds for signatures: with a key present and
+// nothing written, a valid seal is required.
+func (v Verify) SignatureWith(keys int) Requirement {
+	switch {
+	case v.Signature != "":
+		return v.Signature
+	case keys > 0:
+		return Require
+	}
+	return Off
+}
+
+// DefaultConfig is what holds without a file.
+func DefaultConfig() Config {
+	return Config{
+		Etc:     MountOverlay,
+		Var:     MountBind,
+		Verify:  Verify{Keys: KeysPath, FSVerity: Require},
+		Failure: Emergency,
+	}
+}
+
+// ParseConfig reads a policy. An unknown key in [verify] or [failure], an
+// unknown section and a bad value anywhere are errors that name the line. Other
+// unknown keys of [root], [etc] and [var] are ignored, as composefs-rs does.
+func ParseConfig(text []byte) (Config, error) {
+	if len(text) > MaxConfig {
+		return Config{}, fmt.Errorf("%w: %d bytes, at most %d expected", ErrConfig, len(text), MaxConfig)
+	}
+	var sections map[string]any
+	if err := toml.Unmarshal(text, &sections); err != nil {
+		return Config{}, syntaxError(err)
+	}
+	r := configReader{c: DefaultConfig(), lines: keyLines(string(text))}
+	for name, s := range sections {
+		keys, ok := s.(map[string]any)
+		if !ok {
+			r.fail(name, "", "want a section like [verify], found a key outside of any section")
+			continue
+		}
+		r.section(name, keys)
+	}
+	return r.c, r.err
+}
+
+// syntaxError names the line of a mistake that the TOML reader found.
+func syntaxError(err error) error {
+	var p toml.ParseError
+	if errors.As(err, &p) {
+		return fmt.Errorf("%w: line %d: %s", ErrConfig, p.Position.Line, strings.TrimSpace(p.Message))
+	}
+	return fmt.Errorf("%w: %w", ErrConfig, err)
+}

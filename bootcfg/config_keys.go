@@ -1,0 +1,215 @@
+package bootcfg
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/composefs-go/composefs/verity"
+)
+
+// configReader takes decoded sections into a Config and keeps the mistake that
+// comes first in the file.
+type configReader struct {
+	c     Config
+	lines map[string]int // line of each "section.key"
+	err   error
+	line  int // of err
+}
+
+// A setter takes one value in. Its error says what is wanted.
+type setter func(r *configReader, v any) error
+
+// keys are all keys that have a meaning, by section.
+var keys = map[string]map[string]setter{
+	"root": {
+		"transient":    setTransient(TransientOn),
+		"transient-ro": setTransient(TransientReadOnly),
+		"sysroot":      setSysroot,
+	},
+	// "mount" has the last word over "transient", so section sets it second.
+	"etc": {"transient": setShort(etc), "mount": setMount(etc)},
+	"var": {"transient": setShort(varDir), "mount": setMount(varDir)},
+	"verify": {
+		"signature":        setRequirement(func(c *Config) *Requirement { return &c.Verify.Signature }, Require, Optional, Off),
+		"fs-verity":        setRequirement(func(c *Config) *Requirement { return &c.Verify.FSVerity }, Require, Userspace, Off),
+		"keys":             setKeys,
+		"minimum-sequence": setSequence,
+		"revoked":          setRevoked,
+		"allow-insecure":   func(r *configReader, v any) error { return setBool(&r.c.Verify.AllowInsecure, v) },
+	},
+	"failure": {"action": setAction},
+}
+
+// foreign are the sections that others define too: their unknown keys are ignored.
+var foreign = []string{"root", "etc", "var"}
+
+func etc(c *Config) *MountMode    { return &c.Etc }
+func varDir(c *Config) *MountMode { return &c.Var }
+
+func (r *configReader) section(name string, values map[string]any) {
+	known, ok := keys[name]
+	if !ok {
+		r.fail(name, "", "unknown section; known are [root], [etc], [var], [verify] and [failure]")
+		return
+	}
+	names := make([]string, 0, len(values))
+	for k := range values {
+		names = append(names, k)
+	}
+	slices.Sort(names)
+	// In reverse, "transient" is before "mount" and "transient-ro" before "transient".
+	slices.Reverse(names)
+	for _, k := range names {
+		set, ok := known[k]
+		if !ok && slices.Contains(foreign, name) {
+			continue
+		}
+		if !ok {
+			r.fail(name, k, "unknown key")
+		} else if err := set(r, values[k]); err != nil {
+			r.fail(name, k, err.Error())
+		}
+	}
+}
+
+// fail remembers the mistake unless one further up in the file is known.
+func (r *configReader) fail(section, key, what string) {
+	name := "[" + section + "]"
+	if key != "" {
+		name, section = name+" "+key, section+"."+key
+	}
+	line := r.lines[section]
+	if r.err == nil || line < r.line {
+		r.err, r.line = fmt.Errorf("%w: line %d: %s: %s", ErrConfig, line, name, what), line
+	}
+}
+
+func setBool(to *bool, v any) error {
+	b, ok := v.(bool)
+	if !ok {
+		return fmt.Errorf("want true or false, found %.60q", fmt.Sprint(v))
+	}
+	*to = b
+	return nil
+}
+
+func setTransient(mode TransientMode) setter {
+	return func(r *configReader, v any) error {
+		var on bool
+		err := setBool(&on, v)
+		// transient-ro is read first and is the stricter of the two.
+		if on && r.c.Root.Transient == TransientOff {
+			r.c.Root.Transient = mode
+		}
+		return err
+	}
+}
+
+func setShort(to func(*Config) *MountMode) setter {
+	return func(r *configReader, v any) error {
+		var on bool
+		err := setBool(&on, v)
+		if on {
+			*to(&r.c) = MountTransient
+		}
+		return err
+	}
+}
+
+func setMount(to func(*Config) *MountMode) setter {
+	return func(r *configReader, v any) error {
+		return oneOf(to(&r.c), v, MountNone, MountRoot, MountBind, MountOverlay, MountTransient, MountVolatile)
+	}
+}
+
+func setRequirement(to func(*Config) *Requirement, values ...Requirement) setter {
+	return func(r *configReader, v any) error { return oneOf(to(&r.c), v, values...) }
+}
+
+func setAction(r *configReader, v any) error {
+	return oneOf(&r.c.Failure, v, Emergency, Reboot, PowerOff)
+}
+
+func setSysroot(r *configReader, v any) error {
+	var mode string
+	err := oneOf(&mode, v, "ro", "rw")
+	r.c.Root.SysrootReadOnly = mode == "ro"
+	return err
+}
+
+// oneOf accepts a string of the list.
+func oneOf[S ~string](to *S, v any, values ...S) error {
+	s, ok := v.(string)
+	if !ok || !slices.Contains(values, S(s)) {
+		var want []string
+		for _, w := range values {
+			want = append(want, string(w))
+		}
+		return fmt.Errorf("want one of %s, found %.60q", strings.Join(want, ", "), fmt.Sprint(v))
+	}
+	*to = S(s)
+	return nil
+}
+
+func setKeys(r *configReader, v any) error {
+	s, ok := v.(string)
+	if !ok || !path.IsAbs(s) || path.Clean(s) != s {
+		return fmt.Errorf("want an absolute path, found %.60q", fmt.Sprint(v))
+	}
+	r.c.Verify.Keys = s
+	return nil
+}
+
+func setSequence(r *configReader, v any) error {
+	n, ok := v.(int64)
+	if !ok || n < 0 {
+		return fmt.Errorf("want a whole number from 0 on, found %.60q", fmt.Sprint(v))
+	}
+	r.c.Verify.MinimumSequence = uint64(n)
+	return nil
+}
+
+func setRevoked(r *configReader, v any) error {
+	list, ok := v.([]any)
+	if !ok {
+		return fmt.Errorf("want a list of digests in hex, found %.60q", fmt.Sprint(v))
+	}
+	for _, e := range list {
+		d, err := verity.ParseAnyHex(fmt.Sprint(e))
+		if err != nil {
+			return err
+		}
+		r.c.Verify.Revoked = append(r.c.Verify.Revoked, d)
+	}
+	return nil
+}
+
+// keyLines finds the lines of "[section]" and "key =" in TOML that is known to
+// be well-formed. It serves messages only: what it doesn't see is line 0.
+func keyLines(text string) map[string]int {
+	lines, section, n := map[string]int{}, "", 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, "["); ok {
+			name, _, _ = strings.Cut(name, "]")
+			section = strings.TrimSpace(name)
+			lines[section] = n
+			continue
+		}
+		key, _, ok := strings.Cut(line, "=")
+		key = strings.Trim(strings.TrimSpace(key), `"'`)
+		if !ok {
+			continue
+		}
+		if section != "" {
+			key = section + "." + key
+		}
+		if lines[key] == 0 {
+			lines[key] = n
+		}
+	}
+	return lines
+}

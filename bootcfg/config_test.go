@@ -1,0 +1,111 @@
+package bootcfg_test
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/verity"
+)
+
+func TestParseConfigReadsEverySetting(t *testing.T) {
+	change := func(f func(*bootcfg.Config)) bootcfg.Config {
+		c := bootcfg.DefaultConfig()
+		f(&c)
+		return c
+	}
+	for _, c := range []struct {
+		name, text string
+		want       bootcfg.Config
+	}{
+		{"an empty file is the default", "", bootcfg.DefaultConfig()},
+		{"a file of composefs-rs", "[root]\ntransient = true\n[etc]\nmount = \"bind\"\n[var]\ntransient = true\n",
+			change(func(c *bootcfg.Config) {
+				c.Root.Transient, c.Etc, c.Var = bootcfg.TransientOn, bootcfg.MountBind, bootcfg.MountTransient
+			})},
+		{"mount has the last word over transient", "[etc]\ntransient = true\nmount = \"none\"",
+			change(func(c *bootcfg.Config) { c.Etc = bootcfg.MountNone })},
+		{"unknown keys of foreign sections are ignored", "[root]\nsoon = 1\n[etc]\nsize = \"1G\"", bootcfg.DefaultConfig()},
+		{"the read-only transient root", "[root]\ntransient = true\ntransient-ro = true\nsysroot = \"ro\"",
+			change(func(c *bootcfg.Config) {
+				c.Root = bootcfg.Root{Transient: bootcfg.TransientReadOnly, SysrootReadOnly: true}
+			})},
+		{"verify", "[verify]\nsignature = \"optional\"\nkeys = \"/k\"\nminimum-sequence = 40\nrevoked = [\"" + hexA + "\"]\nfs-verity = \"off\"\nallow-insecure = true",
+			change(func(c *bootcfg.Config) {
+				c.Verify = bootcfg.Verify{Signature: bootcfg.Optional, Keys: "/k", MinimumSequence: 40,
+					Revoked: []verity.Digest{digest(t, hexA)}, FSVerity: bootcfg.Off, AllowInsecure: true}
+			})},
+		{"failure", "[failure]\naction = \"poweroff\"", change(func(c *bootcfg.Config) { c.Failure = bootcfg.PowerOff })},
+	} {
+		got, err := bootcfg.ParseConfig([]byte(c.text))
+		if err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s:\n got %+v, %v\nwant %+v", c.name, got, err, c.want)
+		}
+	}
+}
+
+func TestParseConfigNamesLineAndKey(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"unknown key", "# policy\n\n[verify]\nkeys = \"/k\"\nsignatures = \"off\"", "line 5: [verify] signatures: unknown key"},
+		{"unknown section", "\n[verfy]\nminimum-sequence = 4", "line 2: [verfy]: unknown section"},
+		{"key outside of a section", "\n\nsignature = \"off\"", "line 3: [signature]: want a section"},
+		{"bad value", "[verify]\nsignature = \"maybe\"", `line 2: [verify] signature: want one of require, optional, off, found "maybe"`},
+		{"a value of another key", "[verify]\nfs-verity = \"optional\"", "want one of require, userspace, off"},
+		{"wrong type", "[verify]\nallow-insecure = \"yes\"", `line 2: [verify] allow-insecure: want true or false, found "yes"`},
+		{"negative sequence", "[verify]\nminimum-sequence = -1", "line 2: [verify] minimum-sequence: want a whole number"},
+		{"bad digest", "[verify]\nrevoked = [\"" + strings.ToUpper(hexA) + "\"]", "line 2: [verify] revoked: malformed digest"},
+		{"relative path", "[verify]\nkeys = \"k\"", "want an absolute path"},
+		{"bad action", "[failure]\naction = \"shell\"", "want one of emergency, reboot, poweroff"},
+		{"bad mount", "[etc]\nmount = \"rbind\"", "line 2: [etc] mount: want one of none"},
+		{"bad value in a foreign section", "[root]\ntransient = 1", "line 2: [root] transient: want true or false"},
+		{"the same key twice", "[failure]\naction = \"reboot\"\naction = \"reboot\"", "line 3"},
+		{"no TOML", "[verify\n", "line 2"},
+		{"the first mistake is named", "[verify]\na = 1\nb = 2\n[failure]\nc = 3", "line 2: [verify] a"},
+		{"too long", strings.Repeat("#\n", bootcfg.MaxConfig), "at most 65536"},
+	} {
+		_, err := bootcfg.ParseConfig([]byte(c.text))
+		if !errors.Is(err, bootcfg.ErrConfig) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want ErrConfig with %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestSignatureDefaultFailsClosed(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		written bootcfg.Requirement
+		keys    int
+		want    bootcfg.Requirement
+	}{
+		{"nothing written, a key", "", 1, bootcfg.Require},
+		{"nothing written, no key", "", 0, bootcfg.Off},
+		{"required without a key stays required", bootcfg.Require, 0, bootcfg.Require},
+		{"switched off by the policy", bootcfg.Off, 1, bootcfg.Off},
+	} {
+		if got := (bootcfg.Verify{Signature: c.written}).SignatureWith(c.keys); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// Whatever the text, a policy is either refused with ErrConfig or one whose
+// every value is one of those that the rest of the program knows.
+func FuzzParseConfig(f *testing.F) {
+	f.Add("[root]\ntransient = true\n[verify]\nsignature = \"require\"\nrevoked = [\"" + hexA + "\"]\n")
+	f.Add("[etc]\nmount = \"overlay\"\n[failure]\naction = \"reboot\"\n")
+	f.Add("root = 1")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := bootcfg.ParseConfig([]byte(text))
+		if err != nil {
+			if !errors.Is(err, bootcfg.ErrConfig) {
+				t.Fatalf("%q: error %v wraps no ErrConfig", text, err)
+			}
+			return
+		}
+		if c.Etc == "" || c.Var == "" || c.Failure == "" || c.Verify.FSVerity == "" || c.Verify.Keys == "" {
+			t.Fatalf("%q leaves a setting empty: %+v", text, c)
+		}
+	})
+}
