@@ -1,0 +1,71 @@
+package uki_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"testing"
+
+	"github.com/composefs-go/composefs/bootcfg/uki"
+)
+
+// A damaged program is refused as such, and no header makes Parse read past the end.
+func TestParseRefuses(t *testing.T) {
+	damaged := func(off int, v uint32) []byte {
+		b := plainStub().bytes()
+		binary.LittleEndian.PutUint32(b[off:], v)
+		return b
+	}
+	const optional, table = 0x80 + 24, 0x80 + 24 + 240
+	for name, b := range map[string][]byte{
+		"empty":               nil,
+		"not a program":       bytes.Repeat([]byte{'x'}, 4096),
+		"header far away":     damaged(0x3c, 0xfffffff0),
+		"header past the end": damaged(0x3c, 0xf000),
+		"other magic":         damaged(optional, 0x107),
+		"too many sections":   damaged(0x80+4, 0xffff0000),
+		"section past end":    damaged(table+20, 0x7ffffe00),
+		"sections overlap":    damaged(table+40+20, 1024),
+		"cut":                 plainStub().bytes()[:1500],
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := uki.Parse(bytes.NewReader(b)); !errors.Is(err, uki.ErrFormat) {
+				t.Errorf("want %v, found %v", uki.ErrFormat, err)
+			}
+		})
+	}
+}
+
+// Whatever Parse accepts isn't larger than the file, and what Build makes of any
+// stub is read back with the section that was added.
+func FuzzParse(f *testing.F) {
+	f.Add(plainStub().bytes())
+	with := plainStub()
+	with.symbols = 3
+	f.Add(with.bytes())
+	f.Add(kernel("6.12"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		file, err := uki.Parse(bytes.NewReader(b))
+		if err == nil {
+			total := 0
+			for _, s := range file.Sections {
+				total += len(s.Data)
+			}
+			if total > len(b) {
+				t.Fatalf("%d bytes of sections in a file of %d", total, len(b))
+			}
+		}
+		_, _ = uki.KernelVersion(b)
+		out, err := uki.Build(b, []uki.Section{{Name: ".fuzz", Data: []byte("added")}})
+		if err != nil {
+			return
+		}
+		built, err := uki.Parse(bytes.NewReader(out))
+		if err != nil {
+			t.Fatalf("Build made what Parse refuses: %v", err)
+		}
+		if got, _ := built.Section(".fuzz"); string(got) != "added" {
+			t.Fatalf("the added section reads %q", got)
+		}
+	})
+}

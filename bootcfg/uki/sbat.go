@@ -1,0 +1,65 @@
+package uki
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// sbatHeader is the first line of every SBAT table; it names the format's version.
+const sbatHeader = "sbat,1,SBAT Version,sbat,1,https://github.com/rhboot/shim/blob/main/SBAT.md"
+
+// maxSBAT bounds what is taken for an SBAT table: it is a few lines.
+const maxSBAT = 1 << 16
+
+// mergeSBAT joins the SBAT lines of stub, kernel and options, so that revoking
+// any of them revokes the UKI. Empty means that the stub's own are enough.
+func mergeSBAT(o Options) ([]byte, error) {
+	kernel, err := sbatLines(o.Linux)
+	if err != nil {
+		return nil, fmt.Errorf("read .sbat of the kernel: %w", err)
+	}
+	given, err := splitSBAT(o.SBAT)
+	if err != nil {
+		return nil, err
+	}
+	if len(kernel)+len(given) == 0 {
+		return nil, nil
+	}
+	lines, err := sbatLines(o.Stub)
+	if err != nil {
+		return nil, fmt.Errorf("read .sbat of the stub: %w", err)
+	}
+	lines = append(append(lines, kernel...), given...)
+	return []byte(sbatHeader + "\n" + strings.Join(lines, "\n") + "\n\x00"), nil
+}
+
+// sbatLines returns a program's SBAT lines but the first; none if it has no table.
+func sbatLines(program []byte) ([]string, error) {
+	r := bytes.NewReader(program)
+	p, err := readProgram(r)
+	if err != nil {
+		return nil, err
+	}
+	i := p.find(".sbat")
+	if i < 0 || p.sections[i].dataSize() > maxSBAT {
+		return nil, nil
+	}
+	data, err := p.sections[i].read(r)
+	if err != nil {
+		return nil, err
+	}
+	return splitSBAT(data)
+}
+
+func splitSBAT(data []byte) ([]string, error) {
+	text := strings.TrimRight(string(data), "\x00\n")
+	if text == "" {
+		return nil, nil
+	}
+	lines := strings.Split(text, "\n")
+	if !strings.HasPrefix(lines[0], "sbat,") {
+		return nil, fmt.Errorf(`%w: want SBAT lines of which the first begins with "sbat,", found %.80q`, ErrOptions, lines[0])
+	}
+	return lines[1:], nil
+}
