@@ -1,0 +1,61 @@
+# make help says what there is. Everything that is built lies in build/; what is
+# downloaded or takes minutes to make lies in ~/.cache/composefs-go, see CONTRIBUTING.md.
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+BUILD := build
+GO ?= go
+export CGO_ENABLED := 0
+
+# The same flags in every place that builds what we ship: size and determinism.
+SHIP := -trimpath -buildvcs=false -ldflags "-s -w"
+
+.PHONY: help setup build test test-unit test-vm demo run bench lint fuzz clean install
+.PHONY: $(BUILD)/mkimage $(BUILD)/composefs-setup-root
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: ## install what building, testing and the demo need (apt; root or sudo)
+	@scripts/setup
+
+build: $(BUILD)/mkimage $(BUILD)/composefs-setup-root ## both programs, in build/
+
+# Go knows better than make what is out of date.
+$(BUILD)/mkimage:
+	@$(GO) build $(SHIP) -o $@ ./cmd/mkimage
+$(BUILD)/composefs-setup-root:
+	@$(GO) build $(SHIP) -o $@ ./cmd/composefs-setup-root
+
+test: setup lint test-unit test-vm ## everything: cheap tests first, then the boots in QEMU
+
+test-unit: build ## the tests that need no VM
+	$(GO) test ./...
+
+test-vm: build ## boot real kernels in QEMU: good images, and each tampered twin
+	cd test && $(GO) test -v -count=1 -timeout 50m ./...
+
+lint: ## gofmt, go vet, staticcheck, shellcheck
+	@scripts/lint
+
+demo: setup build ## build a Debian root, seal it, boot it, damage it: see it refused
+	@scripts/demo
+
+run: build ## the demo's disk again, with a console to look around in
+	@scripts/demo run
+
+bench: build ## figures: hashing, building, image writing, beside the C tool's
+	@scripts/bench
+
+FUZZTIME ?= 30s
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@scripts/fuzz $(FUZZTIME)
+
+PREFIX ?= /usr
+install: build ## both programs, the dracut module and the man pages below DESTDIR/PREFIX
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/mkimage
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/composefs $(BUILD)/composefs-setup-root
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 cmd/composefs-setup-root/composefs-setup-root.8
+	$(MAKE) -C dracut install DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)
+
+clean: ## what was built; not the cache
+	rm -rf $(BUILD)
