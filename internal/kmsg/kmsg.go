@@ -1,0 +1,85 @@
+// Package kmsg says one line at a time at boot: to the kernel's log, which the
+// console shows, or to standard error where there is none.
+//
+// The kernel drops what comes too fast (10 lines in 5 seconds) and refuses
+// records over 1024 bytes, so lines are few and are cut.
+package kmsg
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+)
+
+// A Level is a syslog severity.
+type Level int
+
+// The levels in use. With "quiet" the console shows Err, but not Info.
+const (
+	Err     Level = 3
+	Warning Level = 4
+	Info    Level = 6
+)
+
+// maxLine leaves room for the level and our name below the kernel's 1024 bytes.
+const maxLine = 960
+
+// daemon is the syslog facility of user-space services, as the kernel wants it.
+const daemon = 3 << 3
+
+// A Log writes lines. The zero Log writes nothing.
+type Log struct {
+	kernel io.Writer // /dev/kmsg, or nil
+	plain  io.Writer
+}
+
+// Open returns a log that writes to /dev/kmsg if it can be opened for writing,
+// and to w otherwise.
+func Open(w io.Writer) *Log {
+	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
+	if err != nil {
+		return New(nil, w)
+	}
+	return New(f, w)
+}
+
+// New returns a log that writes records to kernel, or plain lines to w if kernel is nil.
+func New(kernel, w io.Writer) *Log { return &Log{kernel: kernel, plain: w} }
+
+// Printf says one line.
+func (l *Log) Printf(level Level, format string, args ...any) {
+	line := "composefs: " + oneLine(fmt.Sprintf(format, args...))
+	if l.kernel != nil {
+		// One record is one write.
+		if _, err := fmt.Fprintf(l.kernel, "<%d>%s\n", daemon|int(level), line); err == nil {
+			return
+		}
+	}
+	if l.plain != nil {
+		fmt.Fprintln(l.plain, line)
+	}
+}
+
+// oneLine makes s one line of at most maxLine bytes, cut at a character. What
+// could command a terminal becomes "?": names may come from an attacker's disk.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case r < ' ' || (r >= 0x7f && r < 0xa0):
+			return '?'
+		}
+		return r
+	}, s)
+	if len(s) <= maxLine {
+		return s
+	}
+	cut := maxLine - len("…")
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
+}
