@@ -1,0 +1,25 @@
+// Package repo is the content-addressed store that images and the contents of
+// their files lie in: the layout of composefs-rs, plus seals.
+//
+//	meta.json                     version, algorithm, features, image formats
+//	objects/xx/yyyy…              file contents and images, by fs-verity digest
+//	images/<hex>                  -> ../objects/xx/yyyy…   what may be mounted
+//	images/refs/NAME              -> ../<hex>
+//	seals/<hex>.seal[.minisig]    what a key says of an image
+//	tmp/…                         unfinished business of a running build
+//
+// # Order of writing
+//
+// A name in objects, images or seals never stands for something that a power cut
+// could take away. New objects are written to a directory of their own below tmp,
+// then made durable all at once, then renamed into place; an image gets its name
+// after all its objects have theirs on stable storage:
+//
+//	write tmp/build-…/<hex> …  →  syncfs  →  rename to objects/…  →  syncfs  →
+//	symlink images/<hex>  →  fsync  →  symlink images/refs/NAME  →  fsync
+//
+// A build that fails before the first rename leaves the repository as it was. What
+// a killed build left below tmp is removed by the next one.
+//
+// Where the file system has fs-verity, every object and meta.json carry it.
+package repo

@@ -1,0 +1,74 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/composefs-go/composefs/verity"
+)
+
+// ErrRef is the cause when a text can't be the name of a ref.
+var ErrRef = errors.New("invalid ref name")
+
+// AddImage gives a committed object its name below images.
+func (r *Repo) AddImage(d verity.Digest) error {
+	if err := replaceLink(r.root, path.Join("..", "objects", d.ObjectPath()), path.Join("images", d.Hex())); err != nil {
+		return fmt.Errorf("add image %s: %w", d.Hex(), err)
+	}
+	return nil
+}
+
+// SetRef lets a name stand for an image.
+func (r *Repo) SetRef(name string, d verity.Digest) error {
+	if !fs.ValidPath(name) || name == "." || strings.HasPrefix(path.Base(name), ".tmp-") {
+		return fmt.Errorf("%w %q: want a relative path, as in debian/stable", ErrRef, name)
+	}
+	up := strings.Repeat("../", strings.Count(name, "/")+1)
+	if err := replaceLink(r.root, up+d.Hex(), path.Join("images", "refs", name)); err != nil {
+		return fmt.Errorf("set ref %s: %w", name, err)
+	}
+	return nil
+}
+
+// Resolve returns the digest of the image that a text names: the image's hex
+// digest, or a ref.
+func (r *Repo) Resolve(name string) (verity.Digest, error) {
+	if d, err := verity.ParseHex(r.meta.Algorithm, name); err == nil {
+		return d, r.checkImage(d)
+	}
+	if !fs.ValidPath(name) {
+		return verity.Digest{}, fmt.Errorf("%w %q: want a digest of %d hex digits or a ref", ErrNoImage, name, 2*r.meta.Algorithm.Size())
+	}
+	target, err := r.root.Readlink(path.Join("images", "refs", name))
+	if err != nil {
+		return verity.Digest{}, fmt.Errorf("%w: there is no ref %q, nor is that a digest of %d hex digits", ErrNoImage, name, 2*r.meta.Algorithm.Size())
+	}
+	d, err := verity.ParseHex(r.meta.Algorithm, path.Base(target))
+	if err != nil {
+		return verity.Digest{}, fmt.Errorf("%w: ref %s points to %q: %w", ErrNoImage, name, target, err)
+	}
+	return d, r.checkImage(d)
+}
+
+func (r *Repo) checkImage(d verity.Digest) error {
+	target, err := r.root.Readlink(path.Join("images", d.Hex()))
+	if err != nil {
+		return fmt.Errorf("%w: %s isn't below images", ErrNoImage, d.Hex())
+	}
+	if have, err := verity.ParseObjectPath(strings.TrimPrefix(target, "../objects/")); err != nil || have != d {
+		return fmt.Errorf("%w: images/%s points to %q, not to its object", ErrNoImage, d.Hex(), target)
+	}
+	return nil
+}
+
+// OpenImage opens an image for reading. Its content isn't verified.
+func (r *Repo) OpenImage(d verity.Digest) (*os.File, error) {
+	if err := r.checkImage(d); err != nil {
+		return nil, err
+	}
+	return r.OpenObject(d)
+}

@@ -1,0 +1,156 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// Errors that tell a caller what to advise.
+var (
+	ErrNotRepo  = errors.New("not a repository")
+	ErrOther    = errors.New("the repository was made with other settings")
+	ErrNoObject = errors.New("no such object")
+	ErrNoImage  = errors.New("no such image")
+)
+
+// A Repo is an open repository. It holds a shared lock, which keeps garbage
+// collection away. Its methods may be called concurrently.
+type Repo struct {
+	meta   Meta
+	secure bool // fs-verity is on for meta.json: each object must have it
+	root   *os.Root
+	lock   *os.File
+}
+
+// Init makes a repository at path, or opens the one there if it has the same
+// settings. A directory that has other things in it stays untouched.
+func Init(path string, meta Meta) (*Repo, error) {
+	if err := meta.check(); err != nil {
+		return nil, fmt.Errorf("make repository %s: %w", path, err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("make repository: %w", err)
+	}
+	r, err := Open(path)
+	if errors.Is(err, ErrNotRepo) {
+		if err := create(path, meta); err != nil {
+			return nil, fmt.Errorf("make repository %s: %w", path, err)
+		}
+		r, err = Open(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !r.meta.equal(meta) {
+		r.Close()
+		return nil, fmt.Errorf("%w: %s has %s, wanted is %s; use another directory or those settings", ErrOther, path, r.meta, meta)
+	}
+	return r, nil
+}
+
+// create writes meta.json into an empty directory.
+func create(path string, meta Meta) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := requireEmpty(dir); err != nil {
+		return err
+	}
+	err = osfile.Publish(dir, "meta.json", 0o644, func(f *os.File) error {
+		_, err := f.Write(meta.Text())
+		return err
+	}, func(f *os.File) error {
+		if err := verity.Enable(f, meta.Algorithm); !errors.Is(err, verity.ErrUnsupported) {
+			return err
+		}
+		return nil
+	})
+	if errors.Is(err, fs.ErrExist) {
+		return nil // somebody else was faster; Init compares the settings
+	}
+	return err
+}
+
+func requireEmpty(dir *os.File) error {
+	names, err := dir.Readdirnames(1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("the directory has no meta.json and isn't empty (%q is in it); use a new directory", names[0])
+	}
+	return nil
+}
+
+// Open opens the repository at path.
+func Open(path string) (*Repo, error) {
+	root, err := os.OpenRoot(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open repository: %w: %w; make it with mkimage repo init", ErrNotRepo, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open repository: %w", err)
+	}
+	r := &Repo{root: root}
+	if err := r.open(); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("open repository %s: %w", path, err)
+	}
+	return r, nil
+}
+
+func (r *Repo) open() (err error) {
+	if r.lock, err = r.root.Open("."); err != nil {
+		return err
+	}
+	if err := osfile.Lock(r.lock, false); err != nil {
+		return err
+	}
+	f, err := r.root.Open("meta.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: there is no meta.json; make it with mkimage repo init", ErrNotRepo)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	text, err := osfile.ReadAll(f, metaMax)
+	if err != nil {
+		return err
+	}
+	if r.meta, err = ParseMeta(text); err != nil {
+		return err
+	}
+	_, err = verity.Measure(f, r.meta.Algorithm)
+	r.secure = err == nil
+	return nil
+}
+
+// Meta returns the settings.
+func (r *Repo) Meta() Meta { return r.meta }
+
+// Close releases the lock. What was put and not committed is gone.
+func (r *Repo) Close() error {
+	if r.lock != nil {
+		r.lock.Close()
+	}
+	return r.root.Close()
+}
+
+// sync makes everything that was written to the file system durable.
+func (r *Repo) sync() error {
+	if err := unix.Syncfs(int(r.lock.Fd())); err != nil {
+		return fmt.Errorf("sync the repository's file system: %w", err)
+	}
+	return nil
+}

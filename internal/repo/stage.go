@@ -1,0 +1,294 @@
+package repo
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// objectMode is the mode of an object: nobody has a reason to write to one.
+const objectMode = 0o444
+
+// A Stage takes new objects until Commit puts them all into the repository. Its
+// Put methods may be called concurrently.
+type Stage struct {
+	repo     *Repo
+	dir      string // below the repository
+	lock     *os.File
+	root     *os.Root
+	pending  sync.Map    // verity.Digest → struct{}: staged, or about to be
+	noVerity atomic.Bool // the file system has no fs-verity, and may lack it
+	hashers  sync.Pool
+
+	stored, present, bytes atomic.Int64
+}
+
+// Stats counts what went through a Stage.
+type Stats struct {
+	Stored  int64 // objects that the repository didn't have
+	Present int64 // objects that it had
+	Bytes   int64 // of the stored ones
+}
+
+// Begin makes a Stage. Either Commit or Abort ends it.
+func (r *Repo) Begin() (*Stage, error) {
+	s := &Stage{repo: r}
+	s.hashers.New = func() any { return verity.NewHasher(r.meta.Algorithm) }
+	if err := s.open(); err != nil {
+		return nil, fmt.Errorf("prepare to add objects: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Stage) open() error {
+	root := s.repo.root
+	if err := root.Mkdir("tmp", 0o700); err != nil && !exists(err) {
+		return err
+	}
+	s.repo.sweep()
+	for {
+		s.dir = path.Join("tmp", "build-"+rand.Text())
+		if err := root.Mkdir(s.dir, 0o700); err != nil {
+			return err
+		}
+		lock, err := root.Open(s.dir)
+		if err != nil {
+			return err
+		}
+		// Another process's sweep may have been quicker than our lock.
+		var st unix.Stat_t
+		if free, _ := osfile.TryLock(lock, true); free && unix.Fstat(int(lock.Fd()), &st) == nil && st.Nlink > 0 {
+			s.lock = lock
+			s.root, err = root.OpenRoot(s.dir)
+			return err
+		}
+		lock.Close()
+	}
+}
+
+// sweep removes what killed builds left behind: their locks are free.
+func (r *Repo) sweep() {
+	left, err := fs.ReadDir(r.root.FS(), "tmp")
+	if err != nil {
+		return
+	}
+	for _, e := range left {
+		name := path.Join("tmp", e.Name())
+		dir, err := r.root.Open(name)
+		if err != nil {
+			continue
+		}
+		if free, _ := osfile.TryLock(dir, true); free {
+			r.root.RemoveAll(name)
+		}
+		dir.Close()
+	}
+}
+
+// Abort forgets everything that was put. After Commit it does nothing.
+func (s *Stage) Abort() {
+	if s.lock == nil {
+		return
+	}
+	s.root.Close()
+	s.repo.root.RemoveAll(s.dir)
+	s.lock.Close()
+	s.lock = nil
+}
+
+// Stats returns the counts so far.
+func (s *Stage) Stats() Stats {
+	return Stats{s.stored.Load(), s.present.Load(), s.bytes.Load()}
+}
+
+// needs reports whether the object must be written by the caller: the repository
+// doesn't have it, and nobody else is about to write it.
+func (s *Stage) needs(d verity.Digest, size int64) bool {
+	if s.repo.hasIntact(d, size) {
+		s.present.Add(1)
+		return false
+	}
+	_, taken := s.pending.LoadOrStore(d, struct{}{})
+	return !taken
+}
+
+// PutFile adds the content of f, size bytes, and returns its digest; see
+// directory.Sink. An f that has fewer bytes is an io.ErrUnexpectedEOF.
+func (s *Stage) PutFile(f *os.File, size int64, scratch []byte) (verity.Digest, error) {
+	if size <= int64(len(scratch)) {
+		content := scratch[:size]
+		if n, err := f.ReadAt(content, 0); n < len(content) {
+			return verity.Digest{}, err
+		}
+		return s.PutBytes(content)
+	}
+	d, err := verity.SumFile(s.repo.meta.Algorithm, f, size)
+	if err != nil || !s.needs(d, size) {
+		return d, err
+	}
+	// What is stored may differ from what was hashed if somebody writes to f now,
+	// so the copy is hashed once more on its way.
+	return d, s.write(d, size, func(w *os.File) error {
+		h := verity.NewHasher(s.repo.meta.Algorithm)
+		for off := int64(0); off < size; {
+			n, err := f.ReadAt(scratch[:min(size-off, int64(len(scratch)))], off)
+			if n == 0 {
+				return err
+			}
+			h.Write(scratch[:n])
+			if _, err := w.Write(scratch[:n]); err != nil {
+				return err
+			}
+			off += int64(n)
+		}
+		if h.Sum() != d {
+			return fmt.Errorf("%w: its content changed while it was copied", verity.ErrMismatch)
+		}
+		return nil
+	})
+}
+
+// PutBytes adds content as an object and returns its digest.
+func (s *Stage) PutBytes(content []byte) (verity.Digest, error) {
+	d := s.sum(content)
+	if !s.needs(d, int64(len(content))) {
+		return d, nil
+	}
+	return d, s.write(d, int64(len(content)), func(w *os.File) error {
+		_, err := w.Write(content)
+		return err
+	})
+}
+
+func (s *Stage) sum(content []byte) verity.Digest {
+	h := s.hashers.Get().(*verity.Hasher)
+	defer s.hashers.Put(h)
+	h.Reset()
+	h.Write(content)
+	return h.Sum()
+}
+
+// Put adds what write writes as an object and returns its digest and size.
+func (s *Stage) Put(write func(io.Writer) error) (verity.Digest, int64, error) {
+	tmp := "new-" + rand.Text()
+	h := verity.NewHasher(s.repo.meta.Algorithm)
+	var size int64
+	err := s.create(tmp, func(w *os.File) error {
+		if err := write(io.MultiWriter(w, h)); err != nil {
+			return err
+		}
+		st, err := w.Stat()
+		if err == nil {
+			size = st.Size()
+		}
+		return err
+	})
+	if err != nil {
+		return verity.Digest{}, 0, fmt.Errorf("write object: %w", err)
+	}
+	d := h.Sum()
+	if !s.needs(d, size) {
+		return d, size, s.root.Remove(tmp)
+	}
+	if err := s.root.Rename(tmp, d.Hex()); err != nil {
+		return d, size, err
+	}
+	return d, size, s.seal(d, size)
+}
+
+func (s *Stage) write(d verity.Digest, size int64, fill func(*os.File) error) error {
+	if err := s.create(d.Hex(), fill); err != nil {
+		return fmt.Errorf("write object %s: %w", d.Hex(), err)
+	}
+	return s.seal(d, size)
+}
+
+func (s *Stage) create(name string, fill func(*os.File) error) error {
+	f, err := s.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = fill(f)
+	if err == nil {
+		err = f.Chmod(objectMode)
+	}
+	return errors.Join(err, f.Close())
+}
+
+// seal turns fs-verity on for a staged object, where the file system has it.
+func (s *Stage) seal(d verity.Digest, size int64) error {
+	s.stored.Add(1)
+	s.bytes.Add(size)
+	if s.noVerity.Load() {
+		return nil
+	}
+	f, err := s.root.Open(d.Hex())
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	err = verity.Enable(f, d.Algorithm())
+	if errors.Is(err, verity.ErrUnsupported) && !s.repo.secure {
+		s.noVerity.Store(true)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("turn fs-verity on for object %s: %w", d.Hex(), err)
+	}
+	if have, err := verity.Measure(f, d.Algorithm()); err != nil || have != d {
+		return fmt.Errorf("measure object %s: %w: found %s", d.Hex(), errors.Join(verity.ErrMismatch, err), have)
+	}
+	return nil
+}
+
+// Commit puts all objects into the repository and makes them durable.
+func (s *Stage) Commit() error {
+	defer s.Abort()
+	if s.stored.Load() == 0 {
+		return nil
+	}
+	// First the contents, then their names: a crash in between leaves no object
+	// that is shorter than its digest says.
+	if err := s.repo.sync(); err != nil {
+		return err
+	}
+	var err error
+	s.pending.Range(func(key, _ any) bool {
+		err = s.move(key.(verity.Digest))
+		return err == nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.repo.sync()
+}
+
+func (s *Stage) move(d verity.Digest) error {
+	target := path.Join("objects", d.ObjectPath())
+	root := s.repo.root
+	err := root.Rename(path.Join(s.dir, d.Hex()), target)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := root.Mkdir("objects", 0o700); err != nil && !exists(err) {
+			return err
+		}
+		if err := root.Mkdir(path.Dir(target), 0o755); err != nil && !exists(err) {
+			return err
+		}
+		err = root.Rename(path.Join(s.dir, d.Hex()), target)
+	}
+	if err != nil {
+		return fmt.Errorf("add object: %w", err)
+	}
+	return nil
+}
