@@ -1,0 +1,34 @@
+package sign
+
+import (
+	"fmt"
+
+	"github.com/composefs-go/composefs/verity"
+)
+
+// SealName returns the name of the file with an image's seal, "<hex>.seal".
+func SealName(image verity.Digest) string { return image.Hex() + ".seal" }
+
+// SignatureName returns the name of the file with the first signature of an
+// image's seal, which is where minisign puts it: "<hex>.seal.minisig".
+func SignatureName(image verity.Digest) string { return SealName(image) + ".minisig" }
+
+// KeySignatureName returns the name of the file with the signature by a certain
+// key, which lies beside the first one: "<hex>.seal.<key-id>.minisig".
+func KeySignatureName(image verity.Digest, id uint64) string {
+	return SealName(image) + "." + FormatID(id) + ".minisig"
+}
+
+// SignatureNames returns the names of all files that may hold a signature by one
+// of the keys, the usual one first. Who looks for these needn't list a directory
+// that nobody vouches for.
+func (k Keyring) SignatureNames(image verity.Digest) []string {
+	names := []string{SignatureName(image)}
+	for _, key := range k {
+		names = append(names, KeySignatureName(image, key.ID))
+	}
+	return names
+}
+
+// FormatID returns a key's number as minisign shows it, with all 16 digits.
+func FormatID(id uint64) string { return fmt.Sprintf("%016X", id) }

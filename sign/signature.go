@@ -1,0 +1,52 @@
+package sign
+
+import (
+	"errors"
+	"fmt"
+
+	"aead.dev/minisign"
+)
+
+// MaxSignatureSize is the size of the longest signature file in bytes.
+const MaxSignatureSize = 1024
+
+// ErrBadSignature is the cause when a signature doesn't hold, or is none.
+var ErrBadSignature = errors.New("bad signature")
+
+// A Signature is the content of a .minisig file.
+type Signature struct {
+	KeyID   uint64 // of the key that it claims to be by; only verifying tells
+	Comment string // the trusted comment, which is signed too
+	text    []byte
+}
+
+// ParseSignature reads a signature as minisign writes it, byte for byte: four
+// lines, and nothing after them. Signatures without prehashing are refused.
+func ParseSignature(text []byte) (Signature, error) {
+	if len(text) > MaxSignatureSize {
+		return Signature{}, fmt.Errorf("%w: want at most %d bytes, found %d", ErrBadSignature, MaxSignatureSize, len(text))
+	}
+	var s minisign.Signature
+	if err := s.UnmarshalText(text); err != nil {
+		return Signature{}, fmt.Errorf("%w: want the four lines that minisign writes, found %d bytes that aren't: %w",
+			ErrBadSignature, len(text), err)
+	}
+	if s.Algorithm != minisign.HashEdDSA {
+		return Signature{}, fmt.Errorf("%w: key %s made it in the legacy form, without prehashing: sign without -l, or with minisign 0.10 or later",
+			ErrBadSignature, FormatID(s.KeyID))
+	}
+	// The decoder is lenient about base64 and line ends. A signature is to have one form.
+	if s.String() != string(text) {
+		return Signature{}, fmt.Errorf("%w: want the four lines that minisign writes, each ended by LF, found something else in or after them",
+			ErrBadSignature)
+	}
+	return Signature{s.KeyID, s.TrustedComment, text}, nil
+}
+
+// Verify checks that the key made the signature for the message.
+func (k Key) Verify(message []byte, s Signature) error {
+	if !minisign.Verify(k.key, message, s.text) {
+		return fmt.Errorf("%w: it isn't that of key %s for this text", ErrBadSignature, k)
+	}
+	return nil
+}
