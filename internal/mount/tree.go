@@ -1,0 +1,83 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Attach mounts the detached tree m on path beneath dir; "" is dir itself. A
+// symbolic link at path is refused.
+func Attach(m, dir *os.File, path string) error {
+	flags := unix.MOVE_MOUNT_F_EMPTY_PATH
+	if path == "" {
+		flags |= unix.MOVE_MOUNT_T_EMPTY_PATH
+	}
+	err := unix.MoveMount(int(m.Fd()), "", int(dir.Fd()), path, flags)
+	if err != nil {
+		return fmt.Errorf("mount %s on %s: %w", m.Name(), filepath.Join(dir.Name(), path), err)
+	}
+	return nil
+}
+
+// Clone returns a detached second view of what is at dir: a bind mount that is
+// mounted nowhere yet. Mounts below it aren't part of it.
+func Clone(dir *os.File) (*os.File, error) {
+	fd, err := unix.OpenTree(int(dir.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return nil, fmt.Errorf("clone the mount at %s: %w", dir.Name(), err)
+	}
+	return os.NewFile(uintptr(fd), dir.Name()), nil
+}
+
+// SetReadOnly makes the mount m read-only, whatever the file system is.
+func SetReadOnly(m *os.File) error {
+	return setattr(m, "read-only", &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+}
+
+// SetWritable takes read-only off the mount m.
+func SetWritable(m *os.File) error {
+	return setattr(m, "writable", &unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY})
+}
+
+// SetPrivate cuts the mount m off from its peers: what is mounted and unmounted
+// below it stays here, and it may be moved.
+func SetPrivate(m *os.File) error {
+	return setattr(m, "private", &unix.MountAttr{Propagation: unix.MS_PRIVATE})
+}
+
+func setattr(m *os.File, what string, attr *unix.MountAttr) error {
+	if err := unix.MountSetattr(int(m.Fd()), "", unix.AT_EMPTY_PATH, attr); err != nil {
+		return fmt.Errorf("make %s %s: %w", m.Name(), what, err)
+	}
+	return nil
+}
+
+// Detach takes the topmost mount at path, with all below it, out of the tree. It
+// goes away when the last file in it is closed.
+func Detach(path string) error {
+	if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+		return &fs.PathError{Op: "unmount", Path: path, Err: err}
+	}
+	return nil
+}
+
+// IsReadOnly reports whether dir can't be written to because of how it is mounted.
+func IsReadOnly(dir *os.File) (bool, error) {
+	var st unix.Statfs_t
+	for {
+		err := unix.Fstatfs(int(dir.Fd()), &st)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		return st.Flags&unix.ST_RDONLY != 0, err
+	}
+}
+
+// procPath names an open file by its descriptor, for where only paths are taken.
+func procPath(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
