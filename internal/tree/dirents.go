@@ -83,17 +83,15 @@ func (d *dirents) find(name string) int {
 		return -1
 	}
 	if !d.unsorted {
-		if l := len(d.list); l == 0 || d.list[l-1].Name < name {
-			return -1
-		}
-		i, ok := slices.BinarySearchFunc(d.list, name, func(e Entry, s string) int { return strings.Compare(e.Name, s) })
-		if !ok {
-			return -1
-		}
-		return i
+		return d.search(name)
 	}
 	if len(d.list) < indexFrom {
-		return slices.IndexFunc(d.list, func(e Entry) bool { return e.Name == name })
+		for i := range d.list {
+			if d.list[i].Name == name {
+				return i
+			}
+		}
+		return -1
 	}
 	if d.index == nil {
 		d.index = make(map[string]int, 2*len(d.list))
@@ -105,6 +103,25 @@ func (d *dirents) find(name string) int {
 		return i
 	}
 	return -1
+}
+
+// search is find for a sorted list.
+func (d *dirents) search(name string) int {
+	lo, hi := 0, len(d.list)
+	if hi == 0 || d.list[hi-1].Name < name { // the usual case of Add
+		return -1
+	}
+	for lo < hi {
+		if mid := int(uint(lo+hi) / 2); d.list[mid].Name < name {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if d.list[lo].Name != name {
+		return -1
+	}
+	return lo
 }
 
 // Lookup returns the file called name in the directory n, or nil.

@@ -1,0 +1,145 @@
+package dumpfile
+
+import (
+	"bufio"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/composefs-go/composefs/internal/tree"
+)
+
+// typeBits maps a kind to the file type of a mode.
+var typeBits = [...]uint64{
+	tree.Regular: 0o100000, tree.Directory: 0o040000, tree.CharDevice: 0o020000, tree.BlockDevice: 0o060000,
+	tree.FIFO: 0o010000, tree.Socket: 0o140000, tree.Symlink: 0o120000,
+}
+
+// Write writes the tree as text, as composefs-info 1.0.8 prints it for an image:
+// depth first, names in order, of the names of a file the first one in this order
+// with the file itself and the others as hard links. Sizes and link counts are
+// those of the nodes, except that devices, pipes and sockets have no size. The
+// tree must pass tree.Check.
+func Write(w io.Writer, root *tree.Node) error {
+	d := &dumper{w: bufio.NewWriterSize(w, 64<<10), shared: countXattrs(root), first: make(map[*tree.Node]string)}
+	for _, e := range linked(root) {
+		d.first[e] = ""
+	}
+	if err := d.entry(tree.Entry{Node: root}); err != nil {
+		return fmt.Errorf("write dump file: %w", err)
+	}
+	if err := d.w.Flush(); err != nil {
+		return fmt.Errorf("write dump file: %w", err)
+	}
+	return nil
+}
+
+// linked returns the nodes that have several names.
+func linked(root *tree.Node) (nodes []*tree.Node) {
+	for _, e := range root.Entries() {
+		switch {
+		case e.Link:
+			nodes = append(nodes, e.Node)
+		case e.Node.Kind == tree.Directory:
+			nodes = append(nodes, linked(e.Node)...)
+		}
+	}
+	return nodes
+}
+
+type dumper struct {
+	w      *bufio.Writer
+	shared *xattrCounts
+	first  map[*tree.Node]string // nodes with several names → the first path, escaped; "" if not met yet
+	path   []byte                // of the current file, escaped; empty for the root
+	buf    []byte
+}
+
+// entry writes the line of one name, and for a directory of all below.
+func (d *dumper) entry(e tree.Entry) error {
+	start := len(d.path)
+	if e.Name != "" {
+		d.path = appendEscaped(append(d.path, '/'), e.Name, false)
+	}
+	if err := d.writeLine(e.Node); err != nil {
+		return err
+	}
+	if e.Node.Kind == tree.Directory {
+		for _, child := range e.Node.Entries() {
+			if err := d.entry(child); err != nil {
+				return err
+			}
+		}
+	}
+	d.path = d.path[:start]
+	return nil
+}
+
+func (d *dumper) writeLine(n *tree.Node) error {
+	first, several := d.first[n]
+	if several && first == "" {
+		d.first[n] = string(d.path)
+	}
+	b := append(d.buf[:0], d.path...)
+	if len(d.path) == 0 {
+		b = append(b, '/')
+	}
+	b = appendNumbers(append(b, ' '), n, first != "")
+	b = append(b, ' ')
+	switch {
+	case first != "":
+		b = append(b, first...)
+	case n.Kind == tree.Symlink:
+		b = appendOptional(b, n.Target)
+	case isExternal(n):
+		b = appendOptional(b, n.Payload)
+	default:
+		b = append(b, '-')
+	}
+	b = appendOptional(append(b, ' '), n.Inline)
+	b = append(b, ' ')
+	if isExternal(n) && !n.Object.IsZero() {
+		var sum [64]byte
+		b = hex.AppendEncode(b, n.Object.AppendBytes(sum[:0]))
+	} else {
+		b = append(b, '-')
+	}
+	d.buf = append(d.shared.appendXattrs(b, n), '\n')
+	_, err := d.w.Write(d.buf)
+	return err
+}
+
+// isExternal reports whether a file's content is an object.
+func isExternal(n *tree.Node) bool {
+	return n.Kind == tree.Regular && len(n.Inline) == 0 && n.Size > 0
+}
+
+// appendNumbers appends the fields from SIZE to MTIME.
+func appendNumbers(b []byte, n *tree.Node, isLink bool) []byte {
+	size := n.Size
+	if n.Kind != tree.Regular && n.Kind != tree.Directory && n.Kind != tree.Symlink {
+		size = 0
+	}
+	b = append(strconv.AppendUint(b, size, 10), ' ')
+	if isLink {
+		b = append(b, '@')
+	}
+	b = strconv.AppendUint(b, typeBits[n.Kind]|uint64(n.Perm), 8)
+	for _, v := range [...]uint32{n.Nlink, n.UID, n.GID, n.Rdev} {
+		b = strconv.AppendUint(append(b, ' '), uint64(v), 10)
+	}
+	b = strconv.AppendInt(append(b, ' '), n.Mtime.Sec, 10)
+	return strconv.AppendUint(append(b, '.'), uint64(n.Mtime.Nsec), 10)
+}
+
+// appendOptional appends a field that may be unset; a lone "-" in it is escaped.
+func appendOptional[T string | []byte](b []byte, s T) []byte {
+	if len(s) == 0 {
+		return append(b, '-')
+	}
+	if len(s) == 1 && s[0] == '-' {
+		return append(b, `\x2d`...)
+	}
+	return appendEscaped(b, s, false)
+}
