@@ -1,0 +1,161 @@
+package sign_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/composefs-go/composefs/sign"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// makeSeal returns a seal of an image and its signature.
+func makeSeal(t testing.TB, image verity.Digest, sequence uint64, key sign.PrivateKey) (text, signature []byte) {
+	t.Helper()
+	text = sign.Seal{Digest: image, Format: "erofs-v1", Sequence: sequence}.Text()
+	signature, err := sign.Sign(text, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text, signature
+}
+
+func TestPolicy(t *testing.T) {
+	var (
+		image        = mustDigest(t, digest256)
+		other        = verity.Sum(verity.SHA256, []byte("other"))
+		ours, theirs = newKey(t), newKey(t)
+		second       = newKey(t)
+		seal, sig    = makeSeal(t, image, 42, ours)
+		_, theirSig  = makeSeal(t, image, 42, theirs)
+		_, secondSig = makeSeal(t, image, 42, second)
+		newer, _     = makeSeal(t, image, 43, ours)
+		otherSeal, o = makeSeal(t, other, 42, ours)
+		trusted      = sign.Keyring{ours.Public("release"), second.Public("backup")}
+		policy       = sign.Policy{Keys: trusted, MinimumSequence: 42}
+		ourID        = sign.FormatID(ours.ID())
+		theirID      = sign.FormatID(theirs.ID())
+	)
+	for _, test := range []struct {
+		name       string
+		policy     sign.Policy
+		seal       []byte
+		signatures [][]byte
+		cause      error
+		message    string
+	}{
+		{"valid", policy, seal, [][]byte{sig}, nil, ""},
+		{"valid by the second key", policy, seal, [][]byte{secondSig}, nil, ""},
+		{"one valid signature among others", policy, seal, [][]byte{nil, []byte("junk"), theirSig, o, sig}, nil, ""},
+		{"no seal", policy, nil, [][]byte{sig}, sign.ErrNoSeal, image.Hex() + ".seal: seal the image with `mkimage seal`"},
+		{"no signature", policy, seal, nil, sign.ErrUnsigned, image.Hex() + ".seal.minisig"},
+		{"empty signature", policy, seal, [][]byte{{}}, sign.ErrUnsigned, "minisign -Sm"},
+		{"no key", sign.Policy{}, seal, [][]byte{sig}, sign.ErrNoKeys, "into the initramfs"},
+		{"by another key", policy, seal, [][]byte{theirSig}, sign.ErrUnknownKey,
+			"it is signed by " + theirID + ", trusted are " + ourID + ` ("release"), `},
+		{"of another seal", policy, seal, [][]byte{o}, sign.ErrBadSignature, `key ` + ourID + ` ("release") for this text`},
+		{"of a changed seal", policy, newer, [][]byte{sig}, sign.ErrBadSignature, "seal the image again"},
+		{"bad one beside an unknown one", policy, newer, [][]byte{theirSig, sig}, sign.ErrBadSignature, ourID},
+		{"for another image", policy, otherSeal, [][]byte{o}, sign.ErrOtherDigest, "want " + digest256 + ", found " + other.String()},
+		{"too old", sign.Policy{Keys: trusted, MinimumSequence: 43}, seal, [][]byte{sig}, sign.ErrTooOld, "want sequence 43 or higher, found 42"},
+		{"revoked", sign.Policy{Keys: trusted, Revoked: []verity.Digest{other, image}}, seal, [][]byte{sig}, sign.ErrRevoked, digest256},
+		{"another one revoked", sign.Policy{Keys: trusted, Revoked: []verity.Digest{other}}, seal, [][]byte{sig}, nil, ""},
+		{"oversized seal", policy, make([]byte, sign.MaxSealSize+1), [][]byte{sig}, sign.ErrMalformed, "want at most 4096 bytes"},
+		{"oversized signature", policy, seal, [][]byte{make([]byte, 1<<20)}, sign.ErrBadSignature, "want at most 1024 bytes"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			v, err := test.policy.Verify(image, test.seal, test.signatures)
+			if !errors.Is(err, test.cause) {
+				t.Fatalf("found %v, want %v", err, test.cause)
+			}
+			if err == nil {
+				if v.Seal.Digest != image || v.Seal.Sequence != 42 || v.Key.Name == "" {
+					t.Errorf("verdict: found %+v", v)
+				}
+				return
+			}
+			if v.Seal != (sign.Seal{}) || v.Key.ID != 0 {
+				t.Errorf("an error, and yet the verdict %+v", v)
+			}
+			if !strings.Contains(err.Error(), test.message) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("found %q, want one line that says %q", err, test.message)
+			}
+		})
+	}
+}
+
+func TestVerdictNamesTheKeyThatSigned(t *testing.T) {
+	image := mustDigest(t, digest256)
+	keys := []sign.PrivateKey{newKey(t), newKey(t), newKey(t)}
+	var policy sign.Policy
+	for i, k := range keys {
+		policy.Keys = append(policy.Keys, k.Public(string(rune('a'+i))))
+	}
+	for i, k := range keys {
+		text, sig := makeSeal(t, image, 1, k)
+		v, err := policy.Verify(image, text, [][]byte{sig})
+		if err != nil || v.Key.Name != policy.Keys[i].Name || v.Key.ID != k.ID() {
+			t.Errorf("found %v, %v; want key %v", v.Key, err, policy.Keys[i])
+		}
+	}
+}
+
+// TestEveryChangedByteIsNoticed flips each bit of seal and signature. Only the
+// untrusted comment isn't covered by anything.
+func TestEveryChangedByteIsNoticed(t *testing.T) {
+	image := mustDigest(t, digest256)
+	key := newKey(t)
+	policy := sign.Policy{Keys: sign.Keyring{key.Public("")}}
+	seal, sig := makeSeal(t, image, 42, key)
+	refused := func(seal, sig []byte) bool {
+		_, err := policy.Verify(image, seal, [][]byte{sig})
+		return err != nil
+	}
+	for i := range seal {
+		changed := append([]byte(nil), seal...)
+		changed[i] ^= 1
+		if !refused(changed, sig) {
+			t.Errorf("seal: byte %d changed and not noticed", i)
+		}
+	}
+	for i := strings.Index(string(sig), "\n"); i < len(sig); i++ {
+		for bit := range 8 {
+			changed := append([]byte(nil), sig...)
+			changed[i] ^= 1 << bit
+			if !refused(seal, changed) {
+				t.Errorf("signature: bit %d of byte %d changed and not noticed", bit, i)
+			}
+		}
+	}
+	for i := range sig {
+		if !refused(seal, sig[:i]) {
+			t.Errorf("signature: cut off at byte %d and not noticed", i)
+		}
+	}
+}
+
+func TestSignRefusesWhatIsNoSeal(t *testing.T) {
+	key := newKey(t)
+	for _, seal := range []sign.Seal{
+		{Sequence: 1},
+		{Digest: mustDigest(t, digest256), OSID: "a\nsequence 99"},
+		{Digest: mustDigest(t, digest256), Format: "ext4"},
+	} {
+		if sig, err := sign.Sign(seal.Text(), key); !errors.Is(err, sign.ErrMalformed) || sig != nil {
+			t.Errorf("%+v: found %q, %v; want ErrMalformed", seal, sig, err)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	image := mustDigest(t, digest256)
+	key := newKey(t).Public("")
+	names := sign.Keyring{key}.SignatureNames(image)
+	want := []string{image.Hex() + ".seal.minisig", image.Hex() + ".seal." + sign.FormatID(key.ID) + ".minisig"}
+	if len(names) != 2 || names[0] != want[0] || names[1] != want[1] {
+		t.Errorf("found %v, want %v", names, want)
+	}
+	if id := sign.FormatID(0xabc); id != "0000000000000ABC" {
+		t.Errorf("found %s", id)
+	}
+}
