@@ -1,0 +1,128 @@
+package disk
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+)
+
+// session is a running debugfs that is fed commands.
+//
+// It repeats every line before it does it, comments too. So a comment that
+// comes back says that all before it has been done; see sync.
+type session struct {
+	ctx   context.Context
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	in    *bufio.Writer
+	marks chan struct{} // one for every comment; closed when debugfs ends
+	said  limited       // what it wrote to standard error
+}
+
+const mark = "#"
+
+// debugfs opens the file system at an offset in the image.
+func (w *writer) debugfs(ctx context.Context, offset int64) (*session, error) {
+	s := &session{ctx: ctx, marks: make(chan struct{}, 1)}
+	s.cmd = w.command(ctx, w.epoch(), "debugfs", "-w", "-f", "-", fmt.Sprintf("%s?offset=%d", w.path, offset))
+	s.cmd.Stderr = &s.said
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	s.in = bufio.NewWriterSize(s.stdin, 1<<16)
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%w: debugfs: %w", ErrTool, err)
+	}
+	go s.listen(out)
+	return s, nil
+}
+
+// listen reads what debugfs prints to its end: it must never wait for us.
+func (s *session) listen(out io.Reader) {
+	defer close(s.marks)
+	lines := bufio.NewReader(out)
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return
+		}
+		if strings.HasPrefix(line, mark) {
+			s.marks <- struct{}{}
+		}
+	}
+}
+
+// do sends a command whose arguments can have any character but a line end. An
+// error in sending shows in sync.
+func (s *session) do(command string, args ...string) {
+	s.in.WriteString(command)
+	for _, a := range args {
+		s.in.WriteString(` "` + strings.ReplaceAll(a, `"`, `""`) + `"`)
+	}
+	s.in.WriteByte('\n')
+}
+
+// sync waits until all commands are done.
+func (s *session) sync() error {
+	s.in.WriteString(mark + "\n")
+	if err := s.in.Flush(); err != nil {
+		return fmt.Errorf("%w: debugfs doesn't listen: %w", ErrTool, err)
+	}
+	if _, ok := <-s.marks; !ok {
+		return fmt.Errorf("%w: debugfs ended early", ErrTool)
+	}
+	return nil
+}
+
+// close ends debugfs, whatever came before, and returns what went wrong first.
+func (s *session) close(before error) error {
+	if before == nil {
+		before = s.sync()
+	}
+	err := s.stdin.Close()
+	for range s.marks {
+	}
+	err = errors.Join(err, s.cmd.Wait())
+	switch complaint := s.said.complaint(); {
+	case s.ctx.Err() != nil:
+		return s.ctx.Err()
+	case complaint != "":
+		// A command that fails doesn't make debugfs fail.
+		return errors.Join(before, fmt.Errorf("%w: debugfs: %s", ErrTool, complaint))
+	case before != nil:
+		return before
+	case err != nil:
+		return fmt.Errorf("%w: debugfs: %w", ErrTool, err)
+	}
+	return nil
+}
+
+// limited keeps the first of what is written to it.
+type limited struct{ bytes.Buffer }
+
+func (l *limited) Write(p []byte) (int, error) {
+	if room := 4096 - l.Len(); room > 0 {
+		l.Buffer.Write(p[:min(len(p), room)])
+	}
+	return len(p), nil
+}
+
+// complaint returns what was said but the line that greets, "debugfs 1.47.0 (5-Feb-2023)".
+func (l *limited) complaint() string {
+	var out []string
+	for line := range strings.Lines(l.String()) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "debugfs 1.") {
+			out = append(out, line)
+		}
+	}
+	return strings.Join(out, "; ")
+}

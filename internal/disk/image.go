@@ -1,0 +1,125 @@
+package disk
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// An Image describes a disk. Sizes of 0 are computed from the content with room
+// for a few updates.
+type Image struct {
+	Arch     string    // GOARCH of the machine, "amd64"; selects the type of the root partition
+	Seed     string    // what UUIDs are derived from; the hex digest of the image is a good one
+	Time     time.Time // of every file, in whole seconds; zero or before 1970-01-01T00:00:01Z is that second
+	ESP      []Entry   // files of the EFI system partition; owners and modes are ignored, no symlinks
+	Root     []Entry   // see Layout
+	ESPSize  int64     // bytes, at least 34 MiB
+	RootSize int64     // bytes
+}
+
+// Progress is told how far a long operation is, in bytes, and what it is at. It
+// is called from one goroutine at a time.
+type Progress func(done, total int64, what string)
+
+// Write makes the disk image as the file name, which appears only when it is
+// complete. It needs the programs mke2fs, debugfs, mkfs.vfat, mmd, mcopy and
+// sfdisk. progress may be nil.
+func Write(ctx context.Context, name string, im Image, progress Progress) (err error) {
+	w, err := newWriter(im, progress)
+	if err != nil {
+		return err
+	}
+	if w.tools, err = findTools(); err != nil {
+		return err
+	}
+	// Beside the result: there is room for it there, and content from the same
+	// file system can be shared instead of copied.
+	if w.scratch, err = os.MkdirTemp(filepath.Dir(name), "."+filepath.Base(name)+"-"); err != nil {
+		return fmt.Errorf("make a directory for temporary files: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(w.scratch)) }()
+	if w.path, err = filepath.Abs(filepath.Join(w.scratch, "disk")); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) error{w.allocate, w.writeGPT, w.writeESP, w.writeRoot, w.sync} {
+		if err := step(ctx); err != nil {
+			return fmt.Errorf("write disk image %s: %w", name, err)
+		}
+	}
+	w.report(0, "done")
+	return os.Rename(w.path, name)
+}
+
+// writer is an image on its way into a file.
+type writer struct {
+	Image
+	plan     Plan
+	tools    map[string]string // name to path
+	scratch  string            // directory for temporary files
+	path     string            // of the image under construction
+	done     int64
+	total    int64
+	progress Progress
+}
+
+func newWriter(im Image, progress Progress) (*writer, error) {
+	w := &writer{Image: im, progress: progress}
+	var err error
+	if w.Root, err = complete(im.Root); err != nil {
+		return nil, fmt.Errorf("root partition: %w", err)
+	}
+	if w.ESP, err = complete(im.ESP); err != nil {
+		return nil, fmt.Errorf("EFI system partition: %w", err)
+	}
+	if w.plan, err = makePlan(w.Image); err != nil {
+		return nil, err
+	}
+	for _, entries := range [][]Entry{w.Root, w.ESP} {
+		for _, e := range entries {
+			w.total += e.Size
+		}
+	}
+	return w, nil
+}
+
+// report adds n bytes to what is done.
+func (w *writer) report(n int64, what string) {
+	w.done += n
+	if w.progress != nil {
+		w.progress(w.done, w.total, what)
+	}
+}
+
+// epoch returns the time of all files in seconds. The tools take 0 for "now".
+func (w *writer) epoch() int64 { return max(w.Time.Unix(), 1) }
+
+func (w *writer) allocate(context.Context) error {
+	f, err := os.OpenFile(w.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Truncate(w.plan.Size), f.Close())
+}
+
+// sync puts the image on stable storage before it gets its name.
+func (w *writer) sync(context.Context) error {
+	w.report(0, "writing to stable storage")
+	f, err := os.OpenFile(w.path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// uuid derives the UUID of something from the seed.
+func uuid(seed, what string) string {
+	sum := sha256.Sum256([]byte("composefs disk image\n" + what + "\n" + seed))
+	sum[6] = sum[6]&0x0f | 0x80 // version 8: made of what the maker likes
+	sum[8] = sum[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[0:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
+}

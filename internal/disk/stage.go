@@ -1,0 +1,60 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/composefs-go/composefs/verity"
+)
+
+// stage writes a file as ext4 is to hold its blocks: the content, and for
+// fs-verity what doc.go draws. It checks the content against size and digest.
+func stage(name string, e Entry) (err error) {
+	content, err := e.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, content.Close()) }()
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	// From one file to another this is copy_file_range: blocks are shared where
+	// the file system can.
+	n, err := io.Copy(f, &io.LimitedReader{R: content, N: e.Size + 1})
+	if err != nil {
+		return err
+	}
+	if n != e.Size {
+		return sizeError(e.Size, n)
+	}
+	if e.Digest.IsZero() {
+		return nil
+	}
+	return appendVerity(f, e.Size, e.Digest)
+}
+
+// appendVerity adds Merkle tree and descriptor to f, which holds size bytes.
+func appendVerity(f *os.File, size int64, want verity.Digest) error {
+	const metadataAlign = 65536 // EXT4: ext4_verity_metadata_pos()
+	start := roundUp(size, metadataAlign)
+	alg := want.Algorithm()
+	root, tree, err := verity.MerkleTree(alg, f, size, io.NewOffsetWriter(f, start))
+	if err != nil {
+		return err
+	}
+	if found := verity.FromRoot(alg, size, root); found != want {
+		return fmt.Errorf("%w: its content has the digest %s, want %s", verity.ErrMismatch, found, want)
+	}
+	descriptor := verity.Descriptor(alg, size, root)
+	at := roundUp(start+tree, blockSize)
+	if _, err := f.WriteAt(descriptor[:], at); err != nil {
+		return err
+	}
+	length := uint32(len(descriptor))
+	_, err = f.WriteAt([]byte{byte(length), byte(length >> 8), byte(length >> 16), byte(length >> 24)}, at+blockSize-4)
+	return err
+}
