@@ -189,25 +189,26 @@ func (p *parser) node(n *tree.Node, f *fields) error {
 // numbers sets the fields from SIZE to MTIME. Values are cut to the width that C
 // keeps them in.
 func (p *parser) numbers(n *tree.Node, f *fields) error {
-	sec, nsec, _ := bytes.Cut(f[Mtime], []byte{'.'})
-	var seconds, nanoseconds, nlink, uid, gid, rdev uint64
-	for _, v := range [...]struct {
-		field Field
-		text  []byte
-		to    *uint64
-	}{
-		{Size, f[Size], &n.Size}, {Nlink, f[Nlink], &nlink}, {UID, f[UID], &uid}, {GID, f[GID], &gid},
-		{Rdev, f[Rdev], &rdev}, {Mtime, sec, &seconds}, {Mtime, nsec, &nanoseconds},
-	} {
+	var v [Mtime]uint64
+	for _, field := range [...]Field{Size, Nlink, UID, GID, Rdev} {
 		var err error
-		if *v.to, err = number(v.text, 10); err != nil {
-			return p.fault(v.field, err)
+		if v[field], err = number(f[field], 10); err != nil {
+			return p.fault(field, err)
 		}
 	}
-	n.Nlink, n.UID, n.GID = uint32(nlink), uint32(uid), uint32(gid)
-	n.Mtime = tree.Time{Sec: int64(seconds), Nsec: uint32(nanoseconds)}
+	n.Size, n.Nlink, n.UID, n.GID = v[Size], uint32(v[Nlink]), uint32(v[UID]), uint32(v[GID])
 	if n.Kind == tree.CharDevice || n.Kind == tree.BlockDevice {
-		n.Rdev = uint32(rdev)
+		n.Rdev = uint32(v[Rdev])
 	}
+	before, after, _ := bytes.Cut(f[Mtime], []byte{'.'})
+	sec, err := number(before, 10)
+	if err != nil {
+		return p.fault(Mtime, err)
+	}
+	nsec, err := number(after, 10)
+	if err != nil {
+		return p.fault(Mtime, err)
+	}
+	n.Mtime = tree.Time{Sec: int64(sec), Nsec: uint32(nsec)}
 	return nil
 }

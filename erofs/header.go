@@ -1,0 +1,75 @@
+package erofs
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Causes of errors about images.
+var (
+	ErrCorrupt     = errors.New("corrupt image")
+	ErrUnsupported = errors.New("unsupported image")
+)
+
+// A Format is a version of the image format, the header's composefs_version.
+type Format uint8
+
+// The formats. V0 is what libcomposefs writes unless there are whiteouts, V1 what
+// it writes then; V2 is that of composefs-rs.
+const (
+	V0 Format = iota
+	V1
+	V2
+)
+
+// String returns the format's name in seals and file names, as in "erofs-v1".
+func (f Format) String() string { return fmt.Sprintf("erofs-v%d", uint8(f)) }
+
+// A Header is what the first bytes of an image say about it.
+type Header struct {
+	Version Format
+	HasACL  bool // some file has an ACL; without any, mount with noacl
+}
+
+const (
+	headerMagic   = 0xd078629a
+	headerVersion = 1
+	headerSize    = 32
+	flagHasACL    = 1
+)
+
+// header is struct lcfs_erofs_header_s.
+//
+//	0       4         8       12                  16            32
+//	+-------+---------+-------+-------------------+-------------+
+//	| magic | version | flags | composefs_version | unused      |
+//	+-------+---------+-------+-------------------+-------------+
+type header struct {
+	Magic, Version, Flags, ComposefsVersion uint32
+	Unused                                  [16]byte
+}
+
+// ReadHeader reads the header of an image, the first 32 bytes. Nothing else of
+// the image is looked at.
+func ReadHeader(r io.ReaderAt) (Header, error) {
+	var b [headerSize]byte
+	if n, err := r.ReadAt(b[:], 0); n < len(b) {
+		if err == io.EOF {
+			return Header{}, fmt.Errorf("%w: want a header of %d bytes, found %d", ErrCorrupt, headerSize, n)
+		}
+		return Header{}, fmt.Errorf("read image header: %w", err)
+	}
+	magic, version := binary.LittleEndian.Uint32(b[0:]), binary.LittleEndian.Uint32(b[4:])
+	flags, format := binary.LittleEndian.Uint32(b[8:]), binary.LittleEndian.Uint32(b[12:])
+	switch {
+	case magic != headerMagic:
+		return Header{}, fmt.Errorf("%w: not a composefs image: want magic %#x, found %#x", ErrCorrupt, uint32(headerMagic), magic)
+	case version != headerVersion:
+		return Header{}, fmt.Errorf("%w: want header version %d, found %d", ErrUnsupported, headerVersion, version)
+	case format > uint32(V2):
+		return Header{}, fmt.Errorf("%w: want composefs version 0 to %d, found %d", ErrUnsupported, V2, format)
+	}
+	return Header{Version: Format(format), HasACL: flags&flagHasACL != 0}, nil
+}

@@ -1,0 +1,194 @@
+package erofs_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/dumpfile"
+	"github.com/composefs-go/composefs/verity"
+)
+
+const vectorDir = "testdata/vectors"
+
+// A vector is a dump and what mkcomposefs 1.0.8 makes of it.
+type vector struct {
+	Name    string
+	Dump    string        `json:"dump"`
+	Default *erofs.Format `json:"default"` // the format without version options
+	V0, V1  expectedImage
+}
+
+// expectedImage are the digests of an image, or why mkcomposefs refuses.
+type expectedImage struct {
+	SHA256    string `json:"sha256"`
+	Verity    string `json:"verity"`
+	Verity512 string `json:"verity512"`
+	Fail      string `json:"fail"`
+}
+
+func (v vector) image(f erofs.Format) expectedImage {
+	if f == erofs.V1 {
+		return v.V1
+	}
+	return v.V0
+}
+
+func vectors(t testing.TB) []vector {
+	t.Helper()
+	var byName map[string]vector
+	if err := json.Unmarshal(readFile(t, filepath.Join(vectorDir, "manifest.json")), &byName); err != nil {
+		t.Fatal(err)
+	}
+	var list []vector
+	for name, v := range byName {
+		v.Name = name
+		list = append(list, v)
+	}
+	return list
+}
+
+// readFile reads a file and decompresses it if its name says so.
+func readFile(t testing.TB, path string) []byte {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var r io.Reader = f
+	if strings.HasSuffix(path, ".gz") {
+		if r, err = gzip.NewReader(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (v vector) tree(t testing.TB) *erofs.Node {
+	t.Helper()
+	return parse(t, readFile(t, filepath.Join(vectorDir, v.Dump)))
+}
+
+func parse(t testing.TB, text []byte) *erofs.Node {
+	t.Helper()
+	root, err := dumpfile.Parse(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+func dump(t testing.TB, root *erofs.Node) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := dumpfile.Write(&b, root); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func write(t testing.TB, root *erofs.Node, f erofs.Format) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := erofs.Write(&b, root, f); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func sha256Hex(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// Every image is, bit for bit, the one that mkcomposefs 1.0.8 writes; what it
+// refuses is refused; and the tree is as it was before.
+func TestWriteEqualsMkcomposefs(t *testing.T) {
+	for _, v := range vectors(t) {
+		t.Run(v.Name, func(t *testing.T) {
+			root := v.tree(t)
+			before := dump(t, root)
+			for _, f := range []erofs.Format{erofs.V0, erofs.V1} {
+				want := v.image(f)
+				var b bytes.Buffer
+				hasher, hasher512 := verity.NewHasher(verity.SHA256), verity.NewHasher(verity.SHA512)
+				err := erofs.Write(io.MultiWriter(&b, hasher, hasher512), root, f)
+				if want.Verity != "" && hasher.Sum().Hex() != want.Verity || want.Verity512 != "" && hasher512.Sum().Hex() != want.Verity512 {
+					t.Errorf("%v: the fs-verity digest differs", f)
+				}
+				switch {
+				case want.Fail != "" && err == nil:
+					t.Errorf("%v: mkcomposefs says %q, we wrote an image", f, want.Fail)
+				case want.Fail == "" && err != nil:
+					t.Errorf("%v: %v", f, err)
+				case want.Fail == "" && sha256Hex(b.Bytes()) != want.SHA256:
+					t.Errorf("%v: the image differs: want SHA-256 %s, found %s", f, want.SHA256, sha256Hex(b.Bytes()))
+				}
+			}
+			if dump(t, root) != before {
+				t.Error("Write changed the tree")
+			}
+		})
+	}
+}
+
+// Where the whole image is kept, a failure says at which byte it differs.
+func TestWriteEqualsKeptImages(t *testing.T) {
+	for _, path := range globVectors(t, "*.v[01].img.gz") {
+		name, rest, _ := strings.Cut(filepath.Base(path), ".v")
+		want := readFile(t, path)
+		got := write(t, parse(t, readFile(t, filepath.Join(vectorDir, name+".dump"))), erofs.Format(rest[0]-'0'))
+		if len(got) != len(want) {
+			t.Errorf("%s: want %d bytes, found %d", path, len(want), len(got))
+		}
+		for i := range min(len(got), len(want)) {
+			if got[i] != want[i] {
+				t.Errorf("%s: at %#x: want %#x, found %#x", path, i, want[i], got[i])
+				break
+			}
+		}
+	}
+}
+
+func globVectors(t testing.TB, pattern string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(vectorDir, pattern))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no vectors %s: %v", pattern, err)
+	}
+	return paths
+}
+
+func TestChooseFormatEqualsMkcomposefs(t *testing.T) {
+	for _, v := range vectors(t) {
+		if v.Default == nil {
+			continue
+		}
+		got, err := erofs.ChooseFormat(v.tree(t), erofs.V0, erofs.V1)
+		if err != nil || got != *v.Default {
+			t.Errorf("%s: want %v, found %v, %v", v.Name, *v.Default, got, err)
+		}
+	}
+	whiteout := parse(t, []byte("/ 0 40755 2 0 0 0 0.0 - - -\n/w 0 20644 1 0 0 0 0.0 - - -\n"))
+	for _, tt := range []struct{ least, most, want erofs.Format }{{0, 0, 0}, {0, 1, 1}, {1, 1, 1}, {1, 0, 1}} {
+		if got, err := erofs.ChooseFormat(whiteout, tt.least, tt.most); err != nil || got != tt.want {
+			t.Errorf("formats %v to %v: want %v, found %v, %v", tt.least, tt.most, tt.want, got, err)
+		}
+	}
+	if _, err := erofs.ChooseFormat(whiteout, erofs.V0, erofs.V2); err == nil {
+		t.Error("a format that mkcomposefs doesn't know must be refused")
+	}
+}

@@ -1,0 +1,98 @@
+package erofs
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/composefs-go/composefs/internal/tree"
+)
+
+// xattrTable holds each distinct pair of name and value once, and counts the
+// inodes that have it: those with several are shared.
+type xattrTable struct {
+	pairs  []xattrPair
+	names  []xattrName
+	byName map[string]uint32  // → names
+	byPair map[pairKey]uint32 // → pairs
+	shared []uint32           // pairs with several users, in the order of the shared table
+	size   int64              // of the shared table
+	text   tree.Arena         // owns the values
+}
+
+type pairKey struct {
+	name  uint32
+	value string
+}
+
+type xattrPair struct {
+	pairKey
+	count  uint32
+	offset int64 // in the shared table
+}
+
+type xattrName struct {
+	full   string
+	suffix string
+	index  uint8
+	bit    uint32 // in the filter
+}
+
+func newXattrTable(inodes int) *xattrTable {
+	return &xattrTable{byName: make(map[string]uint32), byPair: make(map[pairKey]uint32, 2*inodes)}
+}
+
+// add notes one more user of a pair and returns its place in pairs.
+func (t *xattrTable) add(x effectiveXattr) uint32 {
+	name, ok := t.byName[x.name]
+	if !ok {
+		name = uint32(len(t.names))
+		index, suffix := splitName(x.name)
+		t.names = append(t.names, xattrName{x.name, suffix, index, filterBit(index, suffix)})
+		t.byName[x.name] = name
+	}
+	id, ok := t.byPair[pairKey{name, string(x.value)}]
+	if !ok {
+		id = uint32(len(t.pairs))
+		key := pairKey{name, t.text.String(x.value)}
+		t.pairs = append(t.pairs, xattrPair{pairKey: key})
+		t.byPair[key] = id
+	}
+	t.pairs[id].count++
+	return id
+}
+
+// entrySize returns the size in bytes of a pair's entry.
+func (t *xattrTable) entrySize(id uint32) int64 {
+	p := &t.pairs[id]
+	return roundUp(int64(xattrEntrySize+len(t.names[p.name].suffix)+len(p.value)), 4)
+}
+
+// appendEntry appends a pair's entry to b, which is at a multiple of 4.
+func (t *xattrTable) appendEntry(b []byte, id uint32) []byte {
+	p := &t.pairs[id]
+	n := &t.names[p.name]
+	b = append(b, uint8(len(n.suffix)), n.index, uint8(len(p.value)), uint8(len(p.value)>>8))
+	b = append(append(b, n.suffix...), p.value...)
+	for used := len(n.suffix) + len(p.value); used%4 != 0; used++ {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// share lays out the table of shared pairs, when all users are counted. The order
+// is that of libcomposefs: descending by name, length of the value, value.
+func (t *xattrTable) share() {
+	for id := range t.pairs {
+		if t.pairs[id].count > 1 {
+			t.shared = append(t.shared, uint32(id))
+		}
+	}
+	slices.SortFunc(t.shared, func(i, j uint32) int {
+		a, b := &t.pairs[i], &t.pairs[j]
+		return -cmp.Or(cmp.Compare(t.names[a.name].full, t.names[b.name].full), len(a.value)-len(b.value), cmp.Compare(a.value, b.value))
+	})
+	for _, id := range t.shared {
+		t.pairs[id].offset = t.size
+		t.size += t.entrySize(id)
+	}
+}
