@@ -1,0 +1,217 @@
+package blockdev_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/composefs-go/composefs/internal/blockdev"
+	"github.com/composefs-go/composefs/internal/testutil"
+)
+
+const (
+	uuid     = "0f0e0d0c-1a1b-2c2d-3e3f-405060708090"
+	rootType = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
+)
+
+// makeImage runs a program of another project on a sparse file of the size.
+func makeImage(t *testing.T, size int64, tool string, args ...string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(name, size); err != nil {
+		t.Fatal(err)
+	}
+	program := testutil.RequireTool(t, tool)
+	if out, err := exec.Command(program, append(args, name)...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", tool, err, out)
+	}
+	return name
+}
+
+// The file systems are made by their own tools.
+func TestReadSuperblockKnowsWhatToolsMake(t *testing.T) {
+	for _, c := range []struct {
+		fstype, tool string
+		args         []string
+	}{
+		{"ext4", "mkfs.ext4", []string{"-q", "-L", "os", "-U", uuid}},
+		{"xfs", "mkfs.xfs", []string{"-q", "-L", "os", "-m", "uuid=" + uuid}},
+		{"btrfs", "mkfs.btrfs", []string{"-q", "-L", "os", "-U", uuid}},
+	} {
+		t.Run(c.fstype, func(t *testing.T) {
+			f, err := os.Open(makeImage(t, 512<<20, c.tool, c.args...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			got, ok := blockdev.ReadSuperblock(f)
+			if want := (blockdev.Superblock{Type: c.fstype, UUID: uuid, Label: "os"}); !ok || got != want {
+				t.Errorf("%+v, %v; want %+v", got, ok, want)
+			}
+		})
+	}
+}
+
+// table makes a disk with an ESP and two root partitions, of which one is not to
+// be found by its type.
+func table(t *testing.T) string {
+	t.Helper()
+	name := makeImage(t, 64<<20, "sfdisk", "--version")
+	script := "label: gpt\n" +
+		"size=1M, type=U\n" +
+		"size=1M, type=" + rootType + ", uuid=" + uuid + "\n" +
+		"size=1M, type=" + rootType + ", attrs=\"GUID:63\"\n"
+	c := exec.Command("sfdisk", "-q", name)
+	c.Stdin = strings.NewReader(script)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("sfdisk: %v\n%s", err, out)
+	}
+	return name
+}
+
+func TestReadPartitionsReadsWhatSfdiskWrites(t *testing.T) {
+	f, err := os.Open(table(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	all := blockdev.ReadPartitions(f, 512)
+	if len(all) != 3 || all[1] != (blockdev.Partition{Number: 2, Type: rootType, UUID: uuid}) || !all[2].NoAuto {
+		t.Errorf("%+v", all)
+	}
+}
+
+func TestReadPartitionsOfAnMBR(t *testing.T) {
+	b := make([]byte, 1024)
+	copy(b[440:], []byte{0x78, 0x56, 0x34, 0x12})
+	b[446+4+16], b[510], b[511] = 0x83, 0x55, 0xaa
+	all := blockdev.ReadPartitions(bytes.NewReader(b), 512)
+	if len(all) != 1 || all[0] != (blockdev.Partition{Number: 2, UUID: "12345678-02"}) {
+		t.Errorf("%+v", all)
+	}
+}
+
+type device struct{ *os.File }
+
+// finder is a machine with the disk of table, an unpartitioned ext4 disk and a
+// loop device.
+func finder(t *testing.T) blockdev.Finder {
+	t.Helper()
+	files := map[string]string{
+		"vda": table(t),
+		"vdb": makeImage(t, 8<<20, "mkfs.ext4", "-q", "-L", "data", "-U", uuid),
+	}
+	text := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
+	return blockdev.Finder{
+		Sys: fstest.MapFS{
+			"block/vda/queue/logical_block_size": text("512\n"),
+			"block/vda/vda1/partition":           text("1\n"),
+			"block/vda/vda1/uevent":              text("PARTN=1\nPARTNAME=esp\n"),
+			"block/vda/vda2/partition":           text("2\n"),
+			"block/vda/vda2/uevent":              text("DEVNAME=vda2\nPARTN=2\nPARTNAME=my root\n"),
+			"block/vda/vda3/partition":           text("3\n"),
+			"block/vdb/size":                     text("1\n"),
+			"block/loop0/size":                   text("0\n"),
+		},
+		Open: func(name string) (blockdev.Device, error) {
+			if files[name] == "" {
+				return nil, fs.ErrNotExist
+			}
+			f, err := os.Open(files[name])
+			return device{f}, err
+		},
+	}
+}
+
+func TestWaitFindsWhatRootMeans(t *testing.T) {
+	f := finder(t)
+	for _, c := range []struct{ name, root, want string }{
+		{"a name", "/dev/vdb", "vdb"},
+		{"the label of a partition", "PARTLABEL=my root", "vda2"},
+		{"the number of a partition", "PARTUUID=" + strings.ToUpper(uuid), "vda2"},
+		{"a label", "LABEL=data", "vdb"},
+		{"a number", "UUID=" + uuid, "vdb"},
+		{"a link that udev would make", "/dev/disk/by-label/data", "vdb"},
+		{"nothing: the type, without what is marked no-auto", "", "vda2"},
+	} {
+		s, err := blockdev.ParseSpec(c.root, "amd64")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := f.Wait(s, 0); got != c.want || err != nil {
+			t.Errorf("%s: root=%s is %q, %v; want %q", c.name, c.root, got, err, c.want)
+		}
+	}
+}
+
+func TestWaitSaysWhatIsThereInstead(t *testing.T) {
+	s, err := blockdev.ParseSpec("LABEL=other", "amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = finder(t).Wait(s, 20*time.Millisecond)
+	if err == nil {
+		t.Fatal("found something")
+	}
+	for _, part := range []string{"LABEL=other didn't appear within 20ms", "vda2 (PARTLABEL=my root)", "vdb"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q doesn't say %q", err, part)
+		}
+	}
+	if strings.Contains(err.Error(), "loop0") {
+		t.Errorf("%q lists an empty loop device", err)
+	}
+}
+
+func TestWaitRefusesToGuess(t *testing.T) {
+	f := finder(t)
+	sys := f.Sys.(fstest.MapFS)
+	sys["block/vdc/vdc1/partition"], sys["block/vdc/vdc1/uevent"] = sys["block/vda/vda2/partition"], sys["block/vda/vda2/uevent"]
+	s, err := blockdev.ParseSpec("PARTLABEL=my root", "amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Wait(s, 0); !errors.Is(err, blockdev.ErrAmbiguous) || !strings.Contains(err.Error(), "vda2, vdc1") {
+		t.Errorf("%v, want both names", err)
+	}
+}
+
+func TestParseSpecRefuses(t *testing.T) {
+	for _, c := range []struct{ name, root, arch string }{
+		{"a word", "live", "amd64"},
+		{"an empty label", "LABEL=", "amd64"},
+		{"network", "nfs:server:/x", "amd64"},
+		{"no root= where there is no type for it", "", "mips"},
+	} {
+		if s, err := blockdev.ParseSpec(c.root, c.arch); err == nil {
+			t.Errorf("%s: accepted as %s", c.name, s)
+		}
+	}
+}
+
+// Whatever is on a disk, a label fits in its field and a table in its limits.
+func FuzzDisk(f *testing.F) {
+	gpt := make([]byte, 2048)
+	copy(gpt[512:], "EFI PART")
+	gpt[512+72], gpt[512+80], gpt[512+84] = 2, 4, 128
+	f.Add(gpt)
+	f.Add(append([]byte("XFSB"), make([]byte, 2048)...))
+	f.Fuzz(func(t *testing.T, disk []byte) {
+		if s, ok := blockdev.ReadSuperblock(bytes.NewReader(disk)); ok && (len(s.UUID) != 36 || len(s.Label) > 256) {
+			t.Errorf("%+v", s)
+		}
+		if p := blockdev.ReadPartitions(bytes.NewReader(disk), 512); len(p) > 1024 {
+			t.Errorf("%d partitions", len(p))
+		}
+	})
+}

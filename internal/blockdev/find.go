@@ -1,0 +1,199 @@
+package blockdev
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Finder looks for devices.
+type Finder struct {
+	// Sys is the directory /sys.
+	Sys fs.FS
+	// Open opens a device by its name below /dev.
+	Open func(name string) (Device, error)
+}
+
+// A Device is an open block device, or what stands for one in tests.
+type Device interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// System returns a Finder of the running system.
+func System() Finder {
+	return Finder{os.DirFS("/sys"), func(name string) (Device, error) { return os.Open("/dev/" + name) }}
+}
+
+// ErrAmbiguous is the cause when more than one device fits.
+var ErrAmbiguous = errors.New("more than one device fits")
+
+// interval is how often Wait looks for new devices.
+const interval = 10 * time.Millisecond
+
+// A disk is a whole device and its partitions, as /sys has them.
+type disk struct {
+	name  string
+	block int64 // size of a logical block in bytes
+	parts []part
+}
+
+type part struct {
+	name, label string
+	number      int
+}
+
+// Wait returns the name below /dev of the device that s means, as soon as it is
+// there. After the timeout the error lists the devices that are there instead.
+func (f Finder) Wait(s Spec, timeout time.Duration) (string, error) {
+	deadline := time.Now().Add(timeout)
+	for {
+		found := f.Find(s)
+		switch {
+		case len(found) == 1:
+			return found[0], nil
+		case len(found) > 1:
+			return "", fmt.Errorf("find the root device: %w %s: %s: name one with root=", ErrAmbiguous, s, strings.Join(found, ", "))
+		case !time.Now().Before(deadline):
+			return "", fmt.Errorf("find the root device: %s didn't appear within %v; there are %s: correct root=, or add the driver's module to the initramfs", s, timeout, f.there())
+		}
+		time.Sleep(interval)
+	}
+}
+
+// Find returns the names of the devices that s means.
+func (f Finder) Find(s Spec) []string {
+	if s.kind == byName {
+		if d, err := f.Open(s.value); err == nil {
+			d.Close()
+			return []string{s.value}
+		}
+		return nil
+	}
+	var found []string
+	for _, d := range f.disks() {
+		switch s.kind {
+		case byPartLabel:
+			for _, p := range d.parts {
+				if p.label == s.value {
+					found = append(found, p.name)
+				}
+			}
+		case byUUID, byLabel:
+			found = append(found, f.bySuperblock(d, s)...)
+		default:
+			found = append(found, f.byTable(d, s)...)
+		}
+	}
+	return found
+}
+
+// bySuperblock looks at each partition of a disk, and at a disk without any.
+func (f Finder) bySuperblock(d disk, s Spec) []string {
+	names := []string{d.name}
+	if len(d.parts) > 0 {
+		names = nil
+		for _, p := range d.parts {
+			names = append(names, p.name)
+		}
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		dev, err := f.Open(name)
+		if err != nil {
+			return true
+		}
+		defer dev.Close()
+		sb, ok := ReadSuperblock(dev)
+		return !ok || (s.kind == byUUID && sb.UUID != s.value) || (s.kind == byLabel && sb.Label != s.value)
+	})
+}
+
+// byTable looks into a disk's partition table.
+func (f Finder) byTable(d disk, s Spec) []string {
+	if len(d.parts) == 0 {
+		return nil
+	}
+	dev, err := f.Open(d.name)
+	if err != nil {
+		return nil
+	}
+	defer dev.Close()
+	var found []string
+	for _, e := range ReadPartitions(dev, d.block) {
+		if (s.kind == byPartUUID && e.UUID != s.value) || (s.kind == byType && (e.Type != s.value || e.NoAuto)) {
+			continue
+		}
+		for _, p := range d.parts {
+			if p.number == e.Number {
+				found = append(found, p.name)
+			}
+		}
+	}
+	return found
+}
+
+// disks lists what /sys/block has.
+func (f Finder) disks() []disk {
+	entries, _ := fs.ReadDir(f.Sys, "block")
+	var all []disk
+	for _, e := range entries {
+		dir := path.Join("block", e.Name())
+		block, err := strconv.ParseInt(f.line(path.Join(dir, "queue/logical_block_size")), 10, 64)
+		if err != nil || block < 512 || block > 64<<10 {
+			block = 512
+		}
+		d := disk{name: e.Name(), block: block}
+		subs, _ := fs.ReadDir(f.Sys, dir)
+		for _, s := range subs {
+			if n, err := strconv.Atoi(f.line(path.Join(dir, s.Name(), "partition"))); err == nil {
+				d.parts = append(d.parts, part{s.Name(), f.partLabel(path.Join(dir, s.Name(), "uevent")), n})
+			}
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// line returns the text of a small file without its newline; "" if it can't be read.
+func (f Finder) line(name string) string {
+	b, _ := fs.ReadFile(f.Sys, name)
+	return strings.TrimSuffix(string(b), "\n")
+}
+
+func (f Finder) partLabel(uevent string) string {
+	for line := range strings.Lines(f.line(uevent)) {
+		if label, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "PARTNAME="); ok {
+			return label
+		}
+	}
+	return ""
+}
+
+// there lists what devices exist, for a message.
+func (f Finder) there() string {
+	var names []string
+	for _, d := range f.disks() {
+		for _, p := range d.parts {
+			if p.label != "" {
+				names = append(names, fmt.Sprintf("%s (PARTLABEL=%s)", p.name, p.label))
+			} else {
+				names = append(names, p.name)
+			}
+		}
+		// A kernel has many empty loop and ram devices, which are of no interest.
+		if len(d.parts) == 0 && !strings.HasPrefix(d.name, "loop") && !strings.HasPrefix(d.name, "ram") {
+			names = append(names, d.name)
+		}
+	}
+	if len(names) == 0 {
+		return "no block devices"
+	}
+	return strings.Join(names, ", ")
+}
