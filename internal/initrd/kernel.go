@@ -1,0 +1,175 @@
+package initrd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// A Kernel knows the modules of one kernel version.
+type Kernel struct {
+	fsys    fs.FS
+	dir     string // of the modules, for messages
+	version string
+	modules map[string]*module
+	builtin map[string]bool
+	soft    map[string]soft
+	alias   map[string][]string
+}
+
+// module is a module that can be loaded.
+type module struct {
+	file  string   // relative to the directory
+	needs []string // names in load order
+}
+
+// soft is what a module would like loaded before and after itself.
+type soft struct{ pre, post []string }
+
+// A Module is a file to be loaded into the kernel.
+type Module struct {
+	Name string // as lsmod shows it
+	File string // relative to the directory of the kernel version, perhaps compressed
+}
+
+// directories are where modules are below a root, newest convention first.
+var directories = []string{"usr/lib/modules", "lib/modules"}
+
+// KernelVersions returns the kernel versions that have modules below root.
+func KernelVersions(root string) ([]string, error) {
+	for _, dir := range directories {
+		entries, err := os.ReadDir(filepath.Join(root, dir))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		var out []string
+		for _, e := range entries {
+			if e.IsDir() {
+				out = append(out, e.Name())
+			}
+		}
+		if len(out) > 0 {
+			return out, nil
+		}
+	}
+	return nil, nil
+}
+
+// OpenKernel reads what depmod has written about the modules of a kernel version
+// below root, in usr/lib/modules/VERSION or lib/modules/VERSION.
+func OpenKernel(root, version string) (*Kernel, error) {
+	if !fs.ValidPath(version) || filepath.Base(version) != version || version == "." {
+		return nil, fmt.Errorf("%w: %q is not a kernel version", ErrModules, version)
+	}
+	for _, dir := range directories {
+		dir = filepath.Join(root, dir, version)
+		if _, err := os.Stat(dir); err == nil {
+			return NewKernel(os.DirFS(dir), dir, version)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	found, _ := KernelVersions(root)
+	return nil, fmt.Errorf("%w: want modules of kernel %s in %s, found those of %q", ErrModules, version, filepath.Join(root, directories[0]), found)
+}
+
+// NewKernel is OpenKernel for modules anywhere; dir is what messages call it.
+func NewKernel(fsys fs.FS, dir, version string) (*Kernel, error) {
+	k := &Kernel{
+		fsys: fsys, dir: dir, version: version,
+		modules: make(map[string]*module), builtin: make(map[string]bool),
+		soft: make(map[string]soft), alias: make(map[string][]string),
+	}
+	for _, index := range []struct {
+		file     string
+		required bool
+		add      func(string) error
+	}{
+		{"modules.dep", true, k.addDependencies},
+		{"modules.builtin", true, k.addBuiltin},
+		{"modules.softdep", false, k.addSoft},
+		{"modules.alias", false, k.addAlias},
+	} {
+		err := k.eachLine(fsys, index.file, index.add)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && index.required:
+			return nil, fmt.Errorf("%w: %s has no %s; run `depmod -b ROOT %s`", ErrModules, dir, index.file, version)
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		}
+	}
+	return k, nil
+}
+
+// Version returns the kernel's version, as in `uname -r`.
+func (k *Kernel) Version() string { return k.version }
+
+// Resolve returns the modules wanted and all that they need, in load order. What
+// is built into the kernel needs no module.
+func (k *Kernel) Resolve(wants []Want) ([]Module, error) {
+	r := resolver{Kernel: k, seen: make(map[string]bool)}
+	for _, w := range wants {
+		if r.find(w.Name) || w.Optional {
+			continue
+		}
+		return nil, fmt.Errorf("%w: kernel %s lacks %q, which is neither built in nor among the modules in %s; install the kernel's package with all modules, or run `depmod -b ROOT %s` if it is there",
+			ErrModules, k.version, w.Name, k.dir, k.version)
+	}
+	return r.order, nil
+}
+
+// resolver walks from module to module, each once.
+type resolver struct {
+	*Kernel
+	seen  map[string]bool
+	order []Module
+}
+
+// find adds what goes by the name, and reports whether the kernel has it.
+func (r *resolver) find(name string) bool {
+	name = normalize(name)
+	if r.modules[name] != nil {
+		r.visit(name)
+		return true
+	}
+	if r.builtin[name] {
+		return true
+	}
+	for _, other := range r.alias[name] {
+		r.visit(other)
+	}
+	return len(r.alias[name]) > 0
+}
+
+// visit adds a module after what it needs. Marking it first ends any circle;
+// modules.dep has none, softdeps may.
+func (r *resolver) visit(name string) {
+	m := r.modules[name]
+	if m == nil || r.seen[name] {
+		return
+	}
+	r.seen[name] = true
+	for _, need := range m.needs {
+		r.visit(need)
+	}
+	for _, before := range r.soft[name].pre {
+		r.find(before)
+	}
+	r.order = append(r.order, Module{Name: name, File: m.file})
+	for _, after := range r.soft[name].post {
+		r.find(after)
+	}
+}
+
+// Names returns the names of all modules of the kernel that can be loaded, sorted.
+func (k *Kernel) Names() []string {
+	out := make([]string, 0, len(k.modules))
+	for name := range k.modules {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,28 @@
+package initrd
+
+// A Want is a kernel module that the initrd is to have.
+type Want struct {
+	Name     string // "-" and "_" are the same
+	Optional bool   // left out without a word if the kernel doesn't have it
+}
+
+// Storage drivers of real and virtual machines. A distribution's kernel has
+// some built in and, in its flavour for clouds, doesn't have some at all.
+var storage = []string{
+	"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", // QEMU, most clouds
+	"nvme", "ahci", "sd_mod", // disks
+	"xhci_pci", "usb_storage", "uas", // USB
+	"sdhci_pci", "sdhci_acpi", "mmc_block", // eMMC and SD cards
+	"hv_vmbus", "hv_storvsc", "pci_hyperv", "xen_blkfront", "vmw_pvscsi", "mptspi", // other hypervisors
+}
+
+// RootModules returns what is wanted to boot from a composefs on the given file
+// system type, as in "ext4", whatever the device.
+func RootModules(fstype string) []Want {
+	out := []Want{{Name: "erofs"}, {Name: "overlay"}, {Name: fstype}}
+	for _, name := range storage {
+		out = append(out, Want{Name: name, Optional: true})
+	}
+	// Images are mounted through loop devices on kernels before 6.12.
+	return append(out, Want{Name: "loop", Optional: true})
+}
