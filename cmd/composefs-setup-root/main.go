@@ -1,0 +1,175 @@
+// Composefs-setup-root verifies the image that the kernel command line names and
+// mounts it as the root. It runs in the initramfs: as a service, from a hook
+// script, or as the first process.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/internal/kmsg"
+	"github.com/composefs-go/composefs/internal/setup"
+)
+
+const version = "0.1.0"
+
+// An initramfs has little memory, and we allocate little: the collector would
+// cost more than it finds. The limit is for the case that this is wrong.
+const memoryLimit = 12 << 20
+
+func main() {
+	runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(memoryLimit)
+	if os.Getpid() == 1 {
+		os.Exit(int(beFirstProcess(os.Args)))
+	}
+	os.Exit(int(run(os.Args[1:], os.Stdout, os.Stderr)))
+}
+
+// settings are what the flags say.
+type settings struct {
+	dryRun  bool
+	version bool
+	cmdline string
+	sysroot string
+	paths   setup.Paths
+}
+
+const usage = `composefs-setup-root: verify the root image and mount it, in the initramfs.
+
+The kernel command line names the image:
+  composefs.digest=v1-sha256-12:HEX   its fs-verity digest (mkimage measure prints it)
+  composefs=HEX                       the same for images of format 2
+  composefs.ref=NAME                  the one that composefs/images/refs/NAME points
+                                      to; only if the policy requires a signature
+
+It is looked for on the file system at --sysroot, verified, mounted with the
+/etc and /var of its deployment, tested, and put at --sysroot in its place.
+As the first process (/init) it finds and mounts root= before that and executes
+init after it; flags are not read then.
+
+To see what it would do, on a running system:
+  composefs-setup-root --dry-run --cmdline "composefs.digest=v1-sha256-12:…"
+
+Flags:
+`
+
+const exitCodes = `
+Exit status: 0 ok, 2 usage or configuration, 3 no composefs argument, 4 image not
+found, 5 digest mismatch, 6 signature refused, 7 kernel lacks a feature, 8 mount
+failed, 9 self-test failed. See composefs-setup-root(8).
+`
+
+func parseFlags(args []string, stdout, stderr io.Writer) (settings, error) {
+	var s settings
+	f := flag.NewFlagSet("composefs-setup-root", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.BoolVar(&s.dryRun, "dry-run", false, "print what would be done and do nothing")
+	f.StringVar(&s.cmdline, "cmdline", "", "the kernel command line, `TEXT` instead of /proc/cmdline")
+	f.StringVar(&s.paths.Config, "config", bootcfg.ConfigPath, "the policy, a `FILE` that may be missing")
+	f.StringVar(&s.paths.Keys, "keys", "", "`DIRECTORY` of trusted *.pub keys, instead of the policy's")
+	f.StringVar(&s.sysroot, "sysroot", "/sysroot", "`DIRECTORY` where the physical root is and the new root will be")
+	f.BoolVar(&s.version, "version", false, "print the version")
+	f.Usage = func() {
+		fmt.Fprint(f.Output(), usage)
+		f.PrintDefaults()
+		fmt.Fprint(f.Output(), exitCodes)
+	}
+	if len(args) == 1 && (args[0] == "-h" || args[0] == "--help") {
+		f.SetOutput(stdout) // asked for, so it is the output
+	}
+	if err := f.Parse(args); err != nil {
+		return s, err
+	}
+	if f.NArg() > 0 {
+		err := fmt.Errorf("unknown argument %q: composefs-setup-root takes flags only, see --help", f.Arg(0))
+		fmt.Fprintln(stderr, err)
+		return s, err
+	}
+	return s, nil
+}
+
+// run is everything but the first process.
+func run(args []string, stdout, stderr io.Writer) setup.Code {
+	s, err := parseFlags(args, stdout, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return setup.CodeOK
+	case err != nil:
+		return setup.CodeConfig
+	case s.version:
+		fmt.Fprintln(stdout, "composefs-setup-root", version)
+		return setup.CodeOK
+	}
+	log := kmsg.New(nil, stderr)
+	if !s.dryRun {
+		log = kmsg.Open(stderr)
+	}
+	o, err := s.read()
+	if err == nil {
+		err = s.boot(o, log, stdout)
+	}
+	return end(err, s.dryRun, o.Config.Failure, log)
+}
+
+func (s settings) read() (setup.Options, error) {
+	cmdline := s.cmdline
+	if cmdline == "" {
+		b, err := os.ReadFile("/proc/cmdline")
+		if err != nil {
+			return setup.Options{}, &setup.Refusal{Code: setup.CodeConfig, Err: err}
+		}
+		cmdline = string(b)
+	}
+	o, err := setup.Read(cmdline, s.paths)
+	o.Sysroot, o.Version = s.sysroot, version
+	return o, err
+}
+
+func (s settings) boot(o setup.Options, log *kmsg.Log, stdout io.Writer) error {
+	if !s.dryRun {
+		return setup.Run(o, log)
+	}
+	plan, err := setup.DryRun(o)
+	fmt.Fprint(stdout, plan)
+	return err
+}
+
+// beFirstProcess returns only if the boot is refused.
+func beFirstProcess(argv []string) setup.Code {
+	err := setup.PrepareMachine()
+	log := kmsg.Open(os.Stderr)
+	var o setup.Options
+	if err == nil {
+		s := settings{sysroot: "/sysroot", paths: setup.Paths{Config: bootcfg.ConfigPath}}
+		if o, err = s.read(); err == nil {
+			o.Init = argv
+			err = setup.Run(o, log)
+		}
+	}
+	return end(err, false, o.Config.Failure, log)
+}
+
+// end says why a boot is refused and does what the policy has for that.
+func end(err error, dryRun bool, action bootcfg.FailureAction, log *kmsg.Log) setup.Code {
+	code := setup.CodeOf(err)
+	if code == setup.CodeOK {
+		return code
+	}
+	log.Printf(kmsg.Err, "%v", err)
+	if dryRun {
+		return code
+	}
+	log.Printf(kmsg.Err, "boot refused, exit status %d (%s)", code, code)
+	if err := setup.Stop(action); err != nil {
+		log.Printf(kmsg.Err, "%s: %v", action, err)
+	}
+	return code
+}

@@ -1,0 +1,187 @@
+package setup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/internal/mount"
+	"github.com/composefs-go/composefs/internal/osfile"
+)
+
+// MountState puts dir, "etc" or "var", into the new root.
+func (l *linux) MountState(dir string, mode bootcfg.MountMode, deployment string) error {
+	at, err := osfile.OpenPlain(l.root, dir, unix.O_PATH|unix.O_DIRECTORY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("mount /%s: the image has no such directory to mount on: add it to the image, or set mount = \"none\" under [%s]", dir, dir)
+	}
+	if err != nil {
+		return fmt.Errorf("mount /%s: %w", dir, err)
+	}
+	defer at.Close()
+	m, err := l.stateMount(at, dir, mode, path.Join("state/deploy", deployment, dir))
+	if err != nil {
+		return fmt.Errorf("mount /%s: %w", dir, err)
+	}
+	defer m.Close()
+	return mount.Attach(m, at, "")
+}
+
+// stateMount returns what is to be mounted on at, the directory of the image.
+func (l *linux) stateMount(at *os.File, dir string, mode bootcfg.MountMode, state string) (*os.File, error) {
+	switch mode {
+	case bootcfg.MountVolatile:
+		return l.emptyMemory(at)
+	case bootcfg.MountRoot:
+		return l.bind(at, dir)
+	case bootcfg.MountBind:
+		return l.bind(at, state)
+	case bootcfg.MountTransient:
+		upper, work, err := l.memoryLayer(dir+"-memory", at)
+		if err != nil {
+			return nil, err
+		}
+		return l.stack("transient", at, upper, work)
+	case bootcfg.MountOverlay:
+		upper, err := l.stateDir(path.Join(state, "upper"), at)
+		if err != nil {
+			return nil, err
+		}
+		work, err := l.stateDir(path.Join(state, "work"), nil)
+		if err != nil {
+			upper.Close()
+			return nil, err
+		}
+		return l.stack("overlay", at, upper, work)
+	}
+	return nil, fmt.Errorf("unknown mode %q", mode)
+}
+
+func (l *linux) stack(source string, lower, upper, work *os.File) (*os.File, error) {
+	defer upper.Close()
+	defer work.Close()
+	return mount.Overlay{Source: source, Lower: lower, Upper: upper, Work: work}.Mount(l.kernel)
+}
+
+func (l *linux) bind(like *os.File, path string) (*os.File, error) {
+	dir, err := l.stateDir(path, like)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return mount.Clone(dir)
+}
+
+// memoryLayer makes the two directories of a writable layer in memory. The upper
+// one looks like the directory that it covers: its mode is what everybody sees.
+func (l *linux) memoryLayer(name string, like *os.File) (upper, work *os.File, err error) {
+	memory, err := mount.Memory("tmpfs", "mode=0755")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer memory.Close()
+	if err := l.attachStage(memory, name); err != nil {
+		return nil, nil, err
+	}
+	if upper, err = ensureDir(memory, "upper", like); err != nil {
+		return nil, nil, err
+	}
+	if work, err = ensureDir(memory, "work", nil); err != nil {
+		upper.Close()
+	}
+	return upper, work, err
+}
+
+func (l *linux) emptyMemory(like *os.File) (*os.File, error) {
+	m, err := mount.Memory("tmpfs", "mode=0755")
+	if err != nil {
+		return nil, err
+	}
+	if err := imitate(m, like); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// stateDir opens a directory of the physical root. What is missing is made, the
+// last part of it like the directory of the image that it stands for.
+func (l *linux) stateDir(path string, like *os.File) (*os.File, error) {
+	dir := l.physical
+	parts := strings.Split(path, "/")
+	for i, name := range parts {
+		var model *os.File
+		if i == len(parts)-1 {
+			model = like
+		}
+		next, err := ensureDir(dir, name, model)
+		if dir != l.physical {
+			dir.Close()
+		}
+		if err != nil {
+			return nil, err
+		}
+		dir = next
+	}
+	return dir, nil
+}
+
+// ensureDir opens the directory name in dir and makes it if it is missing. A
+// symbolic link is refused.
+func ensureDir(dir *os.File, name string, like *os.File) (*os.File, error) {
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY
+	d, err := osfile.OpenPlain(dir, name, flags)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return d, err
+	}
+	if err := unix.Mkdirat(int(dir.Fd()), name, 0o755); err != nil {
+		return nil, &fs.PathError{Op: "make the directory", Path: path.Join(dir.Name(), name), Err: err}
+	}
+	if d, err = osfile.OpenPlain(dir, name, flags); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(imitate(d, like), d.Sync(), osfile.SyncDir(dir)); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// imitated are the extended attributes that matter for access.
+var imitated = []string{"security.selinux", "system.posix_acl_access", "system.posix_acl_default"}
+
+// imitate gives d the mode, the owner and the labels of like, if there is one.
+func imitate(d, like *os.File) error {
+	if like == nil {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(like.Fd()), &st); err != nil {
+		return err
+	}
+	if err := d.Chown(int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	if err := unix.Fchmod(int(d.Fd()), st.Mode&0o7777); err != nil {
+		return err
+	}
+	value := make([]byte, 4096)
+	for _, name := range imitated {
+		// like may be an O_PATH descriptor, which has no attributes of its own.
+		n, err := unix.Getxattr(procPath(like), name, value)
+		if err != nil {
+			continue // none, or a file system without
+		}
+		err = unix.Fsetxattr(int(d.Fd()), name, value[:n], 0)
+		if err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+			return &fs.PathError{Op: "set " + name + " of", Path: d.Name(), Err: err}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package setup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/sign"
+)
+
+// maxCmdline is the largest kernel command line; no architecture has a longer one.
+const maxCmdline = 64 << 10
+
+// Paths are where the configuration is read from.
+type Paths struct {
+	Config string // the policy; it may be missing
+	Keys   string // overrides the policy's directory of keys
+}
+
+// Options are everything that decides over a boot, read and parsed.
+type Options struct {
+	Cmdline bootcfg.Cmdline
+	Config  bootcfg.Config
+	Keys    sign.Keyring
+	// Sysroot is where the physical root is mounted and the new root will be.
+	Sysroot string
+	// Init is set when we are the first process: there is no physical root
+	// yet, and at the end this is executed. It is the argument vector.
+	Init []string
+	// Version of this program, for the record.
+	Version string
+}
+
+// Read parses the command line and reads the policy and the keys. Mistakes in
+// them are refusals of CodeConfig; the Config that was read is returned with
+// a mistake that was found later, so that its failure action can be obeyed.
+func Read(cmdline string, p Paths) (Options, error) {
+	o := Options{Config: bootcfg.DefaultConfig(), Sysroot: "/sysroot"}
+	config, err := readConfig(p.Config)
+	if err != nil {
+		return o, refuse(CodeConfig, err)
+	}
+	o.Config = config
+	if p.Keys != "" {
+		o.Config.Verify.Keys = p.Keys
+	}
+	if o.Keys, err = readKeys(o.Config.Verify.Keys); err != nil {
+		return o, refuse(CodeConfig, err)
+	}
+	if len(cmdline) > maxCmdline {
+		return o, refuse(CodeConfig, fmt.Errorf("kernel command line of %d bytes, at most %d expected", len(cmdline), maxCmdline))
+	}
+	o.Cmdline, err = bootcfg.ParseCmdline(cmdline)
+	return o, refuse(CodeConfig, err)
+}
+
+func readConfig(path string) (bootcfg.Config, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return bootcfg.DefaultConfig(), nil
+	}
+	if err != nil {
+		return bootcfg.Config{}, err
+	}
+	defer f.Close()
+	text, err := osfile.ReadAll(f, bootcfg.MaxConfig)
+	if err != nil {
+		return bootcfg.Config{}, err
+	}
+	config, err := bootcfg.ParseConfig(text)
+	if err != nil {
+		return bootcfg.Config{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return config, nil
+}
+
+// readKeys reads the trusted keys. Only the directory that is looked at without
+// being told may be missing.
+func readKeys(dir string) (sign.Keyring, error) {
+	keys, err := sign.LoadKeyring(os.DirFS(dir), ".")
+	if errors.Is(err, fs.ErrNotExist) && dir == bootcfg.KeysPath {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return keys, nil
+}

@@ -1,0 +1,49 @@
+package setup
+
+import (
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// system is what the steps do to the machine. Each method is one action on what
+// the ones before have opened: the physical root, the image, the new root.
+type system interface {
+	// MountRoot finds the root device and mounts it at the path.
+	MountRoot(path string, args bootcfg.Cmdline) error
+	// OpenRoot opens the physical root.
+	OpenRoot(path string) error
+	// ResolveRef returns the image that images/refs/NAME points to.
+	ResolveRef(name string) (verity.Digest, error)
+	// OpenImage opens images/HEX; fs.ErrNotExist if there is none.
+	OpenImage(d verity.Digest) error
+	// Measure returns the image's fs-verity digest as the kernel has it.
+	Measure(alg verity.Algorithm) (verity.Digest, error)
+	// ReadImage reads every block of the image once.
+	ReadImage() error
+	// HashImage copies the image into memory, where it is mounted from, and
+	// returns the fs-verity digest of the copy.
+	HashImage(alg verity.Algorithm) (verity.Digest, error)
+	// ReadSeal returns the files of composefs/seals, nil for those that aren't there.
+	ReadSeal(seal string, signatures []string) ([]byte, [][]byte, error)
+	// MountImage mounts the image's metadata.
+	MountImage() error
+	// MountOverlay makes the new root of metadata and object store.
+	MountOverlay(source string, verity bool, transient bootcfg.TransientMode) error
+	// MakeWritable makes the physical root writable.
+	MakeWritable() error
+	// BindRoot puts the physical root at /sysroot in the new root.
+	BindRoot(readOnly bool) error
+	// MountState puts /etc or /var into the new root.
+	MountState(dir string, mode bootcfg.MountMode, deployment string) error
+	// SelfTest reads what the next program needs, the first of inits that exists.
+	SelfTest(inits []string) error
+	// Record writes boot.json and marks the root device for systemd.
+	Record(b *Boot) error
+	// HandOver puts the new root at the path.
+	HandOver(path string) error
+	// SwitchRoot makes the path the root and executes the first of inits that
+	// exists. It returns only if it can't.
+	SwitchRoot(path string, inits, args []string) error
+	// Abandon takes back what was mounted.
+	Abandon()
+}

@@ -1,0 +1,150 @@
+package setup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/sign"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// verifySteps are the only ones that decide whether the image is the one meant.
+// After them it is the open file that counts, no longer its name.
+func verifySteps(o Options) plan {
+	v := o.Config.Verify
+	p := plan{{stageVerify, "open the physical root at " + o.Sysroot, CodeMount,
+		func(s *session) error { return s.sys.OpenRoot(o.Sysroot) }}}
+	if o.Cmdline.Ref != "" {
+		p = append(p, step{stageVerify, "open the image that composefs/images/refs/" + o.Cmdline.Ref + " points to", CodeNotFound, (*session).openRef})
+	} else {
+		var names []string
+		for _, i := range o.Cmdline.Images {
+			names = append(names, "composefs/images/"+i.Digest.Hex())
+		}
+		p = append(p, step{stageVerify, "open " + strings.Join(names, ", or else "), CodeNotFound, (*session).openFirst})
+	}
+	switch v.FSVerity {
+	case bootcfg.Require:
+		p = append(p, step{stageVerify, "measure its fs-verity digest, which must be the same", CodeMismatch, (*session).measure},
+			step{stageVerify, "read all of it, so that the kernel checks every block", CodeMismatch, (*session).readImage})
+	case bootcfg.Userspace:
+		p = append(p, step{stageVerify, "copy it into memory and hash it, the digest must be the same", CodeMismatch, (*session).hashImage})
+	}
+	signature := v.SignatureWith(len(o.Keys))
+	what := fmt.Sprintf("check its seal: %s, %d trusted keys, sequence %d or higher, %d images revoked", signature, len(o.Keys), v.MinimumSequence, len(v.Revoked))
+	return append(p, step{stageVerify, what, CodeSignature, (*session).checkSeal})
+}
+
+// openFirst opens the first image of the command line that exists. If that one
+// turns out to be bad the boot fails: the others are no way around it.
+func (s *session) openFirst() error {
+	for _, i := range s.o.Cmdline.Images {
+		err := s.sys.OpenImage(i.Digest)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		s.use(i)
+		return err
+	}
+	images := s.o.Cmdline.Images
+	if len(images) == 1 {
+		return fmt.Errorf("image not found: %s, there is no composefs/images/%s on the root partition: restore it or boot another entry", images[0].Argument, images[0].Digest.Hex())
+	}
+	return fmt.Errorf("image not found: none of the %d that the command line names is in composefs/images of the root partition, the first is %s: restore one or boot another entry", len(images), images[0].Argument)
+}
+
+func (s *session) openRef() error {
+	name := s.o.Cmdline.Ref
+	d, err := s.sys.ResolveRef(name)
+	if err != nil {
+		return fmt.Errorf("image not found: composefs.ref=%s: %w", name, err)
+	}
+	s.use(bootcfg.Image{Digest: d, Argument: "composefs.ref=" + name})
+	if err := s.sys.OpenImage(d); err != nil {
+		return fmt.Errorf("image not found: composefs.ref=%s points to %s: %w", name, d.Hex(), err)
+	}
+	return nil
+}
+
+// use remembers which image it is, and how much is asked of it.
+func (s *session) use(i bootcfg.Image) {
+	s.image = i
+	s.level = s.o.Config.Verify.FSVerity
+	// newPlan has refused the mark if the policy doesn't allow it.
+	if i.Optional && s.level == bootcfg.Require {
+		s.level = bootcfg.Optional
+	}
+}
+
+func (s *session) measure() error {
+	found, err := s.sys.Measure(s.image.Digest.Algorithm())
+	absent := errors.Is(err, verity.ErrNotEnabled) || errors.Is(err, verity.ErrUnsupported)
+	switch {
+	case absent && s.level == bootcfg.Optional:
+		s.warn("image %s has no fs-verity, which \"?\" on the command line permits: nothing proves that it is unchanged", s.image.Digest.Hex())
+		return nil
+	case errors.Is(err, verity.ErrUnsupported):
+		return fmt.Errorf("the file system of image %s has no fs-verity: turn it on (ext4: tune2fs -O verity DEVICE) and install the image again, or set [verify] fs-verity = \"userspace\"", s.image.Digest.Hex())
+	case errors.Is(err, verity.ErrNotEnabled):
+		return fmt.Errorf("image %s has no fs-verity digest: install it again (a plain copy loses it), or boot another entry", s.image.Digest.Hex())
+	case err != nil:
+		return fmt.Errorf("digest mismatch: %w: the image isn't the one that the command line names: restore it or boot another entry", err)
+	}
+	return s.compare(found)
+}
+
+func (s *session) compare(found verity.Digest) error {
+	if found == s.image.Digest {
+		return nil
+	}
+	return fmt.Errorf("digest mismatch: want %s, found %s in its place: the image was changed or is another: restore it or boot another entry", s.image.Digest, found.Hex())
+}
+
+// readImage finds damage now: fs-verity checks a block only when it is read.
+func (s *session) readImage() error {
+	err := s.sys.ReadImage()
+	if errors.Is(err, syscall.EIO) {
+		return fmt.Errorf("digest mismatch: image %s is damaged, reading all of it ended in %w: restore it or boot another entry", s.image.Digest.Hex(), err)
+	}
+	return err
+}
+
+func (s *session) hashImage() error {
+	found, err := s.sys.HashImage(s.image.Digest.Algorithm())
+	if err != nil {
+		return fmt.Errorf("hash image %s: %w", s.image.Digest.Hex(), err)
+	}
+	return s.compare(found)
+}
+
+// checkSeal holds the seal against the policy. Revocation needs no seal.
+func (s *session) checkSeal() error {
+	v := s.o.Config.Verify
+	policy := sign.Policy{Keys: s.o.Keys, MinimumSequence: v.MinimumSequence, Revoked: v.Revoked}
+	if err := policy.CheckRevoked(s.image.Digest); err != nil {
+		return fmt.Errorf("signature refused: %w", err)
+	}
+	need := v.SignatureWith(len(s.o.Keys))
+	if need == bootcfg.Off {
+		return nil
+	}
+	d := s.image.Digest
+	seal, signatures, err := s.sys.ReadSeal(sign.SealName(d), s.o.Keys.SignatureNames(d))
+	if err != nil {
+		return fmt.Errorf("signature refused: read the seal: %w", err)
+	}
+	if need == bootcfg.Optional && len(seal) == 0 {
+		s.boot.Seal.Status = "none"
+		return nil
+	}
+	verdict, err := policy.Verify(d, seal, signatures)
+	if err != nil {
+		return fmt.Errorf("signature refused: %w", err)
+	}
+	s.boot.Seal = sealRecord{Status: "valid", Key: sign.FormatID(verdict.Key.ID), KeyName: verdict.Key.Name, Sequence: verdict.Seal.Sequence}
+	return nil
+}
