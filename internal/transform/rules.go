@@ -1,0 +1,131 @@
+package transform
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A rule is a line of file_contexts: the files whose path and kind match have the
+// label, unless a later rule matches too.
+type rule struct {
+	order  int     // place among all rules
+	kind   byte    // as of typeOf, 0 for all
+	prefix string  // what the path begins with
+	re     matcher // what path and kind together match; nil if the prefix says it all
+	label  []byte  // nil for <<none>>
+}
+
+// An index finds rules by what is literal in their patterns, which of most is all
+// but the end. Its lists have the last rule first.
+type index struct {
+	count   int
+	exact   map[string][]*rule // PATH: by the path
+	subtree map[string][]*rule // PATH(/.*)?: by the path
+	stem    map[string][]*rule // others: by the directories, with the slash, that are literal
+	subject []byte
+}
+
+// parseLine adds the rule REGEX [-KIND] CONTEXT.
+func (x *index) parseLine(fields []string) error {
+	r := &rule{order: x.count}
+	if len(fields) == 3 {
+		if len(fields[1]) != 2 || fields[1][0] != '-' || !strings.Contains("bcdpls-", fields[1][1:]) {
+			return fmt.Errorf("want the kind of file as one of -b -c -d -p -l -s --, found %q", fields[1])
+		}
+		r.kind = fields[1][1]
+	}
+	label := fields[len(fields)-1]
+	if len(fields) < 2 || len(fields) > 3 || label[0] == '-' {
+		return fmt.Errorf("want REGEX [-KIND] CONTEXT, found %q", strings.Join(fields, " "))
+	}
+	if label != "<<none>>" {
+		r.label = []byte(label)
+	}
+	x.count++
+	return x.add(r, fields[0])
+}
+
+func (x *index) add(r *rule, pattern string) (err error) {
+	if x.exact == nil {
+		x.exact, x.subtree, x.stem = make(map[string][]*rule), make(map[string][]*rule), make(map[string][]*rule)
+	}
+	var rest string
+	r.prefix, rest = literalPrefix(pattern)
+	list, key := x.stem, r.prefix[:strings.LastIndexByte(r.prefix, '/')+1]
+	switch rest {
+	case "":
+		list, key = x.exact, r.prefix
+	case "(/.*)?":
+		list, key = x.subtree, r.prefix
+	case ".*":
+	default:
+		r.re, err = compile(pattern, r.kind)
+	}
+	list[key] = append(list[key], r)
+	return err
+}
+
+// finish puts the lists in order once all rules are there.
+func (x *index) finish() {
+	for _, m := range [...]map[string][]*rule{x.exact, x.subtree, x.stem} {
+		for _, list := range m {
+			slices.Reverse(list)
+		}
+	}
+}
+
+// lookup returns the label of the last rule that matches, nil if it has none or
+// there is no rule.
+func (x *index) lookup(path string, kind byte) ([]byte, error) {
+	x.subject = append(appendLatin1(x.subject[:0], path), kind)
+	s := search{path: path, kind: kind, subject: x.subject}
+	s.try(x.exact[path])
+	s.try(x.subtree[path])
+	// From the longest to the shortest: the rules for what is deep tend to be the
+	// last ones, and the first that matches excuses from trying those before it.
+	for end := strings.LastIndexByte(path, '/'); end >= 0; end = strings.LastIndexByte(path[:end], '/') {
+		s.try(x.subtree[path[:end]])
+		s.try(x.stem[path[:end+1]])
+	}
+	s.try(x.stem[""])
+	if s.err != nil {
+		return nil, fmt.Errorf("%w: match %q: %w", ErrPolicy, path, s.err)
+	}
+	if s.best == nil {
+		return nil, nil
+	}
+	return s.best.label, nil
+}
+
+// A search is for the last rule that matches a file.
+type search struct {
+	path    string
+	kind    byte
+	subject []byte // path and kind, as the patterns see it
+	best    *rule
+	err     error
+}
+
+func (s *search) try(rules []*rule) {
+	for _, r := range rules {
+		if s.best != nil && r.order < s.best.order {
+			return
+		}
+		if (r.kind == 0 || r.kind == s.kind) && strings.HasPrefix(s.path, r.prefix) && s.matches(r.re) {
+			s.best = r
+			return
+		}
+	}
+}
+
+func (s *search) matches(m matcher) bool {
+	if m == nil {
+		return true
+	}
+	ok, err := m.match(s.subject)
+	if err != nil {
+		s.err = err
+	}
+	return ok
+}
