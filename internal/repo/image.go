@@ -72,3 +72,22 @@ func (r *Repo) OpenImage(d verity.Digest) (*os.File, error) {
 	}
 	return r.OpenObject(d)
 }
+
+// Refs returns all refs whose image is there.
+func (r *Repo) Refs() (map[string]verity.Digest, error) {
+	refs := map[string]verity.Digest{}
+	err := fs.WalkDir(r.root.FS(), "images/refs", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.Type() != fs.ModeSymlink {
+			return err
+		}
+		ref := strings.TrimPrefix(name, "images/refs/")
+		if d, err := r.Resolve(ref); err == nil {
+			refs[ref] = d
+		}
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return refs, nil
+	}
+	return refs, err
+}

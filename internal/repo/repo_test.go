@@ -247,6 +247,9 @@ func TestImagesAndRefsAreTheLinksOfComposefsRs(t *testing.T) {
 			t.Errorf("%s resolves to %s, %v", name, got, err)
 		}
 	}
+	if refs, err := r.Refs(); len(refs) != 2 || refs["debian/13"] != d || err != nil {
+		t.Errorf("refs %v, %v", refs, err)
+	}
 }
 
 func TestNamesThatStandForNoImage(t *testing.T) {

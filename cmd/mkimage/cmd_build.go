@@ -1,0 +1,327 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/directory"
+	"github.com/composefs-go/composefs/internal/dumpfile"
+	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/internal/repo"
+	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/verity"
+)
+
+type buildOptions struct {
+	source    string
+	repo      string
+	output    string
+	ref       string
+	format    string
+	algorithm string
+	boot      bool
+	seal      sealOptions
+	read      directory.Options
+}
+
+const buildLong = `Build makes an image from SOURCE and prints its digest.
+
+SOURCE is a directory, or dump:FILE for a file in composefs-dump format (- is
+standard input). Without --repo and --output nothing is written: that's how to
+ask which digest a tree has.
+
+With --repo the image and the contents of all files that are larger than 64 bytes
+go into the repository, which is made if it isn't there. If anything fails, the
+repository stays as it was.
+
+--boot makes the tree one to boot from: / takes /usr's attributes, /boot, /run and
+/sysroot become empty, extended attributes other than security.capability are
+dropped, and if the tree has an SELinux policy, all files are labelled by it.
+
+The same tree gives the same digest, on every machine and file system.`
+
+func newBuild(u *ui) *cobra.Command {
+	var o buildOptions
+	cmd := &cobra.Command{
+		Use:     "build SOURCE",
+		Short:   "make an image, and fill the repository that it needs",
+		Long:    buildLong,
+		Example: "  mkimage build ROOT\n  mkimage build --repo repo --boot --ref debian/13 --seal mykey.key --sequence 42 ROOT",
+		Args:    usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.source = args[0]
+			return o.run(cmd, u)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.repo, "repo", "", "repository `DIR` to put image and objects in")
+	f.StringVarP(&o.output, "output", "o", "", "write the image to `FILE` (- is standard output; the digest then goes to standard error)")
+	f.StringVar(&o.ref, "ref", "", "let `NAME` in the repository stand for the image")
+	f.StringVar(&o.format, "format", "", "image format: v0 or v1 (default: the repository's, else v1)")
+	f.StringVar(&o.algorithm, "digest", "", "hash: sha256 or sha512 (default: the repository's, else sha256)")
+	f.BoolVar(&o.boot, "boot", false, "make it a tree to boot from")
+	f.BoolVar(&o.read.UseEpoch, "use-epoch", false, "set all times to 0")
+	f.BoolVar(&o.read.SkipXattrs, "skip-xattrs", false, "leave all extended attributes out")
+	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "keep only the extended attributes user.*")
+	f.BoolVar(&o.read.SkipDevices, "skip-devices", false, "leave out device nodes and whiteouts")
+	o.seal.flags(cmd, "seal")
+	return cmd
+}
+
+// check finds what can't be meant before anything is read.
+func (o *buildOptions) check(cmd *cobra.Command) error {
+	switch {
+	case o.repo == "" && o.ref != "":
+		return usagef(cmd, "--ref needs --repo")
+	case o.repo == "" && o.seal.key != "":
+		return usagef(cmd, "--seal needs --repo: the seal is stored beside the image")
+	case o.read.SkipXattrs && o.read.UserXattrs:
+		return usagef(cmd, "--skip-xattrs and --user-xattrs exclude each other")
+	}
+	if o.seal.key != "" {
+		return o.seal.check(cmd)
+	}
+	return nil
+}
+
+// built is what build reports.
+type built struct {
+	Digest  verity.Digest `json:"digest"`
+	Hex     string        `json:"hex"`
+	Karg    string        `json:"karg"`
+	Format  string        `json:"format"`
+	Size    int64         `json:"size"`
+	Inodes  int           `json:"inodes"`
+	Objects *repo.Stats   `json:"objects,omitempty"`
+}
+
+func (o *buildOptions) run(cmd *cobra.Command, u *ui) error {
+	if err := o.check(cmd); err != nil {
+		return err
+	}
+	meta, err := o.settings(cmd)
+	if err != nil {
+		return err
+	}
+	signer, err := o.seal.open(u)
+	if err != nil {
+		return err
+	}
+	var b built
+	if o.repo == "" {
+		b, err = o.measure(cmd.Context(), u, meta)
+	} else {
+		b, err = o.store(cmd.Context(), u, meta, signer)
+	}
+	if err != nil {
+		return err
+	}
+	if o.output == "-" {
+		u.remark("%s", b.Hex)
+		return nil
+	}
+	return u.result(b, b.Hex)
+}
+
+// settings are what the options say, or else what the repository has.
+func (o *buildOptions) settings(cmd *cobra.Command) (repo.Meta, error) {
+	meta := repo.Meta{Algorithm: verity.SHA256, Format: 1}
+	if o.repo != "" {
+		r, err := repo.Open(o.repo)
+		if err == nil {
+			meta = r.Meta()
+			r.Close()
+		} else if !errors.Is(err, repo.ErrNotRepo) {
+			return meta, err
+		}
+	}
+	if o.algorithm != "" {
+		alg, err := verity.ParseAlgorithm(o.algorithm)
+		if err != nil {
+			return meta, usagef(cmd, "--digest: %w", err)
+		}
+		meta.Algorithm = alg
+	}
+	switch o.format {
+	case "":
+	case "v0", "v1":
+		meta.Format = int(o.format[1] - '0')
+	default:
+		return meta, usagef(cmd, "--format: want v0 or v1, found %q", o.format)
+	}
+	return meta, nil
+}
+
+// measure builds without a repository.
+func (o *buildOptions) measure(ctx context.Context, u *ui, meta repo.Meta) (built, error) {
+	root, err := o.tree(ctx, u, directory.NewDigests(meta.Algorithm), meta)
+	if err != nil {
+		return built{}, err
+	}
+	h := verity.NewHasher(meta.Algorithm)
+	var size countingWriter
+	w := io.Writer(io.MultiWriter(h, &size))
+	write := func(w io.Writer) error { return erofs.Write(w, root, erofs.Format(meta.Format)) }
+	switch o.output {
+	case "":
+		err = write(w)
+	case "-":
+		err = write(io.MultiWriter(w, u.out))
+	default:
+		err = writeOutput(o.output, func(f io.Writer) error { return write(io.MultiWriter(w, f)) })
+	}
+	if err != nil {
+		return built{}, err
+	}
+	return report(h.Sum(), meta, int64(size), root), nil
+}
+
+// store builds into a repository. Objects first, then the image's name, then its
+// seal, then the ref: each only when what it stands for is on stable storage.
+func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signer *signer) (built, error) {
+	r, err := repo.Init(o.repo, meta)
+	if err != nil {
+		return built{}, err
+	}
+	defer r.Close()
+	stage, err := r.Begin()
+	if err != nil {
+		return built{}, err
+	}
+	defer stage.Abort()
+	root, err := o.tree(ctx, u, stage, meta)
+	if err != nil {
+		return built{}, err
+	}
+	digest, size, err := stage.Put(func(w io.Writer) error { return erofs.Write(w, root, erofs.Format(meta.Format)) })
+	if err != nil {
+		return built{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return built{}, err
+	}
+	u.progress.start("writing to disk")
+	if err := stage.Commit(); err != nil {
+		return built{}, err
+	}
+	if err := r.AddImage(digest); err != nil {
+		return built{}, err
+	}
+	if err := o.publish(r, digest, size, signer); err != nil {
+		return built{}, err
+	}
+	b := report(digest, meta, size, root)
+	stats := stage.Stats()
+	b.Objects = &stats
+	return b, nil
+}
+
+// publish does what makes the image bootable and findable.
+func (o *buildOptions) publish(r *repo.Repo, digest verity.Digest, size int64, signer *signer) error {
+	if o.output != "" && o.output != "-" {
+		image, err := r.OpenImage(digest)
+		if err != nil {
+			return err
+		}
+		defer image.Close()
+		if err := writeOutput(o.output, func(w io.Writer) error { _, err := io.Copy(w, image); return err }); err != nil {
+			return err
+		}
+	}
+	if signer != nil {
+		if _, err := o.seal.seal(r, digest, size, signer); err != nil {
+			return err
+		}
+	}
+	if o.ref != "" {
+		return r.SetRef(o.ref, digest)
+	}
+	return nil
+}
+
+func report(d verity.Digest, meta repo.Meta, size int64, root *tree.Node) built {
+	return built{Digest: d, Hex: d.Hex(), Karg: karg(d), Format: fmt.Sprintf("v%d", meta.Format), Size: size, Inodes: countInodes(root)}
+}
+
+// karg is the kernel argument that pins an image.
+func karg(d verity.Digest) string {
+	return "composefs.digest=v1-" + strings.TrimPrefix(d.Algorithm().String(), "fsverity-") + ":" + d.Hex()
+}
+
+func countInodes(root *tree.Node) int {
+	n := 1
+	for _, e := range root.Entries() {
+		if !e.Link {
+			n += countInodes(e.Node)
+		}
+	}
+	return n
+}
+
+// tree reads the source.
+func (o *buildOptions) tree(ctx context.Context, u *ui, sink directory.Sink, meta repo.Meta) (*tree.Node, error) {
+	if file, ok := strings.CutPrefix(o.source, "dump:"); ok {
+		return readDump(u, file)
+	}
+	read := o.read
+	read.Sink, read.Progress = sink, u.progress.file
+	if o.boot {
+		read.Empty = []string{"boot", "run", "sysroot"}
+	}
+	u.progress.start("reading " + o.source)
+	root, err := directory.Read(ctx, o.source, read)
+	u.progress.stop()
+	if err != nil || !o.boot {
+		return root, err
+	}
+	return root, bootTransform(root, o.source)
+}
+
+func readDump(u *ui, file string) (*tree.Node, error) {
+	if file == "-" {
+		return dumpfile.Parse(u.in)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	root, err := dumpfile.Parse(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return root, nil
+}
+
+// writeOutput makes a file that is there either whole or not at all.
+func writeOutput(name string, write func(io.Writer) error) error {
+	dir, err := osfile.OpenDir(filepath.Dir(name))
+	if err == nil {
+		defer dir.Close()
+		err = osfile.Replace(dir, filepath.Base(name), 0o644, func(f *os.File) error { return write(f) })
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+func writeOutputBytes(name string, b []byte) error {
+	return writeOutput(name, func(w io.Writer) error { _, err := io.Copy(w, bytes.NewReader(b)); return err })
+}
+
+type countingWriter int64
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	*c += countingWriter(len(p))
+	return len(p), nil
+}

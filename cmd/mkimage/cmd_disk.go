@@ -1,0 +1,149 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/composefs-go/composefs/internal/disk"
+	"github.com/composefs-go/composefs/internal/repo"
+)
+
+// bootPaths is where firmware looks for a program when nobody told it another
+// place, by GOARCH.
+var bootPaths = map[string]string{"amd64": "EFI/BOOT/BOOTX64.EFI", "arm64": "EFI/BOOT/BOOTAA64.EFI"}
+
+type diskOptions struct {
+	repo, output      string
+	images            []string
+	uki               string
+	esp               []string
+	espSize, rootSize int64
+	emptyVar          bool
+}
+
+const diskLong = `Disk makes a disk image that a UEFI machine boots: an EFI system partition with the
+UKI, and an ext4 partition with the repository's image, all its objects with
+fs-verity already on, its seals, and room for /etc and /var.
+
+It needs no privileges and no loop device. The file is sparse, and the same input
+gives the same bytes; SOURCE_DATE_EPOCH sets all times.
+
+/var begins with what the image has there.`
+
+func newDisk(u *ui) *cobra.Command {
+	var o diskOptions
+	cmd := &cobra.Command{
+		Use:   "disk --repo DIR --image IMAGE --output FILE",
+		Short: "make a disk image that boots",
+		Long:  diskLong,
+		Example: `  mkimage disk --repo repo --image debian/13 --uki linux.efi --output disk.img
+  mkimage disk --repo repo --image debian/13 --output disk.img \
+      --esp EFI/BOOT/BOOTX64.EFI=systemd-bootx64.efi --esp loader/entries/debian.conf=entry.conf`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.repo == "" || len(o.images) == 0 || o.output == "" {
+				return usagef(cmd, "disk needs --repo, --image and --output")
+			}
+			return o.run(cmd, u)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.repo, "repo", "", "repository `DIR`")
+	f.StringArrayVar(&o.images, "image", nil, "put `IMAGE` (a digest or a ref) and its objects on the disk (repeatable)")
+	f.StringVar(&o.uki, "uki", "", "boot `FILE`: it becomes "+bootPaths[runtime.GOARCH])
+	f.StringArrayVar(&o.esp, "esp", nil, "put a file into the EFI system partition, as `PATH=FILE` (repeatable)")
+	f.Int64Var(&o.espSize, "esp-size", 0, "size of the EFI system partition in `MIB` (default: what is needed, and some room)")
+	f.Int64Var(&o.rootSize, "root-size", 0, "size of the root partition in `MIB` (default: what is needed, and some room)")
+	f.BoolVar(&o.emptyVar, "empty-var", false, "begin with an empty /var")
+	f.StringVarP(&o.output, "output", "o", "", "write the disk to `FILE`")
+	return cmd
+}
+
+// diskReport is what disk reports.
+type diskReport struct {
+	File       string           `json:"file"`
+	Size       int64            `json:"size"`
+	Objects    int              `json:"objects"`
+	Partitions []disk.Partition `json:"partitions"`
+}
+
+func (o *diskOptions) run(cmd *cobra.Command, u *ui) error {
+	esp, err := o.espEntries(cmd)
+	if err != nil {
+		return err
+	}
+	r, err := repo.Open(o.repo)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	layout, err := diskLayout(r, o.images, !o.emptyVar)
+	if err != nil {
+		return err
+	}
+	root, err := layout.Entries()
+	if err != nil {
+		return err
+	}
+	im := disk.Image{
+		Arch: runtime.GOARCH, Seed: layout.Images[0].Hex(), Time: sourceDate(), ESP: esp, Root: root,
+		ESPSize: o.espSize << 20, RootSize: o.rootSize << 20,
+	}
+	u.progress.start("writing " + o.output)
+	if err := disk.Write(cmd.Context(), o.output, im, u.progress.reached); err != nil {
+		return err
+	}
+	plan, err := disk.MakePlan(im)
+	if err != nil {
+		return err
+	}
+	u.progress.stop()
+	report := diskReport{o.output, plan.Size, len(layout.Objects), []disk.Partition{plan.ESP, plan.Root}}
+	return u.result(report, fmt.Sprintf("%s: %s, ESP %s, root %s with %d objects",
+		o.output, size(plan.Size), size(plan.ESP.Size), size(plan.Root.Size), len(layout.Objects)))
+}
+
+// espEntries are the files of the EFI system partition.
+func (o *diskOptions) espEntries(cmd *cobra.Command) ([]disk.Entry, error) {
+	pairs := slices.Clone(o.esp)
+	if o.uki != "" {
+		pairs = append(pairs, bootPaths[runtime.GOARCH]+"="+o.uki)
+	}
+	if len(pairs) == 0 {
+		return nil, usagef(cmd, "nothing to boot: say --uki FILE, or --esp PATH=FILE for another boot loader")
+	}
+	var entries []disk.Entry
+	for _, pair := range pairs {
+		name, file, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, usagef(cmd, "--esp: want PATH=FILE, found %q", pair)
+		}
+		st, err := os.Stat(file)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, disk.Entry{
+			Path: strings.TrimPrefix(path.Clean("/"+name), "/"), Mode: 0o644, Size: st.Size(),
+			Open: func() (io.ReadCloser, error) { return os.Open(file) },
+		})
+	}
+	return entries, nil
+}
+
+// sourceDate is the time that reproducible builds agree upon; zero without one.
+func sourceDate() time.Time {
+	sec, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(sec, 0)
+}

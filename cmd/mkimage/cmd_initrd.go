@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/internal/initrd"
+)
+
+// setupRootPlaces are where composefs-setup-root is looked for: beside mkimage,
+// and where packages put it.
+var setupRootPlaces = []string{"/usr/lib/composefs/composefs-setup-root", "/usr/libexec/composefs-setup-root"}
+
+// maxProgram bounds composefs-setup-root, in bytes; it has less than 3 MiB.
+const maxProgram = 64 << 20
+
+type initrdOptions struct {
+	setupRoot, modules, policy, output string
+	keys, extra                        []string
+	rootFS, compression                string
+}
+
+const initrdLong = `Initrd makes an initrd without any other tool: composefs-setup-root as /init, the
+kernel modules that it takes to reach the root partition, the keys and the policy.
+
+The modules come from --modules, the kernel's directory: those for the root file
+system, EROFS and overlayfs must be there or be built in; those for the usual disks
+are taken if they are there. --keys are the public keys of which one must have
+sealed the image; without any, a seal isn't asked for.`
+
+func newInitrd(u *ui) *cobra.Command {
+	var o initrdOptions
+	cmd := &cobra.Command{
+		Use:   "initrd --modules DIR --keys FILE|DIR --output FILE",
+		Short: "make a minimal initrd with composefs-setup-root as its init",
+		Long:  initrdLong,
+		Example: `  mkimage initrd --modules ROOT/usr/lib/modules/6.12.1-amd64 --keys mykey.pub \
+      --policy setup-root-conf.toml --output initrd.img`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.output == "" || o.modules == "" {
+				return usagef(cmd, "initrd needs --modules and --output")
+			}
+			return o.run(cmd, u)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.setupRoot, "setup-root", "", "composefs-setup-root `FILE` (default: beside mkimage, or "+setupRootPlaces[0]+")")
+	f.StringVar(&o.modules, "modules", "", "the kernel's modules: `DIR`, as in ROOT/usr/lib/modules/VERSION")
+	f.StringVar(&o.rootFS, "root-fs", "ext4", "file system of the root partition: `TYPE`")
+	f.StringArrayVar(&o.extra, "add-module", nil, "a further module, by `NAME` (repeatable)")
+	f.StringArrayVar(&o.keys, "keys", nil, "trusted public keys: a .pub `FILE`, or a directory of them (repeatable)")
+	f.StringVar(&o.policy, "policy", "", "policy `FILE`, which becomes setup-root-conf.toml")
+	f.StringVar(&o.compression, "compress", "zstd", "zstd or none")
+	f.StringVarP(&o.output, "output", "o", "", "write the initrd to `FILE`")
+	return cmd
+}
+
+// initrdReport is what initrd reports.
+type initrdReport struct {
+	File    string   `json:"file"`
+	Size    int64    `json:"size"`
+	Kernel  string   `json:"kernel"`
+	Modules []string `json:"modules"`
+	Keys    int      `json:"keys"`
+}
+
+func (o *initrdOptions) run(cmd *cobra.Command, u *ui) error {
+	parts, err := o.parts(cmd)
+	if err != nil {
+		return err
+	}
+	if err := writeOutput(o.output, func(w io.Writer) error { return initrd.Write(w, parts) }); err != nil {
+		return err
+	}
+	st, err := os.Stat(o.output)
+	if err != nil {
+		return err
+	}
+	modules, err := parts.Kernel.Resolve(parts.Modules)
+	if err != nil {
+		return err
+	}
+	if len(parts.Keys) == 0 {
+		u.remark("remark: without --keys this initrd asks for no seal; the digest on the command line is all that protects the image")
+	}
+	report := initrdReport{File: o.output, Size: st.Size(), Kernel: parts.Kernel.Version(), Keys: len(parts.Keys)}
+	for _, m := range modules {
+		report.Modules = append(report.Modules, m.Name)
+	}
+	return u.result(report, fmt.Sprintf("%s: %s, kernel %s, %d modules, %d keys",
+		o.output, size(report.Size), report.Kernel, len(modules), report.Keys))
+}
+
+// parts reads all that goes into the initrd, and checks what the machine would
+// find out at its first boot.
+func (o *initrdOptions) parts(cmd *cobra.Command) (initrd.Options, error) {
+	parts := initrd.Options{Keys: map[string][]byte{}, Compression: initrd.Compression(o.compression)}
+	var err error
+	if parts.Init, err = o.program(); err != nil {
+		return parts, err
+	}
+	keys, err := loadKeyring(o.keys)
+	if err != nil {
+		return parts, err
+	}
+	for _, k := range keys {
+		if _, taken := parts.Keys[k.Name]; taken {
+			return parts, usagef(cmd, "--keys: two keys are called %s.pub", k.Name)
+		}
+		parts.Keys[k.Name] = k.Text()
+	}
+	if o.policy != "" {
+		if parts.Policy, err = readSmall(o.policy, bootcfg.MaxConfig); err != nil {
+			return parts, err
+		}
+		if _, err := bootcfg.ParseConfig(parts.Policy); err != nil {
+			return parts, fmt.Errorf("%s: %w", o.policy, err)
+		}
+	}
+	dir := filepath.Clean(o.modules)
+	if parts.Kernel, err = initrd.NewKernel(os.DirFS(dir), dir, filepath.Base(dir)); err != nil {
+		return parts, err
+	}
+	parts.Modules = initrd.RootModules(o.rootFS)
+	for _, name := range o.extra {
+		parts.Modules = append(parts.Modules, initrd.Want{Name: name})
+	}
+	return parts, nil
+}
+
+// program reads composefs-setup-root.
+func (o *initrdOptions) program() ([]byte, error) {
+	if o.setupRoot != "" {
+		return readSmall(o.setupRoot, maxProgram)
+	}
+	places := setupRootPlaces
+	if self, err := os.Executable(); err == nil {
+		places = append([]string{filepath.Join(filepath.Dir(self), "composefs-setup-root")}, places...)
+	}
+	for _, name := range places {
+		if b, err := readSmall(name, maxProgram); err == nil {
+			return b, nil
+		}
+	}
+	return nil, fmt.Errorf("composefs-setup-root for %s is in none of %q: name it with --setup-root", runtime.GOARCH, places)
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/composefs-go/composefs/sign"
+)
+
+func newKey(u *ui) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "key COMMAND",
+		Short: "make and show the keys that seal images",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newKeyNew(u), newKeyShow(u))
+	return cmd
+}
+
+// shownKey is what both commands report.
+type shownKey struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Public  string `json:"public,omitempty"`
+	Private string `json:"private,omitempty"`
+}
+
+func newKeyNew(u *ui) *cobra.Command {
+	var passwordFile string
+	cmd := &cobra.Command{
+		Use:   "new NAME",
+		Short: "make a key pair: NAME.key seals, NAME.pub verifies",
+		Long: `New makes an Ed25519 key pair in minisign's format: NAME.key, which seals images
+and must stay secret, and NAME.pub, which goes into the initramfs of each machine
+that shall boot them. Files that are there already stay as they are.
+
+minisign reads both. With --password-file the private key is encrypted.`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			password, err := readPassword(passwordFile)
+			if err != nil {
+				return err
+			}
+			key, err := sign.NewKey()
+			if err != nil {
+				return fmt.Errorf("make key: %w", err)
+			}
+			return saveKey(u, args[0], key, password)
+		},
+	}
+	cmd.Flags().StringVar(&passwordFile, "password-file", "", "encrypt the private key with the first line of `FILE`")
+	return cmd
+}
+
+func saveKey(u *ui, name string, key sign.PrivateKey, password string) error {
+	public := key.Public(filepath.Base(name))
+	text, err := key.Text(password)
+	if err != nil {
+		return fmt.Errorf("make key: %w", err)
+	}
+	if err := createFile(name+".key", text, 0o600); err != nil {
+		return err
+	}
+	if err := createFile(name+".pub", public.Text(), 0o644); err != nil {
+		return errors.Join(err, os.Remove(name+".key"))
+	}
+	return u.result(shownKey{sign.FormatID(key.ID()), public.Name, name + ".pub", name + ".key"},
+		fmt.Sprintf("key %s: %s.key seals, %s.pub verifies", sign.FormatID(key.ID()), name, name))
+}
+
+// createFile makes a file that wasn't there.
+func createFile(name string, content []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%w; choose another name: who has lost a key can't seal with it", err)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func newKeyShow(u *ui) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show FILE.pub...",
+		Short: "show the numbers of public keys",
+		Long:  "Show prints the number by which signatures, boot.json and error messages name a key.",
+		Args:  usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			var keys []shownKey
+			var lines []string
+			for _, name := range args {
+				key, err := loadPublicKey(name)
+				if err != nil {
+					return err
+				}
+				keys = append(keys, shownKey{ID: sign.FormatID(key.ID), Name: key.Name, Public: name})
+				lines = append(lines, sign.FormatID(key.ID)+" "+key.Name)
+			}
+			return u.result(keys, strings.Join(lines, "\n"))
+		},
+	}
+}
+
+func loadPublicKey(name string) (sign.Key, error) {
+	text, err := readSmall(name, sign.MaxKeySize)
+	if err != nil {
+		return sign.Key{}, err
+	}
+	key, err := sign.ParseKey(strings.TrimSuffix(filepath.Base(name), ".pub"), text)
+	if err != nil {
+		return key, fmt.Errorf("read key %s: %w", name, err)
+	}
+	return key, nil
+}
+
+// loadKeyring reads the public keys of files and of directories.
+func loadKeyring(names []string) (sign.Keyring, error) {
+	var all sign.Keyring
+	for _, name := range names {
+		if st, err := os.Stat(name); err == nil && st.IsDir() {
+			keys, err := sign.LoadKeyring(os.DirFS(name), ".")
+			if err != nil {
+				return nil, fmt.Errorf("read the keys of %s: %w", name, err)
+			}
+			all = append(all, keys...)
+			continue
+		}
+		key, err := loadPublicKey(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, key)
+	}
+	return all, nil
+}

@@ -1,0 +1,84 @@
+// Command mkimage is the build side of composefs: it makes images and object
+// stores, seals them, and assembles what boots them.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+// commands lists the subcommands in the order of the help: making an image,
+// vouching for it, booting it, looking at it.
+var commands = []func(*ui) *cobra.Command{
+	newBuild, newRepo, newKey, newSeal, newVerify, newInitrd, newUKI, newDisk,
+}
+
+const long = `mkimage makes Linux root file systems that can't be changed unnoticed.
+
+From a directory it makes an image (names, modes, owners, times, attributes and
+the fs-verity digest of each file's content) and an object store (the contents).
+The digest of the image stands for all of it. Seal it with a key, put it on a disk
+with a signed kernel image, and composefs-setup-root boots that and nothing else.
+
+A machine from a directory, in six commands:
+
+  mkimage key new mykey
+  DIGEST=$(mkimage build --repo repo --boot --seal mykey.key --sequence 1 ROOT)
+  mkimage initrd --setup-root composefs-setup-root --keys mykey.pub \
+      --modules ROOT/usr/lib/modules/VERSION --output initrd.img
+  mkimage uki build --linux ROOT/boot/vmlinuz-VERSION --initrd initrd.img \
+      --image $DIGEST --cmdline "root=PARTLABEL=root" --output linux.efi
+  mkimage disk --repo repo --image $DIGEST --uki linux.efi --output disk.img
+
+Exit status: 0 done; 1 a failure that has no number of its own; 2 wrong usage;
+4 image or object not found; 5 digest mismatch; 6 seal or signature refused.`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], newUI(os.Stdin, os.Stdout, os.Stderr)))
+}
+
+// run executes one command line and returns the exit status.
+func run(ctx context.Context, args []string, u *ui) int {
+	root := &cobra.Command{
+		Use:           "mkimage COMMAND",
+		Short:         "make, seal and install composefs images",
+		Long:          long,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          usageArgs(cobra.NoArgs),
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetArgs(args)
+	root.SetIn(u.in)
+	root.SetOut(u.out)
+	root.SetErr(u.err)
+	root.PersistentFlags().BoolVar(&u.json, "json", false, "print the result as JSON")
+	root.PersistentFlags().BoolVarP(&u.quiet, "quiet", "q", false, "no progress, no remarks; results and errors only")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd, err} })
+	for _, add := range commands {
+		root.AddCommand(add(u))
+	}
+	err := root.ExecuteContext(ctx)
+	u.progress.stop()
+	if err == nil {
+		return 0
+	}
+	return u.fail(err)
+}
+
+// usageArgs makes a wrong number of arguments a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{cmd, err}
+		}
+		return nil
+	}
+}

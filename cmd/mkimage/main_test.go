@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the scripts run mkimage as a program.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"mkimage": func() { os.Exit(run(context.Background(), os.Args[1:], newUI(os.Stdin, os.Stdout, os.Stderr))) },
+	})
+}
+
+// TestScripts runs testdata/script: each begins with the sentence that it proves.
+// What a script can't do without stands in a line like [!have:minisign] skip.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true, Condition: have})
+}
+
+// have is the condition [have:PROGRAM], or [have:root]. With CI=true it fails the
+// script rather than let it skip a check.
+func have(condition string) (bool, error) {
+	name, ok := strings.CutPrefix(condition, "have:")
+	if !ok {
+		return false, fmt.Errorf("unknown condition %s", condition)
+	}
+	_, err := exec.LookPath(name)
+	if name == "root" && os.Geteuid() == 0 {
+		err = nil
+	}
+	if err != nil && os.Getenv("CI") == "true" {
+		return false, fmt.Errorf("this machine lacks what the test needs; make setup installs programs: %w", err)
+	}
+	return err == nil, nil
+}
