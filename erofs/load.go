@@ -1,0 +1,314 @@
+package erofs
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/composefs-go/composefs/internal/tree"
+)
+
+// Tree reads the tree that the image was made of. Writing it in the image's
+// format gives the same image, for V0 and V1 images of this package and of
+// libcomposefs. What the writer adds is gone: stubs, markers of directories with
+// whiteouts and the escapes of overlayfs xattrs; of V1, trusted.overlay.opaque and
+// user.overlay.opaque = x remain on directories with whiteouts, as nobody can
+// tell where they came from. Directories have the size that they have on disk.
+//
+// An image that leads to something twice, or in a circle, is refused. Memory and
+// time are proportional to the image's size.
+func (m *Image) Tree() (*Node, error) {
+	l := &loader{m: m, claims: newClaims(m.size), nodes: make(map[uint64]*loaded, min(m.super.Inodes, m.size/slotSize, inodesHint))}
+	l.xattrs = newXattrReader(m, &l.arena)
+	if err := l.load(); err != nil {
+		return nil, fmt.Errorf("read image: %w", err)
+	}
+	return l.dirs[0].node, nil
+}
+
+// inodesHint limits how many inodes are believed to come before they are seen.
+const inodesHint = 1 << 16
+
+// A loader makes a tree of an image, breadth first.
+type loader struct {
+	m      *Image
+	arena  tree.Arena
+	claims claims
+	xattrs *xattrReader
+	nodes  map[uint64]*loaded // by inode number
+	pool   []loaded           // to make nodes' values from
+	dirs   []loadedDir        // in the order of their numbers; a queue while loading
+	next   uint32             // number that the next original has in V0 and V1
+}
+
+// A loaded is what is known of an inode that was met.
+type loaded struct {
+	node     *tree.Node // nil for a stub
+	ino      uint32
+	original bool   // a name has become its original
+	dir      int    // in dirs: where it was met first
+	name     string // there
+	kind     tree.Kind
+}
+
+type loadedDir struct {
+	node   *tree.Node
+	record *record
+	parent uint64
+	depth  int
+}
+
+func (l *loader) load() error {
+	root, err := l.m.inode(uint64(l.m.super.RootNid))
+	if err != nil {
+		return err
+	}
+	if root.kind != tree.Directory {
+		return root.fault("the root is not a directory", ErrCorrupt)
+	}
+	if _, err := l.inode(root); err != nil {
+		return err
+	}
+	l.dirs[0].parent, l.dirs[0].depth, l.next = root.nid, 1, 1
+	for i := 0; i < len(l.dirs); i++ {
+		d := l.dirs[i]
+		err := d.record.dirents(d.parent, func(e dirEntry) error { return l.entry(i, e) })
+		if err != nil {
+			return err
+		}
+	}
+	l.adopt()
+	if l.rewritten() {
+		l.dropMarkers()
+	}
+	return nil
+}
+
+// rewritten reports whether the image's format stores the tree other than given.
+func (l *loader) rewritten() bool { return l.m.header.Version <= V1 }
+
+// entry puts one entry into the tree's dir-th directory.
+func (l *loader) entry(dir int, e dirEntry) error {
+	parent := l.dirs[dir]
+	n, met := l.nodes[e.nid]
+	if !met {
+		i, err := l.m.inode(e.nid)
+		if err != nil {
+			return err
+		}
+		if n, err = l.inode(i); err != nil {
+			return err
+		}
+		n.dir = dir
+	}
+	if e.kind != n.kind {
+		return parent.record.fault(fmt.Sprintf("directory entry %.255q has another type than inode %d", e.name, e.nid), ErrCorrupt)
+	}
+	isNext := !n.original && n.ino == l.next
+	if isNext {
+		l.next++
+	}
+	if n.node == nil {
+		n.original = n.original || isNext
+		return nil
+	}
+	name := l.arena.String(e.name)
+	if n.kind == tree.Directory {
+		if met {
+			return parent.record.fault(fmt.Sprintf("directory entry %.255q leads to a directory that is elsewhere too", name), ErrCorrupt)
+		}
+		child := &l.dirs[len(l.dirs)-1]
+		if child.parent, child.depth = parent.record.nid, parent.depth+1; child.depth > tree.DepthMax {
+			return parent.record.fault(fmt.Sprintf("directories are nested more than %d deep", tree.DepthMax), ErrUnsupported)
+		}
+		isNext = true
+	}
+	return l.name(parent, name, n, isNext)
+}
+
+// name gives a node a name, as its original or as a hard link. In V0 and V1 the
+// number of an inode tells the directory of its original.
+func (l *loader) name(parent loadedDir, name string, n *loaded, original bool) error {
+	add := parent.node.Link
+	if original {
+		add, n.original = parent.node.Add, true
+	} else if n.name == "" {
+		n.name = name
+	}
+	if err := add(name, n.node); err != nil {
+		return parent.record.fault(err.Error(), ErrCorrupt)
+	}
+	return nil
+}
+
+// adopt makes the first name of a file its original where no number told which;
+// in V2, and in images that others have numbered.
+func (l *loader) adopt() {
+	for _, n := range l.nodes {
+		if !n.original && n.node != nil && n.name != "" {
+			l.dirs[n.dir].node.Replace(n.name, n.node, false)
+		}
+	}
+}
+
+// dropMarkers takes away from directories with whiteouts what the writer puts
+// there again.
+func (l *loader) dropMarkers() {
+	for _, d := range l.dirs {
+		for _, e := range d.node.Entries() {
+			if e.Link || !e.Node.IsWhiteout() {
+				continue
+			}
+			for _, name := range [...]string{overlayPrefix + "whiteouts", nameUserWhiteouts} {
+				if v, ok := d.node.Xattr(name); ok && len(v) == 0 {
+					d.node.RemoveXattr(name)
+				}
+			}
+			break
+		}
+	}
+}
+
+// inode makes a node of an inode that is met for the first time.
+func (l *loader) inode(i *record) (*loaded, error) {
+	if err := l.claim(i); err != nil {
+		return nil, err
+	}
+	if len(l.pool) == 0 {
+		l.pool = make([]loaded, 256)
+	}
+	n := &l.pool[0]
+	l.pool = l.pool[1:]
+	n.ino, n.kind = i.ino, i.kind
+	l.nodes[i.nid] = n
+	if i.kind == tree.CharDevice && i.u == 0 && l.rewritten() {
+		return n, nil // a stub
+	}
+	n.node = l.arena.Node()
+	if i.kind == tree.Directory {
+		l.dirs = append(l.dirs, loadedDir{node: n.node, record: i})
+	}
+	return n, l.fill(n.node, i)
+}
+
+// claim takes the inode's bytes and those of its data.
+func (l *loader) claim(i *record) error {
+	blocks, tail := i.blocks()
+	if !l.claims.claim(i.offset(), i.data+tail) {
+		return i.fault("it overlaps with another inode", ErrCorrupt)
+	}
+	start := uint64(i.u) * blockSize
+	if blocks > l.m.size/blockSize || blocks > 0 && !l.claims.claim(start, start+blocks*blockSize) {
+		return i.fault("its data is missing, or another inode's too", ErrCorrupt)
+	}
+	return nil
+}
+
+// fill sets all of a node but its children.
+func (l *loader) fill(n *tree.Node, i *record) error {
+	n.Kind, n.Perm, n.Nlink, n.UID, n.GID, n.Mtime = i.kind, i.perm, i.nlink, i.uid, i.gid, i.mtime
+	switch i.kind {
+	case tree.CharDevice, tree.BlockDevice:
+		n.Rdev, n.Size = i.u, l.impliedSize(i)
+	case tree.FIFO, tree.Socket:
+		n.Size = l.impliedSize(i)
+	case tree.Directory:
+		n.Size = i.size
+	case tree.Symlink:
+		target, err := i.content(tree.TargetMax, "symlink target")
+		if err != nil {
+			return err
+		}
+		if len(target) == 0 || bytes.IndexByte(target, 0) >= 0 {
+			return i.fault("symlink target is empty or has a NUL", ErrCorrupt)
+		}
+		n.Target, n.Size = l.arena.String(target), i.size
+	case tree.Regular:
+		n.Size = i.size
+		if i.layout != layoutChunk {
+			content, err := i.content(tree.InlineMax, "content")
+			if err != nil {
+				return err
+			}
+			n.Inline = content
+		}
+	}
+	return l.fillXattrs(n, i)
+}
+
+// impliedSize returns the SIZE that a node without content must have had for its
+// inode to be extended; the image doesn't store it.
+func (l *loader) impliedSize(i *record) uint64 {
+	const fits = 1<<16 - 1
+	if !i.extended || !l.rewritten() || i.mtime != l.m.buildTime() || i.nlink > fits || i.uid > fits || i.gid > fits {
+		return 0
+	}
+	return 1 << 32
+}
+
+// fillXattrs sets a node's xattrs and what those of overlayfs say.
+func (l *loader) fillXattrs(n *tree.Node, i *record) error {
+	list, err := l.xattrs.read(i)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	var own []tree.Xattr
+	for _, x := range list {
+		keep, err := l.interpret(n, &x)
+		if err != nil {
+			return i.fault(err.Error(), ErrCorrupt)
+		}
+		if keep && own == nil {
+			own = l.arena.Xattrs(len(list))
+		}
+		if keep {
+			own = append(own, x)
+		}
+	}
+	if len(own) > 0 {
+		n.SetXattrs(own)
+	}
+	if l.rewritten() {
+		restoreWhiteout(n)
+	}
+	return nil
+}
+
+// interpret acts on an xattr that says where content is, gives others the name
+// that the tree had for them, and reports whether to keep it.
+func (l *loader) interpret(n *tree.Node, x *tree.Xattr) (keep bool, err error) {
+	switch {
+	case !strings.HasPrefix(x.Name, overlayPrefix):
+		keep = true
+	case strings.HasPrefix(x.Name, overlayEscapedPrefix):
+		keep = true
+		x.Name = "trusted." + x.Name[len(overlayPrefix):]
+	case !isExternal(n):
+	case x.Name == nameMetacopy:
+		n.Object, err = parseMetacopy(x.Value)
+	case x.Name == nameRedirect:
+		payload := bytes.TrimPrefix(x.Value, []byte{'/'})
+		if len(payload) > tree.PayloadMax || bytes.IndexByte(payload, 0) >= 0 {
+			return false, fmt.Errorf("%s of %d bytes", x.Name, len(x.Value))
+		}
+		n.Payload = l.arena.String(payload)
+	}
+	if keep && len(x.Name) > tree.XattrNameMax {
+		return false, fmt.Errorf("extended attribute: a name of %d bytes", len(x.Name))
+	}
+	return keep, err
+}
+
+// restoreWhiteout makes a whiteout again of the file that stands for one.
+func restoreWhiteout(n *tree.Node) {
+	if n.Kind != tree.Regular || n.Size > 0 {
+		return
+	}
+	_, inner := n.Xattr(overlayPrefix + "whiteout")
+	_, user := n.Xattr(nameUserWhiteout)
+	if inner && user {
+		n.Kind, n.Rdev = tree.CharDevice, 0
+		n.RemoveXattr(overlayPrefix + "whiteout")
+		n.RemoveXattr(nameUserWhiteout)
+	}
+}
