@@ -1,0 +1,73 @@
+# shellcheck shell=bash
+# Sourced by scripts that a person watches: one line a step while it runs, a log
+# file each, and when a step fails, where it was and what it said last.
+#
+#	steps=3
+#	step image "an image of the tree" mkimage build ...
+#
+# The commands are shown as they could be typed.
+
+: "${bold=}" "${dim=}" "${red=}" "${green=}" "${plain=}" "${steps:?}"
+logs=${logs:-build/log}
+step=0
+output='' # what the last step printed on standard output
+
+# shown COMMAND... prints a command so that it could be pasted, broken into
+# lines before each option when it is long.
+shown() {
+	local text word
+	text=$(printf '%q ' "$@")
+	if ((${#text} > 90)); then
+		text=''
+		for word; do
+			[[ $word == --* && -n $text ]] && text+=$'\\\n        '
+			text+=$(printf '%q ' "$word")
+		done
+	fi
+	printf '    %s$ %s%s\n' "$dim" "${text% }" "$plain"
+}
+
+# step NAME TITLE COMMAND... runs the command as the next step.
+step() {
+	local name=$1 title=$2 log begin pid status=0
+	shift 2
+	step=$((step + 1))
+	mkdir -p "$logs"
+	log=$logs/$step-$name.log
+	printf '%s[%d/%d] %s%s\n' "$bold" "$step" "$steps" "$title" "$plain"
+	declare -F "$1" >/dev/null || shown "$@"
+
+	begin=$SECONDS
+	: >"$log"
+	"$@" >"$log.out" 2>"$log" &
+	pid=$!
+	watch "$pid" "$begin" "$log"
+	wait "$pid" || status=$?
+	[[ -t 1 ]] && printf '\r\e[K'
+	output=$(<"$log.out")
+	rm -f "$log.out"
+	[[ -n $output ]] && printf '%s\n' "$output" >>"$log"
+	if ((status)); then
+		printf '    %sfailed%s (status %d) after %d s; its log is %s and ends so:\n' \
+			"$red" "$plain" "$status" $((SECONDS - begin)) "$log"
+		tail -n 15 "$log" | sed 's/^/    | /'
+		exit 1
+	fi
+	printf '    %sdone%s in %d s\n' "$green" "$plain" $((SECONDS - begin))
+}
+
+# watch shows the time and the last line of the log, on a terminal, until the
+# process ends.
+watch() {
+	local pid=$1 begin=$2 log=$3 last width
+	[[ -t 1 ]] || return 0
+	width=$(($(tput cols 2>/dev/null || echo 80) - 12))
+	while kill -0 "$pid" 2>/dev/null; do
+		last=$(tail -c 400 "$log" | tr -d '\r\033' | tail -n 1)
+		printf '\r\e[K    %3d s %s%.*s%s' $((SECONDS - begin)) "$dim" "$width" "$last" "$plain"
+		sleep 0.5
+	done
+}
+
+# say prints what a step found, below it.
+say() { printf '    %s\n' "$*"; }

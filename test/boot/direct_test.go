@@ -1,0 +1,314 @@
+package boot
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/composefs-go/composefs/test/vm"
+)
+
+// limit is many times what a boot takes, for a machine that is busy.
+const limit = 3 * time.Minute
+
+const consoleArguments = "console=ttyS0 loglevel=5 panic=-1 root=PARTLABEL=root "
+
+// pin is the kernel argument for an image.
+func pin(hex string) string { return "composefs.digest=v1-sha256-12:" + hex }
+
+func theImage(b base) string       { return b.image }
+func theOther(b base) string       { return b.other }
+func theLarge(b base) string       { return b.large }
+func theReplacement(b base) string { return b.replacement }
+
+// bootDirect boots a disk with a suite's kernel and our initrd.
+func bootDirect(t *testing.T, suite, policy, disk, arguments string, writable bool) vm.Console {
+	t.Helper()
+	dir, _ := shared.kernel(t, suite)
+	m := vm.Machine{
+		Name: t.Name(), Kernel: filepath.Join(dir, "vmlinuz"), Initrd: shared.initrd(t, suite, policy),
+		CommandLine: consoleArguments + arguments, Disk: disk, Writable: writable,
+	}
+	c, err := m.Run(t.Context(), filepath.Join(t.ArtifactDir(), "console.log"), limit, nil)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, c.Tail(30))
+	}
+	t.Logf("%.1f s", c.Took.Seconds())
+	return c
+}
+
+// A good disk boots on the oldest and the newest kernel that have everything,
+// and the guest finds what the image promises.
+func TestGood(t *testing.T) {
+	b := need(t)
+	for _, suite := range []string{"trixie", "sid"} {
+		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
+			c := bootDirect(t, suite, "", b.disk, pin(b.image), false)
+			checkGood(t, c, b.image)
+		})
+	}
+}
+
+// checkGood checks what the guest said about itself.
+func checkGood(t *testing.T, c vm.Console, image string) {
+	t.Helper()
+	facts := c.Guest()
+	if facts["done"] != "yes" {
+		t.Fatalf("the guest did not come to its end:\n%s", c.Tail(30))
+	}
+	root := facts["mount /"]
+	for _, want := range []string{"overlay composefs:" + image + " ro", "verity=require", "metacopy=on", "redirect_dir=on"} {
+		if !strings.Contains(root, want) {
+			t.Errorf("/ is mounted as %q, want %q in it", root, want)
+		}
+	}
+	wants := []struct{ fact, begins string }{
+		{"mount /etc", "overlay "},
+		{"mount /var", "ext4 "},
+		{"mount /sysroot", "ext4 "},
+		{"write /usr/written", "open /usr/written: read-only file system"},
+		{"write /written", "open /written: read-only file system"},
+		{"write /sysroot/written", "open /sysroot/written: read-only file system"},
+		{"boots /etc/boots", "0"},
+		{"boots /var/boots", "0"},
+	}
+	for _, w := range wants {
+		if !strings.HasPrefix(facts[w.fact], w.begins) {
+			t.Errorf("%s is %q, want it to begin with %q", w.fact, facts[w.fact], w.begins)
+		}
+	}
+	checkRecord(t, facts["boot.json"], image)
+}
+
+// checkRecord checks what composefs-setup-root left for userspace.
+func checkRecord(t *testing.T, text, image string) {
+	t.Helper()
+	var record struct {
+		Version int
+		Digest  string
+		Seal    struct{ Status string }
+		Verity  string `json:"fs-verity"`
+		Program struct {
+			MaxRSS int `json:"max-rss-kib"`
+		} `json:"setup-root"`
+		Milliseconds map[string]float64
+	}
+	if err := json.Unmarshal([]byte(text), &record); err != nil {
+		t.Fatalf("boot.json is %q: %v", text, err)
+	}
+	if want := "fsverity-sha256-12:" + image; record.Digest != want {
+		t.Errorf("boot.json: digest %q, want %q", record.Digest, want)
+	}
+	if record.Seal.Status != "valid" || record.Verity != "require" || record.Version != 1 {
+		t.Errorf("boot.json: seal %q, fs-verity %q, version %d; want valid, require, 1", record.Seal.Status, record.Verity, record.Version)
+	}
+	const maxRSS = 16 << 10
+	if rss := record.Program.MaxRSS; rss <= 0 || rss > maxRSS {
+		t.Errorf("boot.json: composefs-setup-root took %d KiB, want at most %d", rss, maxRSS)
+	}
+	t.Logf("composefs-setup-root: %d KiB, %v ms", record.Program.MaxRSS, record.Milliseconds)
+}
+
+// What is written to /etc and /var is there at the next boot.
+func TestStateSurvives(t *testing.T) {
+	t.Parallel()
+	b := need(t)
+	disk := changedDisk(t, b, func(*testing.T, base, string) {})
+	for boots := range 2 {
+		facts := bootDirect(t, "trixie", "", disk, pin(b.image), true).Guest()
+		for _, name := range []string{"/etc/boots", "/var/boots"} {
+			if got, want := facts["boots "+name], fmt.Sprint(boots); got != want {
+				t.Errorf("boot %d: %s knows of %q boots, want %s", boots, name, got, want)
+			}
+		}
+	}
+}
+
+// The files of the image read as they were built.
+func TestContents(t *testing.T) {
+	t.Parallel()
+	b := need(t)
+	facts := bootDirect(t, "trixie", "", b.disk, pin(b.image), false).Guest()
+	for _, name := range []string{"/usr/share/inline", "/usr/share/small", "/usr/share/large"} {
+		out, err := run("sha256sum", filepath.Join(shared.path("root-1"), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, _, _ := strings.Cut(out, " ")
+		if got := facts["read "+name]; got != want {
+			t.Errorf("%s reads as %s, want %s", name, got, want)
+		}
+	}
+}
+
+// refusals are disks and command lines that must not come up: what is changed,
+// and which exit status with which words answers it.
+var refusals = []struct {
+	name      string
+	policy    string
+	change    change
+	arguments func(base) string // default: pin the image
+	status    int
+	says      string
+}{
+	{name: "wrong digest on the command line", status: 4, says: "not",
+		arguments: func(b base) string { return pin(strings.Repeat("0", 63) + "1") }},
+	{name: "no composefs argument", status: 3, says: "composefs",
+		arguments: func(base) string { return "" }},
+	{name: "insecure argument that the policy forbids", status: 2, says: "allow-insecure",
+		arguments: func(b base) string { return "composefs=?" + b.image }},
+
+	{name: "image byte flipped", status: 5, says: "image",
+		change: func(t *testing.T, b base, disk string) { flip(t, b, disk, b.image) }},
+	{name: "image replaced by another valid image", status: 5, says: "digest",
+		change: replaceObject(theImage, theOther)},
+	{name: "image without fs-verity", status: 5, says: "fs-verity",
+		change: func(t *testing.T, b base, disk string) {
+			debugfs(t, disk, "set_inode_field "+object(b.image)+" flags 0x80000")
+		}},
+
+	{name: "init's object flipped", status: 9, says: "init",
+		change: func(t *testing.T, b base, disk string) { flip(t, b, disk, initObject(t)) }},
+	{name: "init's object replaced", status: 9, says: "init",
+		change: func(t *testing.T, b base, disk string) {
+			replaceObject(func(base) string { return initObject(t) }, theReplacement)(t, b, disk)
+		}},
+	{name: "init's object without fs-verity", status: 9, says: "init",
+		change: func(t *testing.T, b base, disk string) {
+			debugfs(t, disk, "set_inode_field "+object(initObject(t))+" flags 0x80000")
+		}},
+	{name: "init's object missing", status: 9, says: "init",
+		change: func(t *testing.T, b base, disk string) { debugfs(t, disk, "unlink "+object(initObject(t))) }},
+
+	{name: "no seal", status: 6, says: "seal",
+		change: func(t *testing.T, b base, disk string) {
+			debugfs(t, disk, "unlink "+seal(b.image, ""), "unlink "+seal(b.image, ".minisig"))
+		}},
+	{name: "seal without its signature", status: 6, says: "signature",
+		change: func(t *testing.T, b base, disk string) { debugfs(t, disk, "unlink "+seal(b.image, ".minisig")) }},
+	{name: "seal by another key", status: 6, says: "key", change: sealByAnotherKey},
+	{name: "seal for another digest", status: 6, says: "digest",
+		change: func(t *testing.T, b base, disk string) {
+			for _, suffix := range []string{"", ".minisig"} {
+				write(t, disk, seal(b.image, suffix), stored(t, b, seal(b.other, suffix)))
+			}
+		}},
+	{name: "truncated signature", status: 6, says: "signature",
+		change: func(t *testing.T, b base, disk string) {
+			whole := stored(t, b, seal(b.image, ".minisig"))
+			write(t, disk, seal(b.image, ".minisig"), whole[:len(whole)/2])
+		}},
+	{name: "seal changed after signing", status: 6, says: "signature",
+		change: func(t *testing.T, b base, disk string) {
+			text := strings.Replace(string(stored(t, b, seal(b.image, ""))), "sequence 1\n", "sequence 9\n", 1)
+			write(t, disk, seal(b.image, ""), []byte(text))
+		}},
+	{name: "older than the policy's minimum", status: 6, says: "sequence", policy: "[verify]\nminimum-sequence = 2\n"},
+	{name: "root device missing", status: 8, says: "nowhere",
+		arguments: func(b base) string { return "root=PARTLABEL=nowhere " + pin(b.image) }},
+	{name: "a policy with a typing error", status: 2, says: "signatur", policy: "[verify]\nsignatur = \"off\"\n"},
+}
+
+// Whatever is damaged or left out, the machine says what and why, with the exit
+// status that the manual promises, and never gets as far as init.
+func TestRefused(t *testing.T) {
+	b := need(t)
+	for _, c := range refusals {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			arguments := pin(b.image)
+			if c.arguments != nil {
+				arguments = c.arguments(b)
+			}
+			console := bootDirect(t, "trixie", c.policy, changedDisk(t, b, c.change), arguments, false)
+			checkRefused(t, console, c.status, c.says)
+		})
+	}
+}
+
+// checkRefused checks that a boot ended as it must, and shows the sentence.
+func checkRefused(t *testing.T, c vm.Console, status int, says string) {
+	t.Helper()
+	if c.Has("GUEST init=reached") {
+		t.Fatalf("the guest's init ran:\n%s", c.Tail(30))
+	}
+	lines := c.Composefs()
+	verdict := fmt.Sprintf("boot refused, exit status %d (", status)
+	i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, verdict) })
+	if i < 1 {
+		t.Fatalf("composefs-setup-root said %q, want a reason and %q\n%s", lines, verdict, c.Tail(15))
+	}
+	t.Log(lines[i-1])
+	if !strings.Contains(lines[i-1], says) {
+		t.Errorf("the reason is %q, want %q in it", lines[i-1], says)
+	}
+}
+
+// initObject is the digest of the object with the guest's init.
+func initObject(t *testing.T) string {
+	t.Helper()
+	digest, err := run("fsverity", "digest", "--compact", shared.path("guest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest
+}
+
+// sealByAnotherKey puts a seal on the disk that is right in all but its signer.
+func sealByAnotherKey(t *testing.T, b base, disk string) {
+	t.Helper()
+	repo := filepath.Join(t.TempDir(), "repo")
+	if _, err := run("cp", "-a", b.repo, repo); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run("sh", "-c", `rm "$1"/seals/*`, "sh", repo); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shared.mkimage("seal", "--repo", repo, "--key", b.wrong, "--sequence", "1", b.image); err != nil {
+		t.Fatal(err)
+	}
+	forged := b
+	forged.repo = repo
+	for _, suffix := range []string{"", ".minisig"} {
+		write(t, disk, seal(b.image, suffix), stored(t, forged, seal(b.image, suffix)))
+	}
+}
+
+// A file that the self-test does not read is still never read wrong: its object is
+// damaged, the machine boots, and reading that file is an error.
+func TestDamagedFileIsNeverRead(t *testing.T) {
+	b := need(t)
+	cases := []struct {
+		name   string
+		change change
+	}{
+		{"flipped", func(t *testing.T, b base, disk string) { flip(t, b, disk, b.large) }},
+		{"replaced by one with other content and fs-verity on", replaceObject(theLarge, theReplacement)},
+		{"without fs-verity", func(t *testing.T, b base, disk string) {
+			debugfs(t, disk, "set_inode_field "+object(b.large)+" flags 0x80000")
+		}},
+		{"missing", func(t *testing.T, b base, disk string) { debugfs(t, disk, "unlink "+object(b.large)) }},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			facts := bootDirect(t, "trixie", "", changedDisk(t, b, c.change), pin(b.image), false).Guest()
+			if facts["done"] != "yes" {
+				t.Fatal("the guest did not come to its end")
+			}
+			got := facts["read /usr/share/large"]
+			t.Log(got)
+			if !strings.Contains(got, "/usr/share/large: ") {
+				t.Errorf("reading the file gave %q, want an error", got)
+			}
+			if !strings.HasPrefix(facts["mount /"], "overlay composefs:"+b.image) {
+				t.Errorf("/ is %q", facts["mount /"])
+			}
+		})
+	}
+}

@@ -1,0 +1,149 @@
+package boot
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func hash(s string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(s))
+	return h.Sum32()
+}
+
+// A change is done to a copy of the good disk.
+type change func(t *testing.T, b base, disk string)
+
+// changedDisk copies the good disk and applies the change; nil is the good disk
+// itself.
+func changedDisk(t *testing.T, b base, c change) string {
+	t.Helper()
+	if c == nil {
+		return b.disk
+	}
+	disk := filepath.Join(t.TempDir(), "disk.img")
+	if _, err := run("cp", "--sparse=always", "--reflink=auto", b.disk, disk); err != nil {
+		t.Fatal(err)
+	}
+	c(t, b, disk)
+	return disk
+}
+
+// rootOffset is where the root partition begins, in bytes.
+func rootOffset(t *testing.T, disk string) int64 {
+	t.Helper()
+	out, err := run("sfdisk", "--json", disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table struct {
+		PartitionTable struct {
+			SectorSize int64
+			Partitions []struct {
+				Start int64
+				Name  string
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &table); err != nil {
+		t.Fatalf("read what sfdisk says of %s: %v", disk, err)
+	}
+	for _, p := range table.PartitionTable.Partitions {
+		if p.Name == "root" {
+			return p.Start * table.PartitionTable.SectorSize
+		}
+	}
+	t.Fatalf("%s has no partition named root", disk)
+	return 0
+}
+
+// debugfs changes the root partition: nobody has to be root for that.
+func debugfs(t *testing.T, disk string, commands ...string) {
+	t.Helper()
+	script := filepath.Join(t.TempDir(), "debugfs")
+	if err := os.WriteFile(script, []byte(strings.Join(commands, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// It exits with 0 whatever happens; complaints are the lines that are not its
+	// banner and not the echo of a command.
+	out, err := run("sh", "-c", `debugfs -w -f "$1" "$2" 2>&1`, "sh", script, fmt.Sprintf("%s?offset=%d", disk, rootOffset(t, disk)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out) {
+		if s := strings.TrimSpace(line); s != "" && !strings.HasPrefix(s, "debugfs") && !strings.HasPrefix(s, "Allocated inode") {
+			t.Fatalf("debugfs: %s", s)
+		}
+	}
+}
+
+// object is an object's path on the root partition.
+func object(hex string) string { return "/composefs/objects/" + hex[:2] + "/" + hex[2:] }
+
+// seal is the path of an image's seal; suffix ".minisig" is that of its signature.
+func seal(hex, suffix string) string { return "/composefs/seals/" + hex + ".seal" + suffix }
+
+// flip changes one bit of the first place on the disk that holds the middle of
+// an object, as a failing disk or somebody with a hex editor would.
+func flip(t *testing.T, b base, disk, hex string) {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(b.repo, "objects", hex[:2], hex[2:]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One block of the file, from a block's beginning: it lies in one piece.
+	const block = 4096
+	at := len(content) / 2 / block * block
+	needle := content[at:min(at+block, len(content))]
+	image, err := os.ReadFile(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	place := bytes.Index(image, needle)
+	if place < 0 {
+		t.Fatalf("block %d of object %s is not on the disk", at/block, hex)
+	}
+	f, err := os.OpenFile(disk, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte{image[place] ^ 1}, int64(place)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// replaceObject lets the name of an object lead to the content of another one,
+// which has fs-verity on as well.
+func replaceObject(of, by func(base) string) change {
+	return func(t *testing.T, b base, disk string) {
+		t.Helper()
+		debugfs(t, disk, "unlink "+object(of(b)), "ln "+object(by(b))+" "+object(of(b)))
+	}
+}
+
+// write puts a file of the host in the place of one on the disk.
+func write(t *testing.T, disk, path string, content []byte) {
+	t.Helper()
+	source := filepath.Join(t.TempDir(), "content")
+	if err := os.WriteFile(source, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	debugfs(t, disk, "unlink "+path, "write "+source+" "+path)
+}
+
+// stored is a file of the repository that the disk was made from.
+func stored(t *testing.T, b base, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(b.repo, strings.TrimPrefix(path, "/composefs/")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
