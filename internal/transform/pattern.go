@@ -3,7 +3,6 @@ package transform
 import (
 	"fmt"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/dlclark/regexp2"
@@ -63,77 +62,4 @@ func appendLatin1(b []byte, s string) []byte {
 		}
 	}
 	return b
-}
-
-// literalPrefix splits a pattern into what all its matches begin with and the rest
-// of the pattern. If in doubt, the prefix is too short.
-func literalPrefix(pattern string) (prefix, rest string) {
-	if strings.Contains(pattern, "|") && hasTopAlternative(pattern) {
-		return "", pattern
-	}
-	var b []byte
-	for i := 0; i < len(pattern); i++ {
-		c := pattern[i]
-		switch {
-		case c == '\\' && i+1 < len(pattern) && isPunctuation(pattern[i+1]):
-			i++
-			c = pattern[i]
-		case strings.IndexByte("*+?{", c) >= 0: // the last character need not be there
-			return cutLast(b), pattern
-		case strings.IndexByte(`\^$.[]()}|`, c) >= 0:
-			return string(b), pattern[i:]
-		}
-		b = append(b, c)
-	}
-	return string(b), ""
-}
-
-func cutLast(b []byte) string {
-	for len(b) > 0 && b[len(b)-1] >= 0x80 {
-		b = b[:len(b)-1]
-	}
-	return string(b[:max(0, len(b)-1)])
-}
-
-func isPunctuation(c byte) bool {
-	return c > ' ' && c < 0x7f && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z')
-}
-
-// hasTopAlternative reports whether a | may be outside of all groups.
-func hasTopAlternative(pattern string) bool {
-	depth := 0
-	for i := 0; i < len(pattern) && depth >= 0; i++ {
-		switch pattern[i] {
-		case '\\':
-			i++
-		case '[':
-			i = classEnd(pattern, i)
-		case '(':
-			depth++
-		case ')':
-			depth--
-		case '|':
-			if depth == 0 {
-				return true
-			}
-		}
-	}
-	return depth != 0
-}
-
-// classEnd returns the place of the bracket that closes the class opened at i, the
-// end of the pattern if there is none.
-func classEnd(pattern string, i int) int {
-	i++
-	if i < len(pattern) && pattern[i] == '^' {
-		i++
-	}
-	for first := i; i < len(pattern) && (pattern[i] != ']' || i == first); i++ {
-		if pattern[i] == '\\' {
-			i++
-		} else if n := strings.Index(pattern[i:], ":]"); n > 0 && strings.HasPrefix(pattern[i:], "[:") {
-			i += n + 1
-		}
-	}
-	return i
 }

@@ -9,20 +9,25 @@ import (
 // A rule is a line of file_contexts: the files whose path and kind match have the
 // label, unless a later rule matches too.
 type rule struct {
-	order  int     // place among all rules
-	kind   byte    // as of typeOf, 0 for all
-	prefix string  // what the path begins with
-	re     matcher // what path and kind together match; nil if the prefix says it all
-	label  []byte  // nil for <<none>>
+	order int     // place among all rules
+	kind  byte    // as of typeOf, 0 for all
+	re    matcher // what path and kind together match; nil if the index says it all
+	label []byte  // nil for <<none>>
+}
+
+// A candidate is a rule for the paths with a prefix.
+type candidate struct {
+	*rule
+	prefix string
 }
 
 // An index finds rules by what is literal in their patterns, which of most is all
 // but the end. Its lists have the last rule first.
 type index struct {
 	count   int
-	exact   map[string][]*rule // PATH: by the path
-	subtree map[string][]*rule // PATH(/.*)?: by the path
-	stem    map[string][]*rule // others: by the directories, with the slash, that are literal
+	exact   map[string][]candidate // PATH: by the path
+	subtree map[string][]candidate // PATH(/.*)?: by the path
+	stem    map[string][]candidate // others: by the directories of the prefix, with the last slash
 	subject []byte
 }
 
@@ -48,27 +53,28 @@ func (x *index) parseLine(fields []string) error {
 
 func (x *index) add(r *rule, pattern string) (err error) {
 	if x.exact == nil {
-		x.exact, x.subtree, x.stem = make(map[string][]*rule), make(map[string][]*rule), make(map[string][]*rule)
+		x.exact, x.subtree, x.stem = make(map[string][]candidate), make(map[string][]candidate), make(map[string][]candidate)
 	}
-	var rest string
-	r.prefix, rest = literalPrefix(pattern)
-	list, key := x.stem, r.prefix[:strings.LastIndexByte(r.prefix, '/')+1]
-	switch rest {
-	case "":
-		list, key = x.exact, r.prefix
-	case "(/.*)?":
-		list, key = x.subtree, r.prefix
-	case ".*":
-	default:
+	prefixes, end := literals(pattern)
+	if end == other {
 		r.re, err = compile(pattern, r.kind)
 	}
-	list[key] = append(list[key], r)
+	for _, prefix := range prefixes {
+		list, key := x.stem, prefix[:strings.LastIndexByte(prefix, '/')+1]
+		switch end {
+		case nothing:
+			list, key = x.exact, prefix
+		case subtree:
+			list, key = x.subtree, prefix
+		}
+		list[key] = append(list[key], candidate{r, prefix})
+	}
 	return err
 }
 
 // finish puts the lists in order once all rules are there.
 func (x *index) finish() {
-	for _, m := range [...]map[string][]*rule{x.exact, x.subtree, x.stem} {
+	for _, m := range [...]map[string][]candidate{x.exact, x.subtree, x.stem} {
 		for _, list := range m {
 			slices.Reverse(list)
 		}
@@ -107,13 +113,13 @@ type search struct {
 	err     error
 }
 
-func (s *search) try(rules []*rule) {
-	for _, r := range rules {
-		if s.best != nil && r.order < s.best.order {
+func (s *search) try(list []candidate) {
+	for _, c := range list {
+		if s.best != nil && c.order < s.best.order {
 			return
 		}
-		if (r.kind == 0 || r.kind == s.kind) && strings.HasPrefix(s.path, r.prefix) && s.matches(r.re) {
-			s.best = r
+		if (c.kind == 0 || c.kind == s.kind) && strings.HasPrefix(s.path, c.prefix) && s.matches(c.re) {
+			s.best = c.rule
 			return
 		}
 	}
