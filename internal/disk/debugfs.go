@@ -14,7 +14,7 @@ import (
 // session is a running debugfs that is fed commands.
 //
 // It repeats every line before it does it, comments too. So a comment that
-// comes back says that all before it has been done; see sync.
+// comes back says that all before it has been done; see mark and wait.
 type session struct {
 	ctx   context.Context
 	cmd   *exec.Cmd
@@ -24,12 +24,15 @@ type session struct {
 	said  limited       // what it wrote to standard error
 }
 
-const mark = "#"
+const comment = "#"
+
+// maxMarks is how many marks can be on their way.
+const maxMarks = 2
 
 // debugfs opens the file system at an offset in the image.
 func (w *writer) debugfs(ctx context.Context, offset int64) (*session, error) {
-	s := &session{ctx: ctx, marks: make(chan struct{}, 1)}
-	s.cmd = w.command(ctx, w.epoch(), "debugfs", "-w", "-f", "-", fmt.Sprintf("%s?offset=%d", w.path, offset))
+	s := &session{ctx: ctx, marks: make(chan struct{}, maxMarks)}
+	s.cmd = w.command(ctx, w.epoch(), "debugfs", "-w", "-f", "-", fmt.Sprintf("%s?offset=%d", imageFile, offset))
 	s.cmd.Stderr = &s.said
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -55,14 +58,14 @@ func (s *session) listen(out io.Reader) {
 		if err != nil {
 			return
 		}
-		if strings.HasPrefix(line, mark) {
+		if strings.HasPrefix(line, comment) {
 			s.marks <- struct{}{}
 		}
 	}
 }
 
 // do sends a command whose arguments can have any character but a line end. An
-// error in sending shows in sync.
+// error in sending shows in mark.
 func (s *session) do(command string, args ...string) {
 	s.in.WriteString(command)
 	for _, a := range args {
@@ -71,12 +74,17 @@ func (s *session) do(command string, args ...string) {
 	s.in.WriteByte('\n')
 }
 
-// sync waits until all commands are done.
-func (s *session) sync() error {
-	s.in.WriteString(mark + "\n")
+// mark asks debugfs to say when it has done all commands so far.
+func (s *session) mark() error {
+	s.in.WriteString(comment + "\n")
 	if err := s.in.Flush(); err != nil {
 		return fmt.Errorf("%w: debugfs doesn't listen: %w", ErrTool, err)
 	}
+	return nil
+}
+
+// wait waits until the commands before the oldest mark are done.
+func (s *session) wait() error {
 	if _, ok := <-s.marks; !ok {
 		return fmt.Errorf("%w: debugfs ended early", ErrTool)
 	}
@@ -85,9 +93,6 @@ func (s *session) sync() error {
 
 // close ends debugfs, whatever came before, and returns what went wrong first.
 func (s *session) close(before error) error {
-	if before == nil {
-		before = s.sync()
-	}
 	err := s.stdin.Close()
 	for range s.marks {
 	}

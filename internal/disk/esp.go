@@ -17,10 +17,10 @@ func (w *writer) writeESP(ctx context.Context) error {
 	epoch := max(w.epoch(), fatEpoch)
 	volumeID := strings.ReplaceAll(uuid(w.Seed, "fat"), "-", "")[:8]
 	if err := w.run(ctx, epoch, nil, "mkfs.vfat", "--invariant", "-F", "32", "-s", fmt.Sprint(clusterSectors(p.Size)), "-n", p.Name, "-i", volumeID,
-		"--offset", fmt.Sprint(p.Offset/sectorSize), w.path, fmt.Sprint(p.Size/1024)); err != nil {
+		"--offset", fmt.Sprint(p.Offset/sectorSize), imageFile, fmt.Sprint(p.Size/1024)); err != nil {
 		return err
 	}
-	where := fmt.Sprintf("%s@@%d", w.path, p.Offset)
+	where := fmt.Sprintf("%s@@%d", imageFile, p.Offset)
 	for _, e := range w.ESP {
 		if err := w.copyToESP(ctx, epoch, where, e); err != nil {
 			return fmt.Errorf("EFI system partition, %s: %w", e.Path, err)

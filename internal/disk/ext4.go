@@ -2,6 +2,7 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,7 +28,7 @@ const verityFlags = 0x00080000 | 0x00100000
 // writeRoot makes the ext4 file system and fills it.
 func (w *writer) writeRoot(ctx context.Context) error {
 	w.report(0, "root partition")
-	if err := os.WriteFile(filepath.Join(w.scratch, "mke2fs.conf"), []byte(mke2fsConf), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(w.scratch, mke2fsFile), []byte(mke2fsConf), 0o600); err != nil {
 		return err
 	}
 	if err := w.mke2fs(ctx); err != nil {
@@ -52,65 +53,49 @@ func (w *writer) mke2fs(ctx context.Context) error {
 		// while after the first mount, where there are zeros. The journal is
 		// never cleared by the kernel, and lies in a hole of the file.
 		"-E", fmt.Sprintf("offset=%d,hash_seed=%s,root_owner=0:0,lazy_itable_init=0,lazy_journal_init=1", p.Offset, uuid(w.Seed, "hash")),
-		w.path, fmt.Sprintf("%dk", p.Size/1024))
+		imageFile, fmt.Sprintf("%dk", p.Size/1024))
 }
-
-// Limits on how much is staged before debugfs has taken it. They bound the
-// space used for temporary files: to these or the largest file.
-const (
-	batchBytes = 64 * mib
-	batchFiles = 1024
-)
 
 // fill makes all files. Parents come before what is in them.
 func (w *writer) fill(ctx context.Context, s *session) error {
-	var bytes int64
-	var staged []Entry
+	var current, sent batch
 	for i, e := range w.Root {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.create(s, e, fmt.Sprintf("f%d", len(staged))); err != nil {
+		staging := filepath.Join(w.scratch, fmt.Sprintf("f%d", i))
+		if err := create(s, e, staging); err != nil {
 			return fmt.Errorf("root partition, %s: %w", e.Path, err)
 		}
 		if e.Mode.IsRegular() {
-			staged, bytes = append(staged, e), bytes+e.Size
+			current.add(staging, e.Size)
 		}
-		if i+1 == len(w.Root) || bytes >= batchBytes || len(staged) >= batchFiles {
-			if err := w.settle(s, staged); err != nil {
-				return err
-			}
-			staged, bytes = staged[:0], 0
+		if !current.full() {
+			continue
 		}
-	}
-	return nil
-}
-
-// settle waits for debugfs and removes what it has taken.
-func (w *writer) settle(s *session, staged []Entry) error {
-	if err := s.sync(); err != nil {
-		return err
-	}
-	for i, e := range staged {
-		if err := os.Remove(filepath.Join(w.scratch, fmt.Sprintf("f%d", i))); err != nil {
+		// debugfs works on one batch while we prepare the next.
+		if err := errors.Join(s.mark(), w.settle(s, sent)); err != nil {
 			return err
 		}
-		w.report(e.Size, "root partition")
+		current, sent = batch{}, current
 	}
-	return nil
+	if err := errors.Join(s.mark(), w.settle(s, sent)); err != nil {
+		return err
+	}
+	return w.settle(s, current)
 }
 
-// create has debugfs make one file, out of the staging file of that name.
-func (w *writer) create(s *session, e Entry, staging string) error {
+// create has debugfs make one file, a regular one out of a staging file that is made here.
+func create(s *session, e Entry, staging string) error {
 	name := "/" + e.Path
 	switch {
 	case e.Mode.IsDir():
 		s.do("mkdir", name)
 	case e.Mode.IsRegular():
-		if err := stage(filepath.Join(w.scratch, staging), e); err != nil {
+		if err := stage(staging, e); err != nil {
 			return err
 		}
-		s.do("write", staging, name)
+		s.do("write", filepath.Base(staging), name) // it runs in that directory
 	default:
 		s.do("symlink", name, e.Target)
 	}

@@ -17,5 +17,5 @@ func (w *writer) writeGPT(ctx context.Context) error {
 			p.Offset/sectorSize, p.Size/sectorSize, p.Type, p.UUID, p.Name)
 	}
 	return w.run(ctx, w.epoch(), strings.NewReader(script.String()),
-		"sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--wipe=never", w.path)
+		"sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--wipe=never", imageFile)
 }

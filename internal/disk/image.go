@@ -43,9 +43,7 @@ func Write(ctx context.Context, name string, im Image, progress Progress) (err e
 		return fmt.Errorf("make a directory for temporary files: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(w.scratch)) }()
-	if w.path, err = filepath.Abs(filepath.Join(w.scratch, "disk")); err != nil {
-		return err
-	}
+	w.path = filepath.Join(w.scratch, imageFile)
 	for _, step := range []func(context.Context) error{w.allocate, w.writeGPT, w.writeESP, w.writeRoot, w.sync} {
 		if err := step(ctx); err != nil {
 			return fmt.Errorf("write disk image %s: %w", name, err)

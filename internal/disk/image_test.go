@@ -85,8 +85,17 @@ func requireTools(t *testing.T) {
 func write(t *testing.T, im disk.Image) string {
 	t.Helper()
 	requireTools(t)
+	// A name that means something to some of the programs must not matter.
+	t.Chdir(t.TempDir())
+	dir := "a ?offset=1@@2"
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.Write(context.Background(), filepath.Join(dir, "d"), im, nil); err != nil {
+		t.Fatal(err)
+	}
 	name := filepath.Join(t.TempDir(), "disk.img")
-	if err := disk.Write(context.Background(), name, im, nil); err != nil {
+	if err := os.Rename(filepath.Join(dir, "d"), name); err != nil {
 		t.Fatal(err)
 	}
 	return name

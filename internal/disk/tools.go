@@ -45,20 +45,27 @@ func findTools() (map[string]string, error) {
 	return found, nil
 }
 
+// Files in the directory in which the programs run. They see no other name of
+// them: "?" and "@@" in a path mean something to debugfs and mtools.
+const (
+	imageFile  = "disk"
+	mke2fsFile = "mke2fs.conf"
+)
+
 // environment is all that the programs see: no locale, time zone or
 // configuration of the machine, and one time.
-func (w *writer) environment(epoch int64, extra ...string) []string {
-	return append([]string{
+func environment(epoch int64) []string {
+	return []string{
 		"LC_ALL=C", "TZ=UTC", "PATH=" + os.Getenv("PATH"), "DEBUGFS_PAGER=__none__",
 		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch), fmt.Sprintf("E2FSPROGS_FAKE_TIME=%d", epoch),
-		"MKE2FS_CONFIG=" + filepath.Join(w.scratch, "mke2fs.conf"), "MTOOLSRC=" + os.DevNull,
-	}, extra...)
+		"MKE2FS_CONFIG=" + mke2fsFile, "MTOOLSRC=" + os.DevNull,
+	}
 }
 
 // command prepares a program in the scratch directory.
 func (w *writer) command(ctx context.Context, epoch int64, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, w.tools[name], args...)
-	cmd.Env = w.environment(epoch)
+	cmd.Env = environment(epoch)
 	cmd.Dir = w.scratch
 	return cmd
 }

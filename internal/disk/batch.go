@@ -1,0 +1,41 @@
+package disk
+
+import "os"
+
+// Limits on a batch. Two batches, or the largest file and a batch, bound the
+// space that temporary files take.
+const (
+	batchBytes = 32 * mib
+	batchFiles = 512
+)
+
+// batch is staging files that debugfs is told to copy.
+type batch struct {
+	names []string
+	bytes int64
+}
+
+func (b *batch) add(name string, size int64) {
+	b.names = append(b.names, name)
+	b.bytes += size
+}
+
+func (b *batch) full() bool { return b.bytes >= batchBytes || len(b.names) >= batchFiles }
+
+// settle waits for debugfs to have taken a batch that has been marked, and
+// removes the files. Nothing is to be done for an empty one.
+func (w *writer) settle(s *session, b batch) error {
+	if len(b.names) == 0 {
+		return nil
+	}
+	if err := s.wait(); err != nil {
+		return err
+	}
+	for _, name := range b.names {
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	w.report(b.bytes, "root partition")
+	return nil
+}
