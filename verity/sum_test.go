@@ -259,7 +259,7 @@ func FuzzHasherSplit(f *testing.F) {
 	f.Add(make([]byte, 9000), uint16(4095), uint16(1))
 	f.Add(make([]byte, 4096), uint16(4096), uint16(0))
 	f.Fuzz(func(t *testing.T, content []byte, first, step uint16) {
-		content = bytes.Repeat(content, 1+int(step)%7)
+		content = bytes.Repeat(content[:min(len(content), 1<<15)], 1+int(step)%7)
 		for _, alg := range []verity.Algorithm{verity.SHA256, verity.SHA512} {
 			h := verity.NewHasher(alg)
 			n := min(int(first), len(content))
@@ -274,4 +274,21 @@ func FuzzHasherSplit(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestHasherAllocatesNothingOnceItIsWarm(t *testing.T) {
+	content := randomBytes(1, 300000)
+	r := bytes.NewReader(content)
+	for _, alg := range []verity.Algorithm{verity.SHA256, verity.SHA512} {
+		h := verity.NewHasher(alg)
+		if n := testing.AllocsPerRun(10, func() {
+			h.Reset()
+			r.Reset(content)
+			_, _ = h.ReadFrom(r)
+			_, _ = h.Write(content[:5000])
+			_ = h.Sum()
+		}); n != 0 {
+			t.Errorf("%s: found %g allocations", alg, n)
+		}
+	}
 }
