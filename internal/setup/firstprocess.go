@@ -72,11 +72,18 @@ func loadModules() error {
 	if err != nil {
 		return refuse(CodeConfig, err)
 	}
+	absent := false // hardware that a module is for
 	for name := range strings.Lines(string(list)) {
 		if name = strings.TrimSpace(name); name == "" {
 			continue
 		}
-		if err := loadModule(name); err != nil {
+		err := loadModule(name)
+		switch {
+		case errors.Is(err, unix.ENODEV):
+			absent = true
+		case errors.Is(err, errSymbol) && absent:
+			// It needs one that stayed out: hv_storvsc without hv_vmbus.
+		case err != nil:
 			return refuse(CodeKernel, fmt.Errorf("load the kernel module %s: %w: was the initrd made for another kernel?", name, err))
 		}
 	}
@@ -90,11 +97,17 @@ func loadModule(name string) error {
 	}
 	defer f.Close()
 	err = unix.FinitModule(int(f.Fd()), "", 0)
-	if errors.Is(err, unix.EEXIST) {
+	switch {
+	case errors.Is(err, unix.EEXIST):
 		return nil // built in, or loaded by the kernel itself
+	case errors.Is(err, unix.ENOENT):
+		return errSymbol
 	}
 	return err
 }
+
+// errSymbol is what the kernel means by ENOENT for a module that it has read.
+var errSymbol = errors.New("it uses a symbol that the kernel doesn't have")
 
 // MountRoot mounts what root= means at the path, the way that rootfstype=,
 // rootflags=, ro and rw say.
