@@ -103,7 +103,13 @@ func (l *linux) emptyMemory(like *os.File) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := imitate(m, like); err != nil {
+	// A mount's descriptor is only a place; the directory has to be opened.
+	dir, err := osfile.OpenPlain(m, ".", unix.O_RDONLY|unix.O_DIRECTORY)
+	if err == nil {
+		err = imitate(dir, like)
+		dir.Close()
+	}
+	if err != nil {
 		m.Close()
 		return nil, err
 	}
@@ -146,7 +152,8 @@ func ensureDir(dir *os.File, name string, like *os.File) (*os.File, error) {
 	if d, err = osfile.OpenPlain(dir, name, flags); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(imitate(d, like), d.Sync(), osfile.SyncDir(dir)); err != nil {
+	// Nothing is synced: what a crash loses is made again by the next boot.
+	if err := imitate(d, like); err != nil {
 		d.Close()
 		return nil, err
 	}

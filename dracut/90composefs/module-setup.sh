@@ -1,0 +1,82 @@
+#!/bin/bash
+# dracut module for composefs-setup-root; dracut 059 to 112.
+
+# where the program, the policy and the keys are in the initramfs
+composefs_dir=/usr/lib/composefs
+composefs_program=$composefs_dir/composefs-setup-root
+
+# The program may be installed elsewhere on this system.
+composefs_find() {
+    local path
+    for path in "$composefs_program" /usr/libexec/composefs-setup-root /usr/bin/composefs-setup-root /usr/sbin/composefs-setup-root; do
+        if [[ -x ${dracutsysrootdir-}$path ]]; then
+            echo "$path"
+            return 0
+        fi
+    done
+    return 1
+}
+
+check() {
+    if ! composefs_find > /dev/null; then
+        derror "composefs: $composefs_program is not installed"
+        return 1
+    fi
+    # A system that was booted this way wants to be again; others have to ask.
+    [[ -e /run/composefs/boot.json ]] && return 0
+    return 255
+}
+
+depends() {
+    echo rootfs-block
+}
+
+installkernel() {
+    # hostonly would leave out what happens not to be in use while building.
+    hostonly='' instmods erofs overlay loop
+}
+
+# Whoever administers the machine has the word before who made the system.
+composefs_install_policy() {
+    local dir key found=0
+    for dir in /etc/composefs $composefs_dir; do
+        if [[ -e ${dracutsysrootdir-}$dir/setup-root-conf.toml ]]; then
+            inst_simple "$dir/setup-root-conf.toml" $composefs_dir/setup-root-conf.toml
+            break
+        fi
+    done
+    for dir in /etc/composefs/keys.d $composefs_dir/keys.d; do
+        for key in "${dracutsysrootdir-}$dir"/*.pub; do
+            [[ -e $key ]] || continue
+            inst_simple "${key#"${dracutsysrootdir-}"}" "$composefs_dir/keys.d/${key##*/}"
+            found=1
+        done
+    done
+    if [[ $found == 0 ]]; then
+        dwarn "composefs: no key in /etc/composefs/keys.d or $composefs_dir/keys.d: signatures of images will not be checked unless the policy requires them"
+    fi
+}
+
+install() {
+    local unit=composefs-setup-root.service units target=initrd-root-fs.target program kind
+    program=$(composefs_find) || return 1
+    inst_simple "$program" $composefs_program
+    composefs_install_policy
+
+    if ! dracut_module_included systemd; then
+        # The root file system itself doesn't look like a root, so this has to
+        # come before rootfs-block's own hook (99), which is followed by a check.
+        # shellcheck disable=SC2154 # moddir is dracut's
+        inst_hook mount 50 "$moddir/composefs-mount.sh"
+        return 0
+    fi
+    # Not systemdsystemconfdir: dracut 109 and later don't set it.
+    units=${systemdsystemunitdir:-/usr/lib/systemd/system}
+    inst_simple "$moddir/$unit" "$units/$unit"
+    # wants pulls it in; requires keeps a refused boot from going on without it.
+    for kind in wants requires; do
+        # shellcheck disable=SC2154 # initdir is dracut's
+        mkdir -p "$initdir$units/$target.$kind"
+        ln_r "$units/$unit" "$units/$target.$kind/$unit"
+    done
+}
