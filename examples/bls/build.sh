@@ -11,6 +11,7 @@ root=$1 out=$2
 mkimage=${MKIMAGE:-mkimage}
 setup_root=${SETUP_ROOT:-/usr/lib/composefs/composefs-setup-root}
 mkdir -p "$out"
+exec {result}>&1 >&2 # only the digest goes to standard output
 
 # The kernel that the root brings along.
 modules=$(echo "$root"/usr/lib/modules/*)
@@ -41,11 +42,11 @@ printf 'timeout 0\n' >"$out/loader.conf"
 
 # EFI system partition and root partition, with fs-verity on for every object.
 "$mkimage" disk --repo "$out/repo" --image "$digest" \
-	--esp "/EFI/BOOT/BOOTX64.EFI=${LOADER:-$root/usr/lib/systemd/boot/efi/systemd-bootx64.efi}" \
-	--esp "/loader/loader.conf=$out/loader.conf" \
-	--esp "/loader/entries/$digest.conf=$out/entry.conf" \
-	--esp "/composefs/$release/linux=$root/boot/vmlinuz-$release" \
-	--esp "/composefs/$release/initrd.img=$out/initrd.img" \
+	--esp "EFI/BOOT/BOOTX64.EFI=${LOADER:-$root/usr/lib/systemd/boot/efi/systemd-bootx64.efi}" \
+	--esp "loader/loader.conf=$out/loader.conf" \
+	--esp "loader/entries/$digest.conf=$out/entry.conf" \
+	--esp "composefs/$release/linux=$root/boot/vmlinuz-$release" \
+	--esp "composefs/$release/initrd.img=$out/initrd.img" \
 	--output "$out/disk.img"
 
-echo "$digest"
+echo "$digest" >&"$result"

@@ -9,6 +9,7 @@ root=$1 out=$2
 mkimage=${MKIMAGE:-mkimage}
 setup_root=${SETUP_ROOT:-/usr/lib/composefs/composefs-setup-root}
 mkdir -p "$out"
+exec {result}>&1 >&2 # only the digest goes to standard output
 
 # The kernel that the root brings along.
 modules=$(echo "$root"/usr/lib/modules/*)
@@ -26,7 +27,7 @@ digest=$("$mkimage" build --repo "$out/repo" --boot \
 	--keys "$out/image.pub" --output "$out/initrd.img"
 
 # Kernel, initrd and the digest in one file, which Secure Boot can cover as a whole.
-"$mkimage" uki --stub "${STUB:-$root/usr/lib/systemd/boot/efi/linuxx64.efi.stub}" \
+"$mkimage" uki build --stub "${STUB:-$root/usr/lib/systemd/boot/efi/linuxx64.efi.stub}" \
 	--linux "$root/boot/vmlinuz-$release" --initrd "$out/initrd.img" \
 	--os-release "$root/usr/lib/os-release" --image "$digest" \
 	--cmdline "root=PARTLABEL=root ${CMDLINE:-console=ttyS0}" --output "$out/linux.efi"
@@ -35,4 +36,4 @@ digest=$("$mkimage" build --repo "$out/repo" --boot \
 "$mkimage" disk --repo "$out/repo" --image "$digest" --uki "$out/linux.efi" \
 	--output "$out/disk.img"
 
-echo "$digest"
+echo "$digest" >&"$result"

@@ -50,8 +50,7 @@ func (l *lab) debian(t *testing.T) debian {
 	}
 	d.image = string(text)
 	d.disk = l.once(t, "debian.img", func(path string) error {
-		_, err := l.mkimage("disk", "--repo", l.path("debian-repo"), "--image", d.image, "--output", path)
-		return err
+		return l.disk(path, l.path("debian-repo"), d.image)
 	})
 	return d
 }
@@ -60,7 +59,7 @@ func (l *lab) debian(t *testing.T) debian {
 func (d debian) machine(t *testing.T, disk string) vm.Machine {
 	t.Helper()
 	return vm.Machine{
-		Name: t.Name(), Kernel: d.kernel, Initrd: d.initrd, Disk: disk, Memory: 1024,
+		Name: t.Name(), Kernel: d.kernel, Initrd: d.initrd, Disk: disk, Memory: 1024, Processors: 2,
 		CommandLine: consoleArguments + "rd.emergency=poweroff " + pin(d.image),
 		Credentials: []string{"composefs.proof=yes"},
 		SecondPort:  filepath.Join(t.ArtifactDir(), "proof"),

@@ -3,6 +3,7 @@ package boot
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,7 +16,10 @@ import (
 // limit is many times what a boot takes, for a machine that is busy.
 const limit = 3 * time.Minute
 
-const consoleArguments = "console=ttyS0 loglevel=5 panic=-1 root=PARTLABEL=root "
+// A kernel on a busy emulator may believe that its timer is broken; it isn't asked.
+const machineArguments = "console=ttyS0 loglevel=5 panic=-1 no_timer_check"
+
+const consoleArguments = machineArguments + " root=PARTLABEL=root "
 
 // pin is the kernel argument for an image.
 func pin(hex string) string { return "composefs.digest=v1-sha256-12:" + hex }
@@ -26,11 +30,11 @@ func theLarge(b base) string       { return b.large }
 func theReplacement(b base) string { return b.replacement }
 
 // bootDirect boots a disk with a suite's kernel and our initrd.
-func bootDirect(t *testing.T, suite, policy, disk, arguments string, writable bool) vm.Console {
+func bootDirect(t *testing.T, suite, initrd, disk, arguments string, writable bool) vm.Console {
 	t.Helper()
 	dir, _ := shared.kernel(t, suite)
 	m := vm.Machine{
-		Name: t.Name(), Kernel: filepath.Join(dir, "vmlinuz"), Initrd: shared.initrd(t, suite, policy),
+		Name: t.Name(), Kernel: filepath.Join(dir, "vmlinuz"), Initrd: initrd,
 		CommandLine: consoleArguments + arguments, Disk: disk, Writable: writable,
 	}
 	c, err := m.Run(t.Context(), filepath.Join(t.ArtifactDir(), "console.log"), limit, nil)
@@ -48,7 +52,7 @@ func TestGood(t *testing.T) {
 	for _, suite := range []string{"trixie", "sid"} {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
-			c := bootDirect(t, suite, "", b.disk, pin(b.image), false)
+			c := bootDirect(t, suite, shared.initrd(t, suite, ""), b.disk, pin(b.image), false)
 			checkGood(t, c, b.image)
 		})
 	}
@@ -73,7 +77,6 @@ func checkGood(t *testing.T, c vm.Console, image string) {
 		{"mount /sysroot", "ext4 "},
 		{"write /usr/written", "open /usr/written: read-only file system"},
 		{"write /written", "open /written: read-only file system"},
-		{"write /sysroot/written", "open /sysroot/written: read-only file system"},
 		{"boots /etc/boots", "0"},
 		{"boots /var/boots", "0"},
 	}
@@ -120,7 +123,7 @@ func TestStateSurvives(t *testing.T) {
 	b := need(t)
 	disk := changedDisk(t, b, func(*testing.T, base, string) {})
 	for boots := range 2 {
-		facts := bootDirect(t, "trixie", "", disk, pin(b.image), true).Guest()
+		facts := bootDirect(t, "trixie", shared.initrd(t, "trixie", ""), disk, pin(b.image), true).Guest()
 		for _, name := range []string{"/etc/boots", "/var/boots"} {
 			if got, want := facts["boots "+name], fmt.Sprint(boots); got != want {
 				t.Errorf("boot %d: %s knows of %q boots, want %s", boots, name, got, want)
@@ -133,7 +136,7 @@ func TestStateSurvives(t *testing.T) {
 func TestContents(t *testing.T) {
 	t.Parallel()
 	b := need(t)
-	facts := bootDirect(t, "trixie", "", b.disk, pin(b.image), false).Guest()
+	facts := bootDirect(t, "trixie", shared.initrd(t, "trixie", ""), b.disk, pin(b.image), false).Guest()
 	for _, name := range []string{"/usr/share/inline", "/usr/share/small", "/usr/share/large"} {
 		out, err := run("sha256sum", filepath.Join(shared.path("root-1"), name))
 		if err != nil {
@@ -151,6 +154,7 @@ func TestContents(t *testing.T) {
 var refusals = []struct {
 	name      string
 	policy    string
+	overlaid  string // a policy that mkimage would not take
 	change    change
 	arguments func(base) string // default: pin the image
 	status    int
@@ -192,7 +196,7 @@ var refusals = []struct {
 	{name: "seal without its signature", status: 6, says: "signature",
 		change: func(t *testing.T, b base, disk string) { debugfs(t, disk, "unlink "+seal(b.image, ".minisig")) }},
 	{name: "seal by another key", status: 6, says: "key", change: sealByAnotherKey},
-	{name: "seal for another digest", status: 6, says: "digest",
+	{name: "seal for another digest", status: 6, says: "another image",
 		change: func(t *testing.T, b base, disk string) {
 			for _, suffix := range []string{"", ".minisig"} {
 				write(t, disk, seal(b.image, suffix), stored(t, b, seal(b.other, suffix)))
@@ -211,7 +215,7 @@ var refusals = []struct {
 	{name: "older than the policy's minimum", status: 6, says: "sequence", policy: "[verify]\nminimum-sequence = 2\n"},
 	{name: "root device missing", status: 8, says: "nowhere",
 		arguments: func(b base) string { return "root=PARTLABEL=nowhere " + pin(b.image) }},
-	{name: "a policy with a typing error", status: 2, says: "signatur", policy: "[verify]\nsignatur = \"off\"\n"},
+	{name: "a policy with a typing error", status: 2, says: "line 2", overlaid: "[verify]\nsignatur = \"off\"\n"},
 }
 
 // Whatever is damaged or left out, the machine says what and why, with the exit
@@ -225,7 +229,11 @@ func TestRefused(t *testing.T) {
 			if c.arguments != nil {
 				arguments = c.arguments(b)
 			}
-			console := bootDirect(t, "trixie", c.policy, changedDisk(t, b, c.change), arguments, false)
+			initrd := shared.initrd(t, "trixie", c.policy)
+			if c.overlaid != "" {
+				initrd = overlaidInitrd(t, initrd, c.overlaid)
+			}
+			console := bootDirect(t, "trixie", initrd, changedDisk(t, b, c.change), arguments, false)
 			checkRefused(t, console, c.status, c.says)
 		})
 	}
@@ -247,6 +255,25 @@ func checkRefused(t *testing.T, c vm.Console, status int, says string) {
 	if !strings.Contains(lines[i-1], says) {
 		t.Errorf("the reason is %q, want %q in it", lines[i-1], says)
 	}
+}
+
+// overlaidInitrd is an initrd with another policy: of two archives with the same
+// file the kernel takes the later one's. It looks for the next at multiples of 4.
+func overlaidInitrd(t *testing.T, initrd, policy string) string {
+	t.Helper()
+	dir := t.TempDir()
+	const conf = "usr/lib/composefs/setup-root-conf.toml"
+	if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(conf)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, conf), []byte(policy), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	both := filepath.Join(dir, "initrd.img")
+	if _, err := run("sh", "-c", `cd "$1" && cp "$3" "$4" && truncate --size=%4 "$4" && echo "$2" | cpio --quiet -o -H newc >>"$4"`, "sh", dir, conf, initrd, both); err != nil {
+		t.Fatal(err)
+	}
+	return both
 }
 
 // initObject is the digest of the object with the guest's init.
@@ -297,7 +324,7 @@ func TestDamagedFileIsNeverRead(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			facts := bootDirect(t, "trixie", "", changedDisk(t, b, c.change), pin(b.image), false).Guest()
+			facts := bootDirect(t, "trixie", shared.initrd(t, "trixie", ""), changedDisk(t, b, c.change), pin(b.image), false).Guest()
 			if facts["done"] != "yes" {
 				t.Fatal("the guest did not come to its end")
 			}

@@ -72,7 +72,7 @@ func example(t *testing.T, name string) (image, out string) {
 	shared.once(t, "example-"+name, func(string) error {
 		cmd := exec.Command("../../examples/"+name+"/build.sh", shared.machineRoot(t), out)
 		cmd.Env = append(os.Environ(), "MKIMAGE="+shared.path("mkimage"), "SETUP_ROOT="+shared.path("composefs-setup-root"),
-			"STUB="+stub, "LOADER="+loader, "CMDLINE="+strings.TrimSpace(strings.ReplaceAll(consoleArguments, "root=PARTLABEL=root", "")))
+			"STUB="+stub, "LOADER="+loader, "CMDLINE="+machineArguments)
 		log := filepath.Join(t.ArtifactDir(), name+".log")
 		f, err := os.Create(log)
 		if err != nil {

@@ -148,8 +148,18 @@ func (l *lab) buildBase() (b base, err error) {
 	if b.replacement, err = run("fsverity", "digest", "--compact", l.path("root-2/usr/share/large")); err != nil {
 		return b, err
 	}
-	_, err = l.mkimage("disk", "--repo", b.repo, "--image", b.image, "--image", b.other, "--output", b.disk)
-	return b, err
+	return b, l.disk(b.disk, b.repo, b.image, b.other)
+}
+
+// disk makes a disk that is booted without firmware: the EFI system partition has
+// a file only because there must be one.
+func (l *lab) disk(path, repo string, images ...string) error {
+	args := []string{"disk", "--repo", repo, "--esp", "README=" + l.path("good.pub"), "--output", path}
+	for _, i := range images {
+		args = append(args, "--image", i)
+	}
+	_, err := l.mkimage(args...)
+	return err
 }
 
 // tinyRoot makes a root whose only program is the guest. Two versions have the
@@ -233,7 +243,7 @@ func (l *lab) initrd(t *testing.T, suite, policy string) string {
 			if err := os.WriteFile(config, []byte(policy), 0o644); err != nil {
 				return err
 			}
-			args = append(args, "--config", config)
+			args = append(args, "--policy", config)
 		}
 		_, err := l.mkimage(args...)
 		return err

@@ -16,6 +16,7 @@ type Machine struct {
 	Disk        string   // raw image, the guest's /dev/vda; none if empty
 	Writable    bool     // let the guest's writes reach Disk
 	Memory      int      // MiB; 512 if zero
+	Processors  int      // 1 if zero
 	Credentials []string // NAME:VALUE, by SMBIOS, for systemd in the guest
 	SecondPort  string   // file for what the guest writes to /dev/ttyS1
 }
@@ -37,7 +38,7 @@ func (m Machine) arguments() []string {
 		memory = defaultMemory
 	}
 	args := []string{
-		"-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "Nehalem,-cx16", "-smp", "2",
+		"-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "Nehalem,-cx16", "-smp", fmt.Sprint(max(1, m.Processors)),
 		"-m", fmt.Sprint(memory), "-nodefaults", "-no-user-config", "-display", "none",
 		// A panicked guest asks for a reboot; the machine ends instead.
 		"-no-reboot",
