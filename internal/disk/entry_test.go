@@ -141,6 +141,17 @@ func TestSmallestRootIsEnough(t *testing.T) {
 	run(t, "e2fsck", "-fn", cut(t, name, plan(t, im).Root))
 }
 
+// A disk image that can't fit is refused at once.
+func TestSpaceIsCheckedFirst(t *testing.T) {
+	requireTools(t)
+	dir := t.TempDir()
+	huge := disk.Entry{Path: "f", Size: 1 << 50, Open: func() (io.ReadCloser, error) { t.Error("it was begun"); return nil, io.EOF }}
+	err := disk.Write(context.Background(), filepath.Join(dir, "d"), disk.Image{Arch: "amd64", Root: []disk.Entry{huge}}, nil)
+	if left, _ := filepath.Glob(dir + "/.*"); !errors.Is(err, disk.ErrSpace) || len(left) > 0 {
+		t.Errorf("want %v, found %v; left behind %v", disk.ErrSpace, err, left)
+	}
+}
+
 // Without its programs Write says which package has them.
 func TestToolsAreNamed(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())

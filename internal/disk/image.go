@@ -22,6 +22,9 @@ type Image struct {
 	RootSize int64     // bytes
 }
 
+// ErrSpace is the cause when the image would not fit beside its name.
+var ErrSpace = errors.New("not enough space for the disk image")
+
 // Progress is told how far a long operation is, in bytes, and what it is at. It
 // is called from one goroutine at a time.
 type Progress func(done, total int64, what string)
@@ -96,7 +99,15 @@ func (w *writer) report(n int64, what string) {
 // epoch returns the time of all files in seconds. The tools take 0 for "now".
 func (w *writer) epoch() int64 { return max(w.Time.Unix(), 1) }
 
+// allocate makes a file that is all hole, if there will be space to fill it.
 func (w *writer) allocate(context.Context) error {
+	free, err := freeSpace(w.scratch)
+	if err != nil {
+		return err
+	}
+	if need := w.needed(); free < need {
+		return fmt.Errorf("%w: want %d MiB free in %s, found %d MiB", ErrSpace, need/mib+1, filepath.Dir(w.scratch), free/mib)
+	}
 	f, err := os.OpenFile(w.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err

@@ -145,6 +145,15 @@ func contentSize(entries []Entry) (n int64) {
 	return n
 }
 
+// needed returns how many bytes will be written, temporary files too.
+func (w *writer) needed() int64 {
+	temporary := int64(2 * batchBytes)
+	for _, e := range w.Root {
+		temporary = max(temporary, e.Size+batchBytes)
+	}
+	return contentSize(w.Root) + contentSize(w.ESP) + temporary + 8*mib
+}
+
 // treeSize returns the bytes of a file's Merkle tree.
 func treeSize(alg verity.Algorithm, size int64) (n int64) {
 	blocks := (size + blockSize - 1) / blockSize
