@@ -43,3 +43,14 @@ func BenchmarkWrite25000(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkTree25000(b *testing.B) {
+	image := write(b, parse(b, manyFiles(25000)), erofs.V1)
+	b.SetBytes(int64(len(image)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := open(b, image).Tree(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -41,11 +41,19 @@ func (i *record) fault(what string, err error) error {
 // at is Image.at with errors that name the inode.
 func (i *record) at(off, n uint64, what string) ([]byte, error) {
 	b, err := i.image.at(off, n, what)
+	if err != nil {
+		return nil, i.own(err)
+	}
+	return b, nil
+}
+
+// own makes an error about the image one about the inode.
+func (i *record) own(err error) error {
 	var e *FormatError
 	if errors.As(err, &e) {
-		return nil, &FormatError{int64(i.nid), e.Offset, e.What, e.Err}
+		return &FormatError{int64(i.nid), e.Offset, e.What, e.Err}
 	}
-	return b, err
+	return err
 }
 
 // inode reads the inode of the given number.
