@@ -100,6 +100,23 @@ func firstDifference(want, got string) string {
 	return fmt.Sprintf("want %d lines, found %d", len(w), len(g))
 }
 
+// Which of a whiteout's names is the original decides which directory is marked,
+// hence it must be found out although the number fits both.
+func TestOriginalOfALinkedWhiteoutIsFound(t *testing.T) {
+	root := parse(t, []byte(`/ 0 40755 2 0 0 0 0.0 - - -
+/a 0 40755 2 0 0 0 0.0 - - -
+/a/z 0 @20644 2 0 0 0 0.0 /b/w - -
+/b 0 40755 2 0 0 0 0.0 - - -
+/b/w 0 20644 2 0 0 0 0.0 - - -
+`))
+	for _, f := range []erofs.Format{erofs.V0, erofs.V1} {
+		image := write(t, root, f)
+		if !bytes.Equal(write(t, read(t, image), f), image) {
+			t.Errorf("the %v image changed", f)
+		}
+	}
+}
+
 // A payload is read as it was written, whatever follows it in the image.
 func TestPayloadHasNoGarbage(t *testing.T) {
 	for n := range 8 {

@@ -31,9 +31,3 @@ func withStubs(root *tree.Node) (list []tree.Entry, stub *tree.Node) {
 	slices.SortFunc(list, func(a, b tree.Entry) int { return strings.Compare(a.Name, b.Name) })
 	return list, stub
 }
-
-// isStubName reports whether a name is one that a stub has.
-func isStubName(name string) bool {
-	isHex := func(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' }
-	return len(name) == 2 && isHex(name[0]) && isHex(name[1])
-}

@@ -99,7 +99,7 @@ func TestArenaGivesOutWhatItWasGiven(t *testing.T) {
 	if two = append(two, tree.Xattr{Name: "x"}); one[2].Name != "3" || two[0].Name != "x" {
 		t.Error("lists share memory")
 	}
-	if a.Node() == a.Node() {
+	if first, second := a.Node(), a.Node(); first == second {
 		t.Error("the same node twice")
 	}
 }
