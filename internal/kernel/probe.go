@@ -15,11 +15,12 @@ func hasMountAPI() bool {
 	return true
 }
 
-// withContext runs try on a new file system context of the type.
+// withContext runs try on a new file system context of the type. Who may not
+// mount can't find out; the answer is yes then, for mounting to find out.
 func withContext(fstype string, try func(fd int) bool) bool {
 	fd, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
 	if err != nil {
-		return false
+		return errors.Is(err, unix.EPERM)
 	}
 	defer unix.Close(fd)
 	return try(fd)
