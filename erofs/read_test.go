@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/composefs-go/composefs/erofs"
@@ -115,6 +116,27 @@ func TestOriginalOfALinkedWhiteoutIsFound(t *testing.T) {
 			t.Errorf("the %v image changed", f)
 		}
 	}
+}
+
+// An Image may be read by many at once.
+func TestImageIsReadConcurrently(t *testing.T) {
+	image := write(t, parse(t, manyFiles(2000)), erofs.V1)
+	m := open(t, image)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			root, err := m.Tree()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			var b bytes.Buffer
+			if err := erofs.Write(&b, root, erofs.V1); err != nil || !bytes.Equal(b.Bytes(), image) {
+				t.Errorf("the image changed: %v", err)
+			}
+		})
+	}
+	group.Wait()
 }
 
 // A payload is read as it was written, whatever follows it in the image.
