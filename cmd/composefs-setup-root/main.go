@@ -144,15 +144,18 @@ func (s settings) boot(o setup.Options, log *kmsg.Log, stdout io.Writer) error {
 
 // beFirstProcess returns only if the boot is refused.
 func beFirstProcess(argv []string) setup.Code {
+	s := settings{sysroot: "/sysroot", paths: setup.Paths{Config: bootcfg.ConfigPath}}
 	err := setup.PrepareMachine()
 	log := kmsg.Open(os.Stderr)
-	var o setup.Options
+	if err != nil {
+		// There may be no command line to read, but the policy says what to do.
+		o, _ := setup.Read("", s.paths)
+		return end(err, false, o.Config.Failure, log)
+	}
+	o, err := s.read()
 	if err == nil {
-		s := settings{sysroot: "/sysroot", paths: setup.Paths{Config: bootcfg.ConfigPath}}
-		if o, err = s.read(); err == nil {
-			o.Init = argv
-			err = setup.Run(o, log)
-		}
+		o.Init = argv
+		err = setup.Run(o, log)
 	}
 	return end(err, false, o.Config.Failure, log)
 }

@@ -99,7 +99,7 @@ func checkKernel(o Options, k *kernel.Kernel) error {
 	}
 	for _, f := range need {
 		if err := k.Need(f); err != nil {
-			return err
+			return fmt.Errorf("%w: boot another kernel, or add what is missing to this one's initramfs", err)
 		}
 	}
 	return nil
