@@ -5,7 +5,8 @@
 #	steps=3
 #	step image "an image of the tree" mkimage build ...
 #
-# The commands are shown as they could be typed.
+# Programs, named by their paths, are shown as they could be typed; functions
+# of the script are not.
 
 : "${bold=}" "${dim=}" "${red=}" "${green=}" "${plain=}" "${steps:?}"
 logs=${logs:-build/log}
@@ -35,7 +36,10 @@ step() {
 	mkdir -p "$logs"
 	log=$logs/$step-$name.log
 	printf '%s[%d/%d] %s%s\n' "$bold" "$step" "$steps" "$title" "$plain"
-	declare -F "$1" >/dev/null || shown "$@"
+	case $1 in
+	as_root) shown "${@:2}" ;;
+	*/*) shown "$@" ;;
+	esac
 
 	begin=$SECONDS
 	: >"$log"
@@ -50,7 +54,7 @@ step() {
 	if ((status)); then
 		printf '    %sfailed%s (status %d) after %d s; its log is %s and ends so:\n' \
 			"$red" "$plain" "$status" $((SECONDS - begin)) "$log"
-		tail -n 15 "$log" | sed 's/^/    | /'
+		tail -n 20 "$log" | sed -E 's/\r|\x1b\[[0-9;?=]*[A-Za-z]//g' | cut -c 1-400 | sed 's/^/    | /'
 		exit 1
 	fi
 	printf '    %sdone%s in %d s\n' "$green" "$plain" $((SECONDS - begin))
@@ -63,7 +67,7 @@ watch() {
 	[[ -t 1 ]] || return 0
 	width=$(($(tput cols 2>/dev/null || echo 80) - 12))
 	while kill -0 "$pid" 2>/dev/null; do
-		last=$(tail -c 400 "$log" | tr -d '\r\033' | tail -n 1)
+		last=$(tail -c 400 "$log" | sed -E 's/\r|\x1b\[[0-9;?=]*[A-Za-z]//g' | tail -n 1)
 		printf '\r\e[K    %3d s %s%.*s%s' $((SECONDS - begin)) "$dim" "$width" "$last" "$plain"
 		sleep 0.5
 	done

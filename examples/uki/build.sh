@@ -30,7 +30,7 @@ digest=$("$mkimage" build --repo "$out/repo" --boot \
 "$mkimage" uki build --stub "${STUB:-$root/usr/lib/systemd/boot/efi/linuxx64.efi.stub}" \
 	--linux "$root/boot/vmlinuz-$release" --initrd "$out/initrd.img" \
 	--os-release "$root/usr/lib/os-release" --image "$digest" \
-	--cmdline "root=PARTLABEL=root ${CMDLINE:-console=ttyS0}" --output "$out/linux.efi"
+	--cmdline "root=PARTLABEL=root ro ${CMDLINE:-console=ttyS0}" --output "$out/linux.efi"
 
 # EFI system partition and root partition, with fs-verity on for every object.
 "$mkimage" disk --repo "$out/repo" --image "$digest" --uki "$out/linux.efi" \

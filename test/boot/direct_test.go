@@ -19,7 +19,7 @@ const limit = 3 * time.Minute
 // A kernel on a busy emulator may believe that its timer is broken; it isn't asked.
 const machineArguments = "console=ttyS0 loglevel=5 panic=-1 no_timer_check"
 
-const consoleArguments = machineArguments + " root=PARTLABEL=root "
+const consoleArguments = machineArguments + " root=PARTLABEL=root ro "
 
 // pin is the kernel argument for an image.
 func pin(hex string) string { return "composefs.digest=v1-sha256-12:" + hex }
