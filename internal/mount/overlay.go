@@ -143,6 +143,10 @@ func Memory(fstype string, options ...string) (*os.File, error) {
 		return nil, err
 	}
 	defer c.Close()
+	// Without this, lists of mounts show "none".
+	if err := c.SetString("source", fstype); err != nil {
+		return nil, err
+	}
 	for _, o := range options {
 		key, value, _ := strings.Cut(o, "=")
 		if err := c.SetString(key, value); err != nil {

@@ -167,6 +167,14 @@ func rootType(device string, args bootcfg.Cmdline) (string, error) {
 	return s.Type, nil
 }
 
+// attributes are the options of mount(8) that belong to the mount rather than to
+// the file system.
+var attributes = map[string]int{
+	"noatime": unix.MOUNT_ATTR_NOATIME, "strictatime": unix.MOUNT_ATTR_STRICTATIME, "relatime": unix.MOUNT_ATTR_RELATIME,
+	"nodiratime": unix.MOUNT_ATTR_NODIRATIME, "nosuid": unix.MOUNT_ATTR_NOSUID, "nodev": unix.MOUNT_ATTR_NODEV,
+	"noexec": unix.MOUNT_ATTR_NOEXEC, "defaults": 0,
+}
+
 // mountDevice mounts it nowhere yet. Like the kernel, read-only unless the last
 // of "ro" and "rw" is "rw": a step makes it writable if there is state to keep.
 func mountDevice(fstype, device string, args bootcfg.Cmdline) (*os.File, error) {
@@ -178,24 +186,30 @@ func mountDevice(fstype, device string, args bootcfg.Cmdline) (*os.File, error) 
 	if err := c.SetString("source", device); err != nil {
 		return nil, err
 	}
+	attr := 0
 	flags, _ := args.Lookup("rootflags")
 	for option := range strings.SplitSeq(flags, ",") {
-		key, value, assigned := strings.Cut(option, "=")
-		set := func() error { return c.SetFlag(key) }
-		if assigned {
-			set = func() error { return c.SetString(key, value) }
-		}
-		if key == "" {
+		a, ok := attributes[option]
+		attr |= a
+		if ok || option == "" {
 			continue
 		}
-		if err := set(); err != nil {
+		if err := setOption(c, option); err != nil {
 			return nil, fmt.Errorf("rootflags: %w", err)
 		}
 	}
 	if err := c.SetFlag(readOnlyOrNot(args)); err != nil {
 		return nil, err
 	}
-	return c.Mount(0)
+	return c.Mount(attr)
+}
+
+// setOption sets an option of the file system, "key" or "key=value".
+func setOption(c *mount.Context, option string) error {
+	if key, value, ok := strings.Cut(option, "="); ok {
+		return c.SetString(key, value)
+	}
+	return c.SetFlag(option)
 }
 
 func readOnlyOrNot(args bootcfg.Cmdline) string {

@@ -86,6 +86,11 @@ func (l *linux) readProgram(name string) (interpreter string, err error) {
 // explain finds out why a file of the new root can't be read: its object is
 // missing, changed or damaged, or else it is the kernel that is wrong.
 func (l *linux) explain(name string, cause error) error {
+	// The path in the error is that of a mount that has no place yet.
+	var at *fs.PathError
+	if errors.As(cause, &at) {
+		cause = at.Err
+	}
 	object, size, err := l.objectOf(name)
 	if err != nil {
 		return fmt.Errorf("self-test: %s of the image can't be read: %w", name, cause)

@@ -106,9 +106,13 @@ func (s *session) compare(found verity.Digest) error {
 
 // readImage finds damage now: fs-verity checks a block only when it is read.
 func (s *session) readImage() error {
-	err := s.sys.ReadImage()
+	return s.damaged(s.sys.ReadImage())
+}
+
+// damaged tells what an error on reading the image means.
+func (s *session) damaged(err error) error {
 	if errors.Is(err, syscall.EIO) {
-		return fmt.Errorf("digest mismatch: image %s is damaged, reading all of it ended in %w: restore it or boot another entry", s.image.Digest.Hex(), err)
+		return fmt.Errorf("digest mismatch: image %s is damaged, reading all of it ended in %w: restore it or boot another entry", s.image.Digest.Hex(), syscall.EIO)
 	}
 	return err
 }
@@ -116,7 +120,7 @@ func (s *session) readImage() error {
 func (s *session) hashImage() error {
 	found, err := s.sys.HashImage(s.image.Digest.Algorithm())
 	if err != nil {
-		return fmt.Errorf("hash image %s: %w", s.image.Digest.Hex(), err)
+		return fmt.Errorf("hash the image: %w", s.damaged(err))
 	}
 	return s.compare(found)
 }

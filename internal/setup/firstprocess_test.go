@@ -1,0 +1,107 @@
+package setup
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/internal/kernel"
+	"github.com/composefs-go/composefs/internal/kmsg"
+	"github.com/composefs-go/composefs/internal/testutil"
+)
+
+func cmdline(t *testing.T, text string) bootcfg.Cmdline {
+	t.Helper()
+	c, err := bootcfg.ParseCmdline(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestTheRootDeviceIsMountedAsTheCommandLineSays(t *testing.T) {
+	for _, c := range []struct {
+		name, line, mode string
+		wait             time.Duration
+	}{
+		{"nothing said", "quiet", "ro", 30 * time.Second},
+		{"the last of ro and rw", "ro rw", "rw", 30 * time.Second},
+		{"the last of rw and ro", "rw ro", "ro", 30 * time.Second},
+		{"values aren't flags", "rw=1", "ro", 30 * time.Second},
+		{"a number of seconds", "rootwait=3", "ro", 3 * time.Second},
+		{"for ever isn't offered", "rootwait", "ro", 30 * time.Second},
+		{"no number", "rootwait=x", "ro", 30 * time.Second},
+	} {
+		args := cmdline(t, c.line)
+		if mode, wait := readOnlyOrNot(args), timeout(args); mode != c.mode || wait != c.wait {
+			t.Errorf("%s: %s, %v; want %s, %v", c.name, mode, wait, c.mode, c.wait)
+		}
+	}
+}
+
+// loopDevice makes a device with an ext4 on it.
+func loopDevice(t *testing.T) string {
+	t.Helper()
+	testutil.RequireRoot(t)
+	name := filepath.Join(t.TempDir(), "disk")
+	writeTestFile(t, name, "")
+	if err := os.Truncate(name, 8<<20); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(testutil.RequireTool(t, "mkfs.ext4"), "-q", name).CombinedOutput(); err != nil {
+		t.Fatalf("mkfs.ext4: %v\n%s", err, out)
+	}
+	losetup := testutil.RequireTool(t, "losetup")
+	out, err := exec.Command(losetup, "--find", "--show", name).Output()
+	if err != nil {
+		t.Fatalf("losetup: %v", err)
+	}
+	device := strings.TrimSpace(string(out))
+	t.Cleanup(func() { _ = exec.Command(losetup, "--detach", device).Run() })
+	return device
+}
+
+func TestMountRootFindsOutTheType(t *testing.T) {
+	device, at := loopDevice(t), filepath.Join(t.TempDir(), "root")
+	l := newLinux(kernel.New(), kmsg.New(nil, t.Output()))
+	err := l.MountRoot(at, cmdline(t, "root="+device+" rootflags=noatime,commit=5"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(at, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.WriteFile(at+"/x", nil, 0o644); err == nil {
+		t.Error("writable, though rw wasn't said")
+	}
+	if m := mounts(t); !strings.Contains(m, " "+at+" ") || !strings.Contains(m, "commit=5") {
+		t.Errorf("mounted as\n%s", m)
+	}
+}
+
+func TestMountRootSaysWhatIsWrong(t *testing.T) {
+	device := loopDevice(t)
+	for _, c := range []struct {
+		name, line string
+		code       Code
+		want       string
+	}{
+		{"a kind of root that we don't have", "root=nfs:server", CodeConfig, "root=nfs:server: want /dev/NAME"},
+		{"a device that doesn't come", "root=/dev/absent rootwait=0", CodeMount, "/dev/absent didn't appear within 0s"},
+		{"an unknown option", "root=" + device + " rootflags=cheese", CodeMount, "Unknown parameter 'cheese'"},
+		{"no file system", "root=/dev/zero", CodeMount, "name it with rootfstype="},
+	} {
+		err := newLinux(kernel.New(), nil).MountRoot(t.TempDir(), cmdline(t, c.line))
+		if CodeOf(err) != c.code || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: status %d, %v; want %d and %q", c.name, CodeOf(err), err, c.code, c.want)
+		}
+	}
+}
