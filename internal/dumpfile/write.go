@@ -23,8 +23,8 @@ var typeBits = [...]uint64{
 // tree must pass tree.Check.
 func Write(w io.Writer, root *tree.Node) error {
 	d := &dumper{w: bufio.NewWriterSize(w, 64<<10), shared: countXattrs(root), first: make(map[*tree.Node]string)}
-	for _, e := range linked(root) {
-		d.first[e] = ""
+	for n := range tree.Linked(root) {
+		d.first[n] = ""
 	}
 	if err := d.entry(tree.Entry{Node: root}); err != nil {
 		return fmt.Errorf("write dump file: %w", err)
@@ -33,19 +33,6 @@ func Write(w io.Writer, root *tree.Node) error {
 		return fmt.Errorf("write dump file: %w", err)
 	}
 	return nil
-}
-
-// linked returns the nodes that have several names.
-func linked(root *tree.Node) (nodes []*tree.Node) {
-	for _, e := range root.Entries() {
-		switch {
-		case e.Link:
-			nodes = append(nodes, e.Node)
-		case e.Node.Kind == tree.Directory:
-			nodes = append(nodes, linked(e.Node)...)
-		}
-	}
-	return nodes
 }
 
 type dumper struct {

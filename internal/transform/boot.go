@@ -25,7 +25,7 @@ func Boot(root *tree.Node, content Content) error {
 	}
 	// An emptied directory may have held the original of a file; the walks below
 	// need each file to have one.
-	relink(root)
+	tree.Relink(root)
 	p, err := loadPolicy(root, content)
 	if err != nil {
 		return err
@@ -39,6 +39,6 @@ func Boot(root *tree.Node, content Content) error {
 	if err := newLabeler(p).label(root); err != nil {
 		return err
 	}
-	relink(root)
+	tree.Relink(root)
 	return nil
 }

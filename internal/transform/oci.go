@@ -44,7 +44,7 @@ func OCI(root *tree.Node, mode XattrMode) error {
 	for _, e := range tree.Walk(root) {
 		e.Node.FilterXattrs(mode.keeps)
 	}
-	relink(root)
+	tree.Relink(root)
 	return nil
 }
 
