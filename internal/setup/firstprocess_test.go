@@ -70,7 +70,7 @@ func loopDevice(t *testing.T) string {
 func TestMountRootFindsOutTheType(t *testing.T) {
 	device, at := loopDevice(t), filepath.Join(t.TempDir(), "root")
 	l := newLinux(kernel.New(), kmsg.New(nil, t.Output()))
-	err := l.MountRoot(at, cmdline(t, "root="+device+" rootflags=noatime,commit=5"))
+	err := l.MountRoot(at, cmdline(t, "root="+device+" rootflags=noatime,commit=7"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestMountRootFindsOutTheType(t *testing.T) {
 	if err := os.WriteFile(at+"/x", nil, 0o644); err == nil {
 		t.Error("writable, though rw wasn't said")
 	}
-	if m := mounts(t); !strings.Contains(m, " "+at+" ") || !strings.Contains(m, "commit=5") {
+	if m := mounts(t); !strings.Contains(m, " "+at+" ") || !strings.Contains(m, "rw,noatime - ext4 ") || !strings.Contains(m, "commit=7") {
 		t.Errorf("mounted as\n%s", m)
 	}
 }
