@@ -51,7 +51,7 @@ keys and the policy in the initrd, nor the digest on the command line.
 
 --image DIGEST adds the argument that pins the image, composefs.digest=….`,
 		Example: `  mkimage uki build --linux ROOT/boot/vmlinuz-6.12 --initrd initrd.img \
-      --os-release ROOT/usr/lib/os-release --cmdline "root=PARTLABEL=root quiet" \
+      --os-release ROOT/usr/lib/os-release --cmdline "root=PARTLABEL=root ro quiet" \
       --image $DIGEST --output linux.efi`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {

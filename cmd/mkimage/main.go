@@ -31,7 +31,7 @@ A machine from a directory, in six commands:
   mkimage initrd --setup-root composefs-setup-root --keys mykey.pub \
       --modules ROOT/usr/lib/modules/VERSION --output initrd.img
   mkimage uki build --linux ROOT/boot/vmlinuz-VERSION --initrd initrd.img \
-      --image $DIGEST --cmdline "root=PARTLABEL=root" --output linux.efi
+      --image $DIGEST --cmdline "root=PARTLABEL=root ro" --output linux.efi
   mkimage disk --repo repo --image $DIGEST --uki linux.efi --output disk.img
 
 Exit status: 0 done; 1 a failure that has no number of its own; 2 wrong usage;
