@@ -11,9 +11,11 @@
 // lone "-" means that an optional field isn't there; "@" before the mode makes a
 // hard link whose target is PAYLOAD, named before or after.
 //
-// Parse understands what mkcomposefs 1.0.8 does and what cfsctl writes. It is
-// stricter where mkcomposefs goes on with undefined values: the DIGEST of a file
-// whose content is outside of the image must be 64 or 128 hex digits, GID and RDEV
-// must be numbers, and a directory can't be the target of a hard link. Source:
-// composefs-dump(5), and the behaviour of the C program where the page is silent.
+// The two families of tools have a dialect each. Parse and Write are those of C,
+// which understands nearly all that composefs-rs writes. C is stricter than
+// mkcomposefs where that goes on with undefined values: the DIGEST of a file whose
+// content is outside of the image must be 64 or 128 hex digits, GID and RDEV must
+// be numbers, and a directory can't be the target of a hard link. Rust takes what
+// composefs-rs does, and no more. Source: composefs-dump(5), and the behaviour of
+// the programs where the page is silent.
 package dumpfile

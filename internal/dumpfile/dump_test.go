@@ -36,10 +36,12 @@ func parse(t testing.TB, text string) *tree.Node {
 	return root
 }
 
-func write(t testing.TB, root *tree.Node) string {
+func write(t testing.TB, root *tree.Node) string { t.Helper(); return writeAs(t, dumpfile.C, root) }
+
+func writeAs(t testing.TB, d dumpfile.Dialect, root *tree.Node) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := dumpfile.Write(&b, root); err != nil {
+	if err := d.Write(&b, root); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -263,17 +265,26 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Add([]byte(rootLine + `/\x2d 1 120777 1 0 0 0 -1.5 \x2d - -` + "\n/l 0 @120000 - - - - 0.0 /\\x2d - -"))
+	for _, path := range []string{"policy", "nopolicy-dir", "notype"} {
+		f.Add([]byte(readVector(f, "testdata/rust/"+path+".plain.dump")))
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		root, err := dumpfile.Parse(bytes.NewReader(text))
-		if err != nil {
-			return
-		}
-		if err := tree.Check(root); err != nil {
-			t.Fatalf("a parsed tree must pass Check: %v", err)
-		}
-		once := write(t, root)
-		if twice := write(t, parse(t, once)); once != twice {
-			t.Errorf("the text changed:\n%s", firstDifference(once, twice))
+		for _, d := range []dumpfile.Dialect{dumpfile.C, dumpfile.Strict, dumpfile.Rust} {
+			root, err := d.Parse(bytes.NewReader(text))
+			if err != nil {
+				continue
+			}
+			if err := tree.Check(root); err != nil {
+				t.Fatalf("a parsed tree must pass Check: %v", err)
+			}
+			once := writeAs(t, d, root)
+			back, err := d.Parse(strings.NewReader(once))
+			if err != nil {
+				t.Fatalf("dialect %d: what is written must be read: %v", d, err)
+			}
+			if twice := writeAs(t, d, back); once != twice {
+				t.Errorf("dialect %d: the text changed:\n%s", d, firstDifference(once, twice))
+			}
 		}
 	})
 }

@@ -17,6 +17,7 @@ var errLongLine = errors.New("the line is too long")
 type lineReader struct {
 	r    *bufio.Reader
 	long []byte // a line that doesn't fit the reader's buffer
+	open bool   // the last line had no newline
 }
 
 func newLineReader(r io.Reader) *lineReader { return &lineReader{r: bufio.NewReaderSize(r, 64<<10)} }
@@ -32,6 +33,7 @@ func (l *lineReader) next() ([]byte, error) {
 		return line[:len(line)-1], nil
 	}
 	if err == io.EOF && len(line) > 0 {
+		l.open = true
 		return line, nil
 	}
 	return nil, err

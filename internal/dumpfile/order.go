@@ -60,9 +60,13 @@ func (c *xattrCounts) appendXattrs(b []byte, n *tree.Node) []byte {
 			if isShared != wantShared {
 				continue
 			}
-			b = appendEscaped(append(b, ' '), x.Name, true)
-			b = appendEscaped(append(b, '='), x.Value, true)
+			b = appendXattr(b, x)
 		}
 	}
 	return b
+}
+
+func appendXattr(b []byte, x tree.Xattr) []byte {
+	b = appendEscaped(append(b, ' '), x.Name, true)
+	return appendEscaped(append(b, '='), x.Value, true)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/composefs-go/composefs/internal/tree"
 )
@@ -14,10 +15,12 @@ const xattrTextMax = 65535
 
 // A parser makes a tree line by line. Its buffers live as long as one line.
 type parser struct {
-	arena tree.Arena
-	dirs  dirCache
-	line  int
-	links []pendingLink
+	dialect     Dialect
+	xattrBudget int
+	arena       tree.Arena
+	dirs        dirCache
+	line        int
+	links       []pendingLink
 
 	path, payload, content, key, value []byte // for unescaping
 	xattrs                             []tree.Xattr
@@ -25,8 +28,12 @@ type parser struct {
 
 // Parse reads a dump to its end and returns the tree's root. Errors about the
 // text are of type *Error and wrap ErrSyntax. The tree passes tree.Check.
-func Parse(r io.Reader) (*tree.Node, error) {
-	p := new(parser)
+func (d Dialect) Parse(r io.Reader) (*tree.Node, error) {
+	p := &parser{dialect: d, xattrBudget: xattrBudget}
+	parseLine := p.parseLine
+	if d == Rust {
+		parseLine, p.xattrBudget = p.parseRustLine, math.MaxInt
+	}
 	lines := newLineReader(r)
 	for {
 		line, err := lines.next()
@@ -40,12 +47,18 @@ func Parse(r io.Reader) (*tree.Node, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read dump file, line %d: %w", p.line, err)
 		}
-		if err := p.parseLine(line); err != nil {
+		if err := parseLine(line); err != nil {
 			return nil, err
 		}
 	}
+	if d == Strict && lines.open {
+		return nil, p.fault(Xattrs, errors.New("the last line has no newline"))
+	}
 	if p.dirs.root == nil {
 		return nil, fmt.Errorf("%w: it is empty; the first line must be that of /", ErrSyntax)
+	}
+	if d == Rust {
+		tree.Relink(p.dirs.root)
 	}
 	return p.dirs.root, p.resolveLinks()
 }
@@ -88,6 +101,11 @@ func (p *parser) parseLine(line []byte) error {
 	if err := p.node(n, &f); err != nil {
 		return err
 	}
+	return p.add(dir, name, n)
+}
+
+// add puts a file into the tree, as the root if there is no directory for it.
+func (p *parser) add(dir *tree.Node, name string, n *tree.Node) error {
 	if dir == nil {
 		p.dirs.root = n
 		return nil
@@ -105,7 +123,11 @@ func (p *parser) place(field []byte) (dir *tree.Node, name string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	path = cutNUL(path)
+	return p.placePath(cutNUL(path))
+}
+
+// placePath is place for a path without escapes.
+func (p *parser) placePath(path []byte) (dir *tree.Node, name string, err error) {
 	switch isRoot := string(path) == "/"; {
 	case len(path) == 0:
 		return nil, "", errors.New("the path is empty")
@@ -174,6 +196,12 @@ func (p *parser) node(n *tree.Node, f *fields) error {
 		if !hasPayload || len(payload) == 0 {
 			return p.fault(Payload, errors.New("a symlink needs a target"))
 		}
+		if p.dialect == Strict && n.Size != uint64(len(payload)) {
+			return p.fault(Size, fmt.Errorf("want that of the symlink's target, %d, found %d", len(payload), n.Size))
+		}
+		if p.dialect == Strict && len(content) > 0 {
+			return p.fault(Content, errors.New("a symlink has no content"))
+		}
 		n.Target, n.Size = p.arena.String(payload), uint64(len(payload))
 	case n.Kind == tree.Regular && len(content) > 0:
 		n.Inline = bytes.Clone(content)
@@ -199,6 +227,8 @@ func (p *parser) numbers(n *tree.Node, f *fields) error {
 	n.Size, n.Nlink, n.UID, n.GID = v[Size], uint32(v[Nlink]), uint32(v[UID]), uint32(v[GID])
 	if n.Kind == tree.CharDevice || n.Kind == tree.BlockDevice {
 		n.Rdev = uint32(v[Rdev])
+	} else if p.dialect == Strict && v[Rdev] != 0 {
+		return p.fault(Rdev, fmt.Errorf("want 0 for what is no device, found %d", v[Rdev]))
 	}
 	before, after, _ := bytes.Cut(f[Mtime], []byte{'.'})
 	sec, err := number(before, 10)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/verity"
 )
 
 // typeBits maps a kind to the file type of a mode.
@@ -16,31 +17,39 @@ var typeBits = [...]uint64{
 	tree.FIFO: 0o010000, tree.Socket: 0o140000, tree.Symlink: 0o120000,
 }
 
-// Write writes the tree as text, as composefs-info 1.0.8 prints it for an image:
-// depth first, names in order, of the names of a file the first one in this order
-// with the file itself and the others as hard links. Sizes and link counts are
-// those of the nodes, except that devices, pipes and sockets have no size. The
-// tree must pass tree.Check.
-func Write(w io.Writer, root *tree.Node) error {
-	d := &dumper{w: bufio.NewWriterSize(w, 64<<10), shared: countXattrs(root), first: make(map[*tree.Node]string)}
-	for n := range tree.Linked(root) {
-		d.first[n] = ""
+// Write writes the tree as text: depth first, names in order, of the names of a
+// file the first one in this order with the file itself and the others as hard
+// links. The tree must pass tree.Check.
+//
+// C and Strict write what composefs-info 1.0.8 prints for an image. Sizes and link
+// counts are those of the nodes, except that devices, pipes and sockets have no
+// size. Rust refuses what its Parse doesn't read.
+func (d Dialect) Write(w io.Writer, root *tree.Node) error {
+	linked := tree.Linked(root)
+	b := &dumper{w: bufio.NewWriterSize(w, 64<<10), names: linked, first: make(map[*tree.Node]string, len(linked))}
+	if d == Rust {
+		b.appendLine = b.appendRustLine
+	} else {
+		b.shared, b.appendLine = countXattrs(root), b.appendCLine
 	}
-	if err := d.entry(tree.Entry{Node: root}); err != nil {
+	if err := b.entry(tree.Entry{Node: root}); err != nil {
 		return fmt.Errorf("write dump file: %w", err)
 	}
-	if err := d.w.Flush(); err != nil {
+	if err := b.w.Flush(); err != nil {
 		return fmt.Errorf("write dump file: %w", err)
 	}
 	return nil
 }
 
 type dumper struct {
-	w      *bufio.Writer
-	shared *xattrCounts
-	first  map[*tree.Node]string // nodes with several names → the first path, escaped; "" if not met yet
-	path   []byte                // of the current file, escaped; empty for the root
-	buf    []byte
+	w          *bufio.Writer
+	appendLine func(b []byte, n *tree.Node, first string) ([]byte, error) // first: of a hard link's names; or ""
+	shared     *xattrCounts                                               // not for Rust
+	names      map[*tree.Node]uint32                                      // nodes with several names → how many
+	first      map[*tree.Node]string                                      // those met → the first path, escaped
+	path       []byte                                                     // of the current file, escaped; empty for the root
+	length     int                                                        // of that path without escapes
+	buf        []byte
 }
 
 // entry writes the line of one name, and for a directory of all below.
@@ -48,6 +57,8 @@ func (d *dumper) entry(e tree.Entry) error {
 	start := len(d.path)
 	if e.Name != "" {
 		d.path = appendEscaped(append(d.path, '/'), e.Name, false)
+		d.length += 1 + len(e.Name)
+		defer func() { d.path, d.length = d.path[:start], d.length-1-len(e.Name) }()
 	}
 	if err := d.writeLine(e.Node); err != nil {
 		return err
@@ -59,20 +70,36 @@ func (d *dumper) entry(e tree.Entry) error {
 			}
 		}
 	}
-	d.path = d.path[:start]
 	return nil
 }
 
 func (d *dumper) writeLine(n *tree.Node) error {
-	first, several := d.first[n]
-	if several && first == "" {
-		d.first[n] = string(d.path)
+	first := ""
+	if _, several := d.names[n]; several {
+		if first = d.first[n]; first == "" {
+			d.first[n] = string(d.path)
+		}
 	}
 	b := append(d.buf[:0], d.path...)
 	if len(d.path) == 0 {
 		b = append(b, '/')
 	}
-	b = appendNumbers(append(b, ' '), n, first != "")
+	b, err := d.appendLine(append(b, ' '), n, first)
+	if err != nil {
+		return err
+	}
+	d.buf = append(b, '\n')
+	_, err = d.w.Write(d.buf)
+	return err
+}
+
+// appendCLine appends all of a line but the path.
+func (d *dumper) appendCLine(b []byte, n *tree.Node, first string) ([]byte, error) {
+	size := n.Size
+	if n.Kind != tree.Regular && n.Kind != tree.Directory && n.Kind != tree.Symlink {
+		size = 0
+	}
+	b = appendNumbers(b, n, size, n.Nlink, first != "")
 	b = append(b, ' ')
 	switch {
 	case first != "":
@@ -86,15 +113,20 @@ func (d *dumper) writeLine(n *tree.Node) error {
 	}
 	b = appendOptional(append(b, ' '), n.Inline)
 	b = append(b, ' ')
-	if isExternal(n) && !n.Object.IsZero() {
-		var sum [64]byte
-		b = hex.AppendEncode(b, n.Object.AppendBytes(sum[:0]))
+	if isExternal(n) {
+		b = appendDigest(b, n.Object)
 	} else {
 		b = append(b, '-')
 	}
-	d.buf = append(d.shared.appendXattrs(b, n), '\n')
-	_, err := d.w.Write(d.buf)
-	return err
+	return d.shared.appendXattrs(b, n), nil
+}
+
+func appendDigest(b []byte, d verity.Digest) []byte {
+	if d.IsZero() {
+		return append(b, '-')
+	}
+	var sum [64]byte
+	return hex.AppendEncode(b, d.AppendBytes(sum[:0]))
 }
 
 // isExternal reports whether a file's content is an object.
@@ -103,17 +135,13 @@ func isExternal(n *tree.Node) bool {
 }
 
 // appendNumbers appends the fields from SIZE to MTIME.
-func appendNumbers(b []byte, n *tree.Node, isLink bool) []byte {
-	size := n.Size
-	if n.Kind != tree.Regular && n.Kind != tree.Directory && n.Kind != tree.Symlink {
-		size = 0
-	}
+func appendNumbers(b []byte, n *tree.Node, size uint64, nlink uint32, isLink bool) []byte {
 	b = append(strconv.AppendUint(b, size, 10), ' ')
 	if isLink {
 		b = append(b, '@')
 	}
 	b = strconv.AppendUint(b, typeBits[n.Kind]|uint64(n.Perm), 8)
-	for _, v := range [...]uint32{n.Nlink, n.UID, n.GID, n.Rdev} {
+	for _, v := range [...]uint32{nlink, n.UID, n.GID, n.Rdev} {
 		b = strconv.AppendUint(append(b, ' '), uint64(v), 10)
 	}
 	b = strconv.AppendInt(append(b, ' '), n.Mtime.Sec, 10)

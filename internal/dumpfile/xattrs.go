@@ -20,7 +20,7 @@ const (
 
 // xattrFields reads the KEY=VALUE items at the end of a line.
 func (p *parser) xattrFields(n *tree.Node, text []byte) error {
-	if len(text) > xattrTextMax {
+	if len(text) > xattrTextMax && p.dialect != Rust {
 		return p.fault(Xattrs, fmt.Errorf("want at most %d bytes of extended attributes, found %d", xattrTextMax, len(text)))
 	}
 	p.xattrs = p.xattrs[:0]
@@ -55,6 +55,12 @@ func (p *parser) xattrField(item []byte, used *int) error {
 		return err
 	}
 	p.value = keep(p.value, value, rawValue)
+	if len(value) > tree.XattrValueMax {
+		return fmt.Errorf("want a value of at most %d bytes, found %d", tree.XattrValueMax, len(value))
+	}
+	if p.dialect == Rust && bytes.IndexByte(key, 0) >= 0 {
+		return fmt.Errorf("NUL in the name %.200q", key)
+	}
 	if key = cutNUL(key); len(key) == 0 || len(key) > tree.XattrNameMax {
 		return fmt.Errorf("want a name of 1 to %d bytes, found %d: %.40q…", tree.XattrNameMax, len(key), key)
 	}
@@ -67,7 +73,7 @@ func (p *parser) xattrField(item []byte, used *int) error {
 	if len(p.xattrs) == 0 {
 		*used = firstXattrCost
 	}
-	if *used += xattrCost + len(name) + len(value); *used > xattrBudget {
+	if *used += xattrCost + len(name) + len(value); *used > p.xattrBudget {
 		return errors.New("too many or too large extended attributes: mkcomposefs takes about 32 KiB for a file")
 	}
 	p.xattrs = slices.Insert(p.xattrs, i, tree.Xattr{Name: name, Value: p.arena.Value(value)})
