@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"io"
 	"os"
 	"sync"
 
@@ -10,7 +11,8 @@ import (
 // largeFile is the size in bytes from which all cores hash one file together.
 const largeFile = 16 << 20
 
-// Digests is a Sink that keeps nothing: it only computes digests.
+// Digests is a Sink that keeps nothing: it only computes digests. Like a repository
+// it also takes contents that aren't files.
 type Digests struct {
 	algorithm verity.Algorithm
 	hashers   sync.Pool
@@ -38,4 +40,21 @@ func (d *Digests) PutFile(f *os.File, size int64, scratch []byte) (verity.Digest
 		off += int64(n)
 	}
 	return h.Sum(), nil
+}
+
+// PutBytes returns the digest of content.
+func (d *Digests) PutBytes(content []byte) (verity.Digest, error) {
+	digest, _, err := d.Put(func(w io.Writer) error { _, err := w.Write(content); return err })
+	return digest, err
+}
+
+// Put returns the digest and the size of what write writes.
+func (d *Digests) Put(write func(io.Writer) error) (verity.Digest, int64, error) {
+	h := d.hashers.Get().(*verity.Hasher)
+	defer d.hashers.Put(h)
+	h.Reset()
+	if err := write(h); err != nil {
+		return verity.Digest{}, 0, err
+	}
+	return h.Sum(), h.Size(), nil
 }

@@ -1,0 +1,52 @@
+package tarball
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Causes of errors about the archive itself, as opposed to reading it or storing its
+// contents.
+var (
+	ErrArchive  = errors.New("unusable tar archive")
+	ErrTooLarge = errors.New("tar archive goes beyond a limit")
+)
+
+// An Error says which entry is at fault. It wraps ErrArchive.
+type Error struct {
+	Entry int64  // from 1; 0 if there is none so far
+	Name  string // as the archive has it
+	Err   error
+}
+
+func (e *Error) Error() string {
+	if e.Entry == 0 {
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("entry %d, %.300q: %v", e.Entry, e.Name, e.Err)
+}
+
+// Unwrap returns ErrArchive and the detail.
+func (e *Error) Unwrap() []error { return []error{ErrArchive, e.Err} }
+
+// fault says that the current entry is at fault.
+func (b *Builder) fault(err error) error { return &Error{b.entries, b.name, err} }
+
+func (b *Builder) faultf(format string, args ...any) error {
+	return b.fault(fmt.Errorf(format, args...))
+}
+
+// explain turns the errors of archive/tar into sentences.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
+		return fmt.Errorf("the archive is truncated: %w", io.ErrUnexpectedEOF)
+	case errors.Is(err, tar.ErrHeader):
+		return fmt.Errorf("a header is damaged, or this is no tar archive: %w", err)
+	case errors.Is(err, tar.ErrFieldTooLong):
+		return fmt.Errorf("a name or the extended attributes are longer than a megabyte: %w", err)
+	}
+	return err
+}
