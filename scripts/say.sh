@@ -41,3 +41,12 @@ need() {
 		command -v "$program" >/dev/null || die "the program $program is not installed; run: make setup"
 	done
 }
+
+# lock NAME waits until nobody else makes the same thing; it holds to the end of
+# the script.
+lock() {
+	local held
+	mkdir -p "$cache/lock"
+	exec {held}>"$cache/lock/$1"
+	flock "$held"
+}

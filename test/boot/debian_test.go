@@ -89,6 +89,9 @@ func TestDracut(t *testing.T) {
 	if _, ok := proof["done"]; !ok {
 		t.Fatalf("the guest did not come to the end of its proof:\n%s\n%s", text, c.Tail(40))
 	}
+	if !strings.Contains(string(text), `"status":"valid"`) {
+		t.Errorf("boot.json does not say that the seal is valid:\n%s", text)
+	}
 	root := proof["root"]
 	if !strings.HasPrefix(root, "composefs:"+d.image+" overlay ro") || !strings.Contains(root, "verity=require") {
 		t.Errorf("/ is %q", root)

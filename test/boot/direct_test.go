@@ -58,6 +58,38 @@ func TestGood(t *testing.T) {
 	}
 }
 
+// What the policy and the command line may choose.
+func TestChoices(t *testing.T) {
+	b := need(t)
+	cases := []struct {
+		name, policy, arguments string
+		fact, begins            string
+		change                  change
+	}{
+		{"the short argument", "", "composefs=" + b.image, "mount /", "overlay composefs:" + b.image, nil},
+		{"the physical root read-only", "[root]\nsysroot = \"ro\"\n", pin(b.image), "write /sysroot/written", "open /sysroot/written: read-only file system", nil},
+		{"a transient root", "[root]\ntransient = true\n", pin(b.image), "write /usr/written", "written", nil},
+		{"a transient /etc", "[etc]\nmount = \"transient\"\n", pin(b.image), "mount /etc", "overlay ", nil},
+		{"a volatile /var", "[var]\nmount = \"volatile\"\n", pin(b.image), "mount /var", "tmpfs ", nil},
+		{"/etc of the image", "[etc]\nmount = \"none\"\n", pin(b.image), "boots /etc/boots", "open /etc/boots: read-only file system", nil},
+		{"an unsealed image where the policy wants no seal", "[verify]\nsignature = \"off\"\n", pin(b.image), "mount /", "overlay composefs:" + b.image, withoutSeal},
+		{"the first of two images that exists", "", pin(strings.Repeat("0", 64)) + " " + pin(b.image), "mount /", "overlay composefs:" + b.image, nil},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			console := bootDirect(t, "trixie", shared.initrd(t, "trixie", c.policy), changedDisk(t, b, c.change), c.arguments, false)
+			facts := console.Guest()
+			if facts["done"] != "yes" {
+				t.Fatalf("the guest did not come to its end:\n%s", console.Tail(15))
+			}
+			if !strings.HasPrefix(facts[c.fact], c.begins) {
+				t.Errorf("%s is %q, want it to begin with %q", c.fact, facts[c.fact], c.begins)
+			}
+		})
+	}
+}
+
 // checkGood checks what the guest said about itself.
 func checkGood(t *testing.T, c vm.Console, image string) {
 	t.Helper()
@@ -189,10 +221,7 @@ var refusals = []struct {
 	{name: "init's object missing", status: 9, says: "init",
 		change: func(t *testing.T, b base, disk string) { debugfs(t, disk, "unlink "+object(initObject(t))) }},
 
-	{name: "no seal", status: 6, says: "seal",
-		change: func(t *testing.T, b base, disk string) {
-			debugfs(t, disk, "unlink "+seal(b.image, ""), "unlink "+seal(b.image, ".minisig"))
-		}},
+	{name: "no seal", status: 6, says: "seal", change: withoutSeal},
 	{name: "seal without its signature", status: 6, says: "signature",
 		change: func(t *testing.T, b base, disk string) { debugfs(t, disk, "unlink "+seal(b.image, ".minisig")) }},
 	{name: "seal by another key", status: 6, says: "key", change: sealByAnotherKey},
@@ -216,6 +245,11 @@ var refusals = []struct {
 	{name: "root device missing", status: 8, says: "nowhere",
 		arguments: func(b base) string { return "root=PARTLABEL=nowhere " + pin(b.image) }},
 	{name: "a policy with a typing error", status: 2, says: "line 2", overlaid: "[verify]\nsignatur = \"off\"\n"},
+}
+
+func withoutSeal(t *testing.T, b base, disk string) {
+	t.Helper()
+	debugfs(t, disk, "unlink "+seal(b.image, ""), "unlink "+seal(b.image, ".minisig"))
 }
 
 // Whatever is damaged or left out, the machine says what and why, with the exit
