@@ -28,7 +28,7 @@ func (l *linux) Record(b *Boot) error {
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
 		return fmt.Errorf("record the boot: %w", err)
 	}
-	if err := writeFile(recordPath, b.JSON(usage.Maxrss)); err != nil {
+	if err := writeFile(recordPath, b.JSON(int64(usage.Maxrss))); err != nil {
 		return fmt.Errorf("record the boot: %w", err)
 	}
 	return nil
