@@ -42,6 +42,14 @@
 // ff, which hide the directories of the object store should it be used as a lower
 // layer. Image.Tree undoes all this.
 //
+// V2 stores the tree as it is, except for what composefs-rs has no model of: link
+// counts are the number of names, no name is the original, times have no
+// nanoseconds, and a payload is made of the digest. What can't be said so is
+// refused: content of more than 512 bytes, a symlink of more than 1024, hard links
+// to a whiteout, a payload that names no object. composefs-rs takes
+// trusted.overlay.opaque and other marks of overlayfs out of a tree that it reads
+// from an image; Image.Tree keeps them, so that the image can be made again.
+//
 // The package doesn't look into compressed data, devices, or anything else of
 // EROFS that composefs doesn't use. Source of the format: fs/erofs/erofs_fs.h in
 // Linux; libcomposefs/erofs_fs_wrapper.h for the header.

@@ -68,7 +68,7 @@ func TestFilterBits(t *testing.T) {
 		nameUserOpaque: 10, nameUserWhiteout: 9, nameUserWhiteouts: 20, nameSELinux: 11, "security.capability": 29,
 		nameACLAccess: 30, nameACLDefault: 21,
 	} {
-		if index, suffix := splitName(name); filterBit(index, suffix) != 1<<want {
+		if index, suffix := splitName(name, classicRules.prefixes); filterBit(index, suffix) != 1<<want {
 			t.Errorf("%s: want bit %d, found %#x", name, want, filterBit(index, suffix))
 		}
 	}

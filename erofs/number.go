@@ -2,18 +2,24 @@ package erofs
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/composefs-go/composefs/internal/tree"
 )
 
-// number gives all files their numbers, breadth first: when a directory's turn
-// comes, its children follow in order of names; a hard link has its original's.
-func (p *Plan) number(root *tree.Node) error {
+// reserve makes room for a tree's inodes.
+func (p *Plan) reserve(root *tree.Node) {
 	names, dirs := count(root)
 	p.inodes = make([]inode, 0, names+stubCount)
 	p.targets = make([]uint32, 0, names+stubCount)
-	p.xattrs = newXattrTable(names)
+	p.xattrs = newXattrTable(names, p.rules.prefixes)
 	p.refs = make([]uint32, 0, 3*names+dirs)
+}
+
+// numberClassic gives all files their numbers, breadth first: when a directory's
+// turn comes, its children follow in order of names; a hard link has its
+// original's. Xattrs are in order of names.
+func (p *Plan) numberClassic(root *tree.Node) error {
 	p.buildTime = root.Mtime
 	var stub *tree.Node
 	p.rootList, stub = withStubs(root)
@@ -35,6 +41,7 @@ func (p *Plan) number(root *tree.Node) error {
 			return fmt.Errorf("inode %d: %w", i, err)
 		}
 		p.setXattrs(&p.inodes[i], xattrs)
+		p.hasACL = p.hasACL || slices.ContainsFunc(xattrs, effectiveXattr.isACL)
 		if before(n.Mtime, p.buildTime) {
 			p.buildTime = n.Mtime
 		}
@@ -120,7 +127,6 @@ func (p *Plan) setXattrs(in *inode, list []effectiveXattr) {
 	in.refs, in.refCount = uint32(len(p.refs)), uint32(len(list))
 	for _, x := range list {
 		p.refs = append(p.refs, p.xattrs.add(x))
-		p.hasACL = p.hasACL || x.name == nameACLAccess || x.name == nameACLDefault
 	}
 }
 

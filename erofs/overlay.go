@@ -15,6 +15,8 @@ type effectiveXattr struct {
 	value []byte
 }
 
+func (x effectiveXattr) isACL() bool { return x.name == nameACLAccess || x.name == nameACLDefault }
+
 // rewriter makes effective xattrs, one inode at a time, without touching the
 // node. Rule numbers are those of libcomposefs' order of doing it.
 type rewriter struct {

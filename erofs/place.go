@@ -11,14 +11,12 @@ const (
 	// tailMax is the most that the last part of a directory or of content may
 	// have, in bytes, to lie behind the inode and not in a block.
 	tailMax = blockSize / 2
-	// sharedRefsMax is how many xattrs an inode has by reference at most.
-	sharedRefsMax = 128
 	// xattrCountMax is the largest i_xattr_icount.
 	xattrCountMax = math.MaxUint16
 )
 
-// measure finds out how much room an inode needs: behind it and in blocks.
-func (p *Plan) measure(i uint32) error {
+// measureClassic finds out how much room an inode needs: behind it and in blocks.
+func (p *Plan) measureClassic(i uint32) error {
 	in := &p.inodes[i]
 	n := in.node
 	switch {
@@ -33,14 +31,14 @@ func (p *Plan) measure(i uint32) error {
 			return fmt.Errorf("file too large: %d bytes need more than %d chunks", n.Size, chunkCountMax)
 		}
 		in.tail = 4 * uint32(chunkCount(n.Size))
-		in.layout = layoutChunk
+		in.layout, in.chunk = layoutChunk, uint8(chunkBits(n.Size)-blockBits)
 	case in.kind == tree.Regular && n.Kind == tree.Regular: // a whiteout has no content
 		in.size = uint64(len(n.Inline))
 		in.blocks, in.tail = uint32(len(n.Inline)/blockSize), uint32(len(n.Inline)%blockSize)
 		in.moveLongTail()
 	}
 	in.extended = !p.fitsCompact(in)
-	return p.measureXattrs(in)
+	return nil
 }
 
 func (i *inode) moveLongTail() {
@@ -88,6 +86,9 @@ func (p *Plan) measureXattrs(in *inode) error {
 			size += p.xattrs.entrySize(id)
 		}
 	}
+	if in.shared > math.MaxUint8 { // not where refsMax is lower
+		return fmt.Errorf("%d extended attributes that other files have too, an inode has room for %d", in.shared, math.MaxUint8)
+	}
 	if xattrCount(size) > xattrCountMax {
 		return fmt.Errorf("extended attributes take %d bytes, an inode has room for %d", size, 4*(xattrCountMax-1)+xattrHeaderSize)
 	}
@@ -98,10 +99,10 @@ func (p *Plan) measureXattrs(in *inode) error {
 // byReference reports whether an inode with so many references before has the
 // pair by reference too.
 func (p *Plan) byReference(before, id uint32) bool {
-	return before < sharedRefsMax && p.xattrs.pairs[id].count > 1
+	return before < p.rules.refsMax && p.xattrs.pairs[id].count > 1
 }
 
-// pairs returns an inode's xattrs, in order of names.
+// pairs returns an inode's xattrs, in the order in which they are stored.
 func (p *Plan) pairs(in *inode) []uint32 { return p.refs[in.refs : in.refs+in.refCount] }
 
 // xattrCount returns i_xattr_icount for an xattr area of so many bytes.
@@ -118,7 +119,7 @@ func (p *Plan) place() error {
 	dataBlocks := int64(0)
 	for i := range p.inodes {
 		in := &p.inodes[i]
-		pos = in.place(roundUp(pos, slotSize))
+		pos = p.rules.place(in, roundUp(pos, slotSize))
 		if in.layout == layoutPlain && in.tail > 0 {
 			in.layout = layoutInline
 		}
@@ -128,6 +129,9 @@ func (p *Plan) place() error {
 		return fmt.Errorf("the root has inode number %d, the superblock has room for %d", p.inodes[0].nid(), math.MaxUint16)
 	}
 	p.inodesEnd = roundUp(pos, slotSize)
+	if !p.rules.absoluteIDs {
+		p.xattrBlock = p.inodesEnd / blockSize
+	}
 	p.dataStart = roundUp(p.inodesEnd+p.xattrs.size, blockSize)
 	p.blocks = p.dataStart/blockSize + dataBlocks
 	if p.blocks > math.MaxUint32 {
@@ -143,9 +147,10 @@ func (p *Plan) place() error {
 	return nil
 }
 
-// place puts an inode at pos or as far behind it as keeps the tail within one
-// block, and returns where it ends. A tail that can't be kept so becomes a block.
-func (i *inode) place(pos int64) int64 {
+// placeClassic puts an inode at pos or as far behind it as keeps the tail within
+// one block, and returns where it ends. A tail that can't be kept so becomes a
+// block.
+func (i *inode) placeClassic(pos int64) int64 {
 	head := i.recordSize() + int64(i.xattrs)
 	nextBlock := roundUp(pos, blockSize)
 	if i.kind == tree.Symlink {

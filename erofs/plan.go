@@ -11,17 +11,19 @@ import (
 // and writing it has nothing left to decide.
 type Plan struct {
 	format    Format
+	rules     *rules
 	hasACL    bool
-	buildTime tree.Time // the least of all inodes' times
+	buildTime tree.Time // of inodes whose record has no time
 	inodes    []inode
 	rootList  []tree.Entry // the root's entries with the stubs
 	targets   []uint32     // inode of each entry; a directory's are together
 	xattrs    *xattrTable
-	refs      []uint32 // pairs in xattrs; an inode's are together, in order of names
+	refs      []uint32 // pairs in xattrs; an inode's are together
 
-	inodesEnd int64 // where the shared xattrs start
-	dataStart int64 // where the blocks start
-	blocks    int64 // of the whole image
+	inodesEnd  int64 // where the shared xattrs start
+	xattrBlock int64 // the block from which their ids count
+	dataStart  int64 // where the blocks start
+	blocks     int64 // of the whole image
 
 	names names // scratch of measure
 }
@@ -31,6 +33,7 @@ type inode struct {
 	node     *tree.Node
 	kind     tree.Kind // a whiteout is a Regular here
 	layout   uint8
+	chunk    uint8 // layoutChunk: log2 of a chunk's size in blocks
 	extended bool
 	nlink    uint32
 	parent   uint32 // inode; Directory only
@@ -59,19 +62,24 @@ func (i *inode) recordSize() int64 {
 // NewPlan lays out an image of the tree. It reads the tree only, and the tree must
 // not change before the image is written.
 func NewPlan(root *Node, f Format) (*Plan, error) {
-	if f > V1 {
+	if int(f) >= len(formatRules) {
 		return nil, fmt.Errorf("plan image: %w: can't write format %v", ErrUnsupported, f)
 	}
 	if err := tree.Check(root); err != nil {
 		return nil, fmt.Errorf("plan image: %w", err)
 	}
-	p := &Plan{format: f}
-	if err := p.number(root); err != nil {
+	p := &Plan{format: f, rules: formatRules[f]}
+	p.reserve(root)
+	if err := p.rules.number(p, root); err != nil {
 		return nil, fmt.Errorf("plan image: %w", err)
 	}
-	p.xattrs.share()
+	p.xattrs.share(p.rules.compare)
 	for i := range p.inodes {
-		if err := p.measure(uint32(i)); err != nil {
+		err := p.rules.measure(p, uint32(i))
+		if err == nil {
+			err = p.measureXattrs(&p.inodes[i])
+		}
+		if err != nil {
 			return nil, fmt.Errorf("plan image: inode %d: %w", i, err)
 		}
 	}

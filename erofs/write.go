@@ -100,7 +100,7 @@ func (p *Plan) emitHeaders(e *emitter) {
 		Magic: superMagic, FeatureCompat: compatMtime | compatXattrFilter, BlockBits: blockBits,
 		RootNid: uint16(p.inodes[0].nid()), Inodes: uint64(len(p.inodes)),
 		BuildTime: p.buildTime.Sec, BuildTimeNsec: p.buildTime.Nsec,
-		Blocks: uint32(p.blocks), XattrBlock: uint32(p.inodesEnd / blockSize),
+		Blocks: uint32(p.blocks), XattrBlock: uint32(p.xattrBlock),
 	}
 	for _, part := range []struct {
 		at   int64
@@ -152,6 +152,12 @@ func (p *Plan) appendRecord(b []byte, number uint32) []byte {
 			Format: format | 1, XattrCount: count, Mode: mode, Size: in.size, U: in.u(), Ino: number,
 			UID: n.UID, GID: n.GID, Mtime: n.Mtime.Sec, MtimeNsec: n.Mtime.Nsec, Nlink: in.nlink,
 		}
+		if p.rules.inoIsNid {
+			r.Ino = uint32(in.nid())
+		}
+		if p.rules.wholeSeconds {
+			r.MtimeNsec = 0
+		}
 		return r.appendTo(b)
 	}
 	r := inodeCompact{
@@ -167,7 +173,7 @@ func (p *Plan) appendRecord(b []byte, number uint32) []byte {
 func (i *inode) u() uint32 {
 	switch {
 	case i.layout == layoutChunk:
-		return uint32(i.block)&0xffff0000 | uint32(chunkBits(i.size)-blockBits)
+		return uint32(i.block)&0xffff0000 | uint32(i.chunk)
 	case i.kind == tree.CharDevice || i.kind == tree.BlockDevice:
 		return i.node.Rdev
 	}
@@ -186,7 +192,7 @@ func (p *Plan) appendXattrs(b []byte, in *inode) []byte {
 	}
 	b = le.AppendUint32(b, filter)
 	b = append(b, uint8(in.shared), 0, 0, 0, 0, 0, 0, 0)
-	base := p.inodesEnd % blockSize // ids count from the block in the superblock
+	base := p.inodesEnd - p.xattrBlock*blockSize
 	shared := uint32(0)
 	for _, id := range pairs {
 		if p.byReference(shared, id) {

@@ -33,16 +33,15 @@ func escapeName(name string) string {
 	return name
 }
 
-// xattrPrefixes are the prefixes that an index stands for. Readers know all,
-// writers of V0 and V1 no lustre.
+// xattrPrefixes are the prefixes that an index stands for. Readers know all.
 var xattrPrefixes = [...]string{
 	0: "", 1: "user.", 2: nameACLAccess, 3: nameACLDefault, 4: "trusted.", 5: "lustre.", 6: "security.",
 }
 
-// splitName takes a name apart as V0 and V1 do: the index of the first prefix
-// that fits, and the rest.
-func splitName(name string) (index uint8, suffix string) {
-	for _, i := range [...]uint8{1, 2, 3, 4, 6} {
+// splitName takes a name apart: the index of the prefix that fits, out of those
+// of the given indexes, and the rest. None starts with another one.
+func splitName(name string, prefixes []uint8) (index uint8, suffix string) {
+	for _, i := range prefixes {
 		if rest, ok := strings.CutPrefix(name, xattrPrefixes[i]); ok {
 			return i, rest
 		}

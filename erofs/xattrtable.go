@@ -1,7 +1,6 @@
 package erofs
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/composefs-go/composefs/internal/tree"
@@ -17,6 +16,8 @@ type xattrTable struct {
 	shared []uint32           // pairs with several users, in the order of the shared table
 	size   int64              // of the shared table
 	text   tree.Arena         // owns the values
+
+	prefixes []uint8 // indexes of those that names are taken apart at
 }
 
 type pairKey struct {
@@ -37,8 +38,14 @@ type xattrName struct {
 	bit    uint32 // in the filter
 }
 
-func newXattrTable(inodes int) *xattrTable {
-	return &xattrTable{byName: make(map[string]uint32), byPair: make(map[pairKey]uint32, 2*inodes)}
+// A sharedXattr is a pair with its name, for comparison.
+type sharedXattr struct {
+	*xattrName
+	value string
+}
+
+func newXattrTable(inodes int, prefixes []uint8) *xattrTable {
+	return &xattrTable{byName: make(map[string]uint32), byPair: make(map[pairKey]uint32, 2*inodes), prefixes: prefixes}
 }
 
 // add notes one more user of a pair and returns its place in pairs.
@@ -46,7 +53,7 @@ func (t *xattrTable) add(x effectiveXattr) uint32 {
 	name, ok := t.byName[x.name]
 	if !ok {
 		name = uint32(len(t.names))
-		index, suffix := splitName(x.name)
+		index, suffix := splitName(x.name, t.prefixes)
 		t.names = append(t.names, xattrName{x.name, suffix, index, filterBit(index, suffix)})
 		t.byName[x.name] = name
 	}
@@ -79,9 +86,8 @@ func (t *xattrTable) appendEntry(b []byte, id uint32) []byte {
 	return b
 }
 
-// share lays out the table of shared pairs, when all users are counted. The order
-// is that of libcomposefs: descending by name, length of the value, value.
-func (t *xattrTable) share() {
+// share lays out the table of shared pairs, when all users are counted.
+func (t *xattrTable) share(compare func(a, b sharedXattr) int) {
 	for id := range t.pairs {
 		if t.pairs[id].count > 1 {
 			t.shared = append(t.shared, uint32(id))
@@ -89,7 +95,7 @@ func (t *xattrTable) share() {
 	}
 	slices.SortFunc(t.shared, func(i, j uint32) int {
 		a, b := &t.pairs[i], &t.pairs[j]
-		return -cmp.Or(cmp.Compare(t.names[a.name].full, t.names[b.name].full), len(a.value)-len(b.value), cmp.Compare(a.value, b.value))
+		return compare(sharedXattr{&t.names[a.name], a.value}, sharedXattr{&t.names[b.name], b.value})
 	})
 	for _, id := range t.shared {
 		t.pairs[id].offset = t.size
