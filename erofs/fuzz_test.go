@@ -21,6 +21,9 @@ func FuzzReadImage(f *testing.F) {
 	for _, name := range []string{"special-nodes", "inline-sizes", "symlinks", "chunk-limits", "dir-blocks", "overlay-escape"} {
 		f.Add(write(f, parse(f, readFile(f, filepath.Join(vectorDir, name+".dump"))), erofs.V1))
 	}
+	for _, name := range []string{"special-nodes", "symlinks2", "min-hl-samedir", "min-payload-nodigest", "min-sparse", "dir-blocks", "overlay-escape"} {
+		f.Add(write(f, parse(f, readFile(f, filepath.Join(vectorDir, name+".dump"))), erofs.V2))
+	}
 	f.Fuzz(func(t *testing.T, image []byte) {
 		m, err := erofs.Open(bytes.NewReader(image), int64(len(image)))
 		if err != nil {
@@ -35,7 +38,7 @@ func FuzzReadImage(f *testing.F) {
 		if err := tree.Check(root); err != nil {
 			t.Fatalf("a tree of an image must pass Check: %v", err)
 		}
-		format := min(m.Header().Version, erofs.V1)
+		format := m.Header().Version
 		var once bytes.Buffer
 		if err := erofs.Write(&once, root, format); err != nil {
 			return // a tree that has no image in this format

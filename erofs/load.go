@@ -7,11 +7,13 @@ import (
 )
 
 // Tree reads the tree that the image was made of. Writing it in the image's
-// format gives the same image, for V0 and V1 images of this package and of
-// libcomposefs. What the writer adds is gone: stubs, markers of directories with
-// whiteouts and the escapes of overlayfs xattrs; of V1, trusted.overlay.opaque and
-// user.overlay.opaque = x remain on directories with whiteouts, as nobody can
-// tell where they came from. Directories have the size that they have on disk.
+// format gives the same image, for images of this package, of libcomposefs, and V2
+// images of composefs-rs. What the writer adds is gone: stubs, markers of
+// directories with whiteouts and the escapes of overlayfs xattrs; of V1,
+// trusted.overlay.opaque and user.overlay.opaque = x remain on directories with
+// whiteouts, as nobody can tell where they came from. Directories have the size
+// that they have on disk. In V2 the first name of a file is its original, and
+// times have no nanoseconds.
 //
 // An image that leads to something twice, or in a circle, is refused. Memory and
 // time are proportional to the image's size.
@@ -75,10 +77,12 @@ func (l *loader) load() error {
 			return err
 		}
 	}
-	l.adopt()
-	if l.rewritten() {
-		l.dropMarkers()
+	if !l.rewritten() {
+		tree.Relink(l.dirs[0].node)
+		return nil
 	}
+	l.adopt()
+	l.dropMarkers()
 	return nil
 }
 
@@ -106,6 +110,7 @@ func (l *loader) entry(dir int, e dirEntry) error {
 	if isNext {
 		l.next++
 	}
+	isNext = isNext || !met && !l.rewritten() // which has no numbers, and will be relinked
 	if n.node == nil {
 		n.original = n.original || isNext
 		return nil
@@ -127,7 +132,7 @@ func (l *loader) entry(dir int, e dirEntry) error {
 // mayBeOriginal reports whether a name of the file in this directory can be its
 // original: the writer has marked the directories of whiteouts.
 func (l *loader) mayBeOriginal(n *loaded, dir *tree.Node) bool {
-	if !l.rewritten() || n.node == nil || !n.node.IsWhiteout() {
+	if n.node == nil || !n.node.IsWhiteout() {
 		return true
 	}
 	_, marked := dir.Xattr(nameUserWhiteouts)
@@ -149,8 +154,8 @@ func (l *loader) name(parent loadedDir, name string, n *loaded, original bool) e
 	return nil
 }
 
-// adopt makes the first name of a file its original where no number told which;
-// in V2, and in images that others have numbered.
+// adopt makes the first name of a file its original where no number told which, in
+// images that others have numbered.
 func (l *loader) adopt() {
 	for _, n := range l.nodes {
 		if !n.original && n.node != nil && n.name != "" {

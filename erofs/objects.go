@@ -2,7 +2,6 @@ package erofs
 
 import (
 	"iter"
-	"strings"
 
 	"github.com/composefs-go/composefs/internal/tree"
 	"github.com/composefs-go/composefs/verity"
@@ -24,11 +23,11 @@ func (m *Image) Objects() iter.Seq2[verity.Digest, error] {
 }
 
 func yieldObjects(n *tree.Node, yield func(verity.Digest, error) bool) bool {
-	if isExternal(n) {
+	if hasObject(n) {
 		if !n.Object.IsZero() && !yield(n.Object, nil) {
 			return false
 		}
-		if d := payloadObject(n.Payload); !d.IsZero() && d != n.Object && !yield(d, nil) {
+		if d := tree.PayloadObject(n.Payload); !d.IsZero() && d != n.Object && !yield(d, nil) {
 			return false
 		}
 	}
@@ -38,19 +37,4 @@ func yieldObjects(n *tree.Node, yield func(verity.Digest, error) bool) bool {
 		}
 	}
 	return true
-}
-
-// payloadObject returns the digest that the end of a payload spells, "…/0f/0e…",
-// zero if it doesn't.
-func payloadObject(payload string) verity.Digest {
-	for _, alg := range [...]verity.Algorithm{verity.SHA256, verity.SHA512} {
-		start := len(payload) - 2*alg.Size() - 1
-		if start < 0 || start > 0 && !strings.HasSuffix(payload[:start], "/") {
-			continue
-		}
-		if d, err := verity.ParseObjectPath(payload[start:]); err == nil {
-			return d
-		}
-	}
-	return verity.Digest{}
 }

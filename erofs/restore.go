@@ -56,9 +56,10 @@ func (l *loader) fillXattrs(n *tree.Node, i *record) error {
 	if err != nil || len(list) == 0 {
 		return err
 	}
+	external := i.layout == layoutChunk && (i.size > 0 || !l.rewritten())
 	var own []tree.Xattr
 	for _, x := range list {
-		keep, err := l.interpret(n, &x)
+		keep, err := l.interpret(n, &x, external)
 		if err != nil {
 			return i.fault(err.Error(), ErrCorrupt)
 		}
@@ -78,16 +79,16 @@ func (l *loader) fillXattrs(n *tree.Node, i *record) error {
 	return nil
 }
 
-// interpret acts on an xattr that says where content is, gives others the name
-// that the tree had for them, and reports whether to keep it.
-func (l *loader) interpret(n *tree.Node, x *tree.Xattr) (keep bool, err error) {
+// interpret acts on an xattr that says where external content is, gives others the
+// name that the tree had for them, and reports whether to keep it.
+func (l *loader) interpret(n *tree.Node, x *tree.Xattr, external bool) (keep bool, err error) {
 	switch {
 	case !strings.HasPrefix(x.Name, overlayPrefix):
 		keep = true
 	case strings.HasPrefix(x.Name, overlayEscapedPrefix):
 		keep = true
 		x.Name = "trusted." + x.Name[len(overlayPrefix):]
-	case !isExternal(n):
+	case !external:
 	case x.Name == nameMetacopy:
 		n.Object, err = parseMetacopy(x.Value)
 	case x.Name == nameRedirect:
