@@ -30,6 +30,7 @@ func TestVectors(t *testing.T) {
 	for _, name := range []string{"policy", "nopolicy-dir", "noconfig", "notype"} {
 		t.Run(name, func(t *testing.T) {
 			root := load(t, name+".input.dump")
+			compareDigests(t, root, name+".input.dump", digests[name+"-plain"])
 			if err := transform.OCI(root, transform.AllowlistOnly); err != nil {
 				t.Fatal(err)
 			}
@@ -88,7 +89,13 @@ func compare(t *testing.T, root *tree.Node, name string, digests map[string]stri
 			break
 		}
 	}
-	for format, key := range map[erofs.Format]string{erofs.V0: "v0", erofs.V1: "v1"} {
+	compareDigests(t, root, name, digests)
+}
+
+// compareDigests holds the tree's images against their digests.
+func compareDigests(t *testing.T, root *tree.Node, name string, digests map[string]string) {
+	t.Helper()
+	for format, key := range map[erofs.Format]string{erofs.V0: "v0", erofs.V1: "v1", erofs.V2: "v2"} {
 		h := verity.NewHasher(verity.SHA256)
 		if err := erofs.Write(h, root, format); err != nil {
 			t.Error(err)
