@@ -47,6 +47,9 @@ repository stays as it was.
 /sysroot become empty, extended attributes other than security.capability are
 dropped, and if the tree has an SELinux policy, all files are labelled by it.
 
+--format v0 and v1 are the formats of the C tools, v2 is that of composefs-rs. A
+dump is read as the tool reads it whose format it is.
+
 The same tree gives the same digest, on every machine and file system.`
 
 func newBuild(u *ui) *cobra.Command {
@@ -66,7 +69,7 @@ func newBuild(u *ui) *cobra.Command {
 	f.StringVar(&o.repo, "repo", "", "repository `DIR` to put image and objects in")
 	f.StringVarP(&o.output, "output", "o", "", "write the image to `FILE` (- is standard output; the digest then goes to standard error)")
 	f.StringVar(&o.ref, "ref", "", "let `NAME` in the repository stand for the image")
-	f.StringVar(&o.format, "format", "", "image format: v0 or v1 (default: the repository's, else v1)")
+	f.StringVar(&o.format, "format", "", "image format: v0, v1 or v2 (default: the repository's, else v1)")
 	f.StringVar(&o.algorithm, "digest", "", "hash: sha256 or sha512 (default: the repository's, else sha256)")
 	f.BoolVar(&o.boot, "boot", false, "make it a tree to boot from")
 	f.BoolVar(&o.read.UseEpoch, "use-epoch", false, "set all times to 0")
@@ -151,14 +154,24 @@ func (o *buildOptions) settings(cmd *cobra.Command) (repo.Meta, error) {
 		}
 		meta.Algorithm = alg
 	}
-	switch o.format {
-	case "":
-	case "v0", "v1":
-		meta.Format = int(o.format[1] - '0')
-	default:
-		return meta, usagef(cmd, "--format: want v0 or v1, found %q", o.format)
+	if o.format != "" {
+		format, err := parseFormat(o.format)
+		if err != nil {
+			return meta, usagef(cmd, "--format: %w", err)
+		}
+		meta.Format = int(format)
 	}
 	return meta, nil
+}
+
+// parseFormat reads the name of an image format, with or without its v.
+func parseFormat(s string) (erofs.Format, error) {
+	for _, f := range []erofs.Format{erofs.V0, erofs.V1, erofs.V2} {
+		if number := fmt.Sprint(uint8(f)); s == number || s == "v"+number {
+			return f, nil
+		}
+	}
+	return 0, fmt.Errorf("want v0, v1 or v2, found %q", s)
 }
 
 // measure builds without a repository.
@@ -238,7 +251,7 @@ func (o *buildOptions) publish(r *repo.Repo, digest verity.Digest, size int64, s
 		}
 	}
 	if signer != nil {
-		if _, err := o.seal.seal(r, digest, size, signer); err != nil {
+		if _, err := o.seal.seal(r, digest, erofs.Format(r.Meta().Format), size, signer); err != nil {
 			return err
 		}
 	}
@@ -249,11 +262,14 @@ func (o *buildOptions) publish(r *repo.Repo, digest verity.Digest, size int64, s
 }
 
 func report(d verity.Digest, meta repo.Meta, size int64, root *tree.Node) built {
-	return built{Digest: d, Hex: d.Hex(), Karg: karg(d), Format: fmt.Sprintf("v%d", meta.Format), Size: size, Inodes: countInodes(root)}
+	return built{Digest: d, Hex: d.Hex(), Karg: karg(d, erofs.Format(meta.Format)), Format: fmt.Sprintf("v%d", meta.Format), Size: size, Inodes: countInodes(root)}
 }
 
-// karg is the kernel argument that pins an image.
-func karg(d verity.Digest) string {
+// karg is the kernel argument that pins an image. It says v1 for V0 too.
+func karg(d verity.Digest, f erofs.Format) string {
+	if f == erofs.V2 {
+		return "composefs=" + d.Hex()
+	}
 	return "composefs.digest=v1-" + strings.TrimPrefix(d.Algorithm().String(), "fsverity-") + ":" + d.Hex()
 }
 
@@ -270,7 +286,7 @@ func countInodes(root *tree.Node) int {
 // tree reads the source.
 func (o *buildOptions) tree(ctx context.Context, u *ui, sink directory.Sink, meta repo.Meta) (*tree.Node, error) {
 	if file, ok := strings.CutPrefix(o.source, "dump:"); ok {
-		return readDump(u, file)
+		return readDump(u, file, erofs.Format(meta.Format))
 	}
 	read := o.read
 	read.Sink, read.Progress = sink, u.progress.file
@@ -286,16 +302,22 @@ func (o *buildOptions) tree(ctx context.Context, u *ui, sink directory.Sink, met
 	return root, bootTransform(root, o.source)
 }
 
-func readDump(u *ui, file string) (*tree.Node, error) {
+// readDump reads a dump as the tool does whose format the image gets, so that both
+// make the same one of it.
+func readDump(u *ui, file string, format erofs.Format) (*tree.Node, error) {
+	dialect := dumpfile.C
+	if format == erofs.V2 {
+		dialect = dumpfile.Rust
+	}
 	if file == "-" {
-		return dumpfile.Parse(u.in)
+		return dialect.Parse(u.in)
 	}
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	root, err := dumpfile.Parse(f)
+	root, err := dialect.Parse(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}

@@ -19,8 +19,7 @@ func newRepo(u *ui) *cobra.Command {
 }
 
 func newRepoInit(u *ui) *cobra.Command {
-	var algorithm string
-	var format int
+	var algorithm, format string
 	cmd := &cobra.Command{
 		Use:   "init DIR",
 		Short: "make an empty repository",
@@ -34,10 +33,11 @@ and V1. Where the file system has fs-verity, the repository will insist on it.`,
 			if err != nil {
 				return usagef(cmd, "--digest: %w", err)
 			}
-			if format < 0 || format > 1 {
-				return usagef(cmd, "--format: want 0 or 1, found %d", format)
+			f, err := parseFormat(format)
+			if err != nil {
+				return usagef(cmd, "--format: %w", err)
 			}
-			r, err := repo.Init(args[0], repo.Meta{Algorithm: alg, Format: format})
+			r, err := repo.Init(args[0], repo.Meta{Algorithm: alg, Format: int(f)})
 			if err != nil {
 				return err
 			}
@@ -45,6 +45,6 @@ and V1. Where the file system has fs-verity, the repository will insist on it.`,
 		},
 	}
 	cmd.Flags().StringVar(&algorithm, "digest", "sha256", "hash: sha256 or sha512")
-	cmd.Flags().IntVar(&format, "format", 1, "image format: 0 or 1")
+	cmd.Flags().StringVar(&format, "format", "v1", "image format: v0, v1 or v2")
 	return cmd
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/repo"
 )
 
@@ -64,5 +65,9 @@ func runSeal(u *ui, o *sealOptions, repoDir, image string) (sealed, error) {
 	if err != nil {
 		return sealed{}, err
 	}
-	return o.seal(r, digest, size, signer)
+	header, err := erofs.ReadHeader(f)
+	if err != nil {
+		return sealed{}, fmt.Errorf("image %s: %w", digest.Hex(), err)
+	}
+	return o.seal(r, digest, header.Version, size, signer)
 }

@@ -11,7 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/bootcfg/uki"
+	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -49,7 +51,8 @@ func newUKIBuild(u *ui) *cobra.Command {
 program. Signed for Secure Boot, none of them can be changed any more: neither the
 keys and the policy in the initrd, nor the digest on the command line.
 
---image DIGEST adds the argument that pins the image, composefs.digest=….`,
+--image DIGEST adds the argument that pins the image, composefs.digest=…; that of a
+V2 image is composefs=DIGEST: say --image composefs=DIGEST.`,
 		Example: `  mkimage uki build --linux ROOT/boot/vmlinuz-6.12 --initrd initrd.img \
       --os-release ROOT/usr/lib/os-release --cmdline "root=PARTLABEL=root ro quiet" \
       --image $DIGEST --output linux.efi`,
@@ -72,6 +75,23 @@ keys and the policy in the initrd, nor the digest on the command line.
 	return cmd
 }
 
+// pin returns the kernel argument that pins an image, given as a digest or as that
+// argument already.
+func pin(image string) (string, error) {
+	if !strings.Contains(image, "=") {
+		d, err := verity.ParseAnyHex(image)
+		return karg(d, erofs.V1), err
+	}
+	c, err := bootcfg.ParseCmdline(image)
+	if err != nil {
+		return "", err
+	}
+	if len(c.Images) != 1 || len(c.Args) != 1 {
+		return "", fmt.Errorf("want a digest, composefs.digest=… or composefs=…, found %q", image)
+	}
+	return c.Images[0].Argument, nil
+}
+
 // ukiReport is what uki build reports.
 type ukiReport struct {
 	File    string `json:"file"`
@@ -82,11 +102,11 @@ type ukiReport struct {
 func (o *ukiOptions) run(cmd *cobra.Command, u *ui) error {
 	line := strings.TrimSpace(o.cmdline)
 	if o.image != "" {
-		d, err := verity.ParseAnyHex(o.image)
+		arg, err := pin(o.image)
 		if err != nil {
 			return usagef(cmd, "--image: %w", err)
 		}
-		line = strings.TrimSpace(line + " " + karg(d))
+		line = strings.TrimSpace(line + " " + arg)
 	}
 	parts := uki.Options{Cmdline: line}
 	for _, part := range []struct {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/repo"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
@@ -102,9 +103,9 @@ type sealed struct {
 
 // seal signs a statement about the image and stores both. If the same statement is
 // there already, the signature is added to those by other keys.
-func (o *sealOptions) seal(r *repo.Repo, image verity.Digest, size int64, s *signer) (sealed, error) {
+func (o *sealOptions) seal(r *repo.Repo, image verity.Digest, format erofs.Format, size int64, s *signer) (sealed, error) {
 	statement := sign.Seal{
-		Digest: image, Format: fmt.Sprintf("erofs-v%d", r.Meta().Format), Size: uint64(size),
+		Digest: image, Format: format.String(), Size: uint64(size),
 		OSID: o.osID, OSVersion: o.osVersion, Sequence: o.sequence,
 	}
 	text := statement.Text()
