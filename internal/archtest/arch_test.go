@@ -38,7 +38,7 @@ var allowed = map[string][]string{
 	"internal/setup": {"bootcfg", "verity", "sign", "erofs", "internal/mount", "internal/blockdev", "internal/osfile",
 		"internal/kernel", "internal/kmsg", "golang.org/x/sys"},
 	"internal/initrd":          {"github.com/u-root/u-root", "github.com/klauspost/compress", "github.com/ulikunitz/xz"},
-	"internal/disk":            {"verity", "github.com/diskfs/go-diskfs", "golang.org/x/sys"},
+	"internal/disk":            {"verity", "golang.org/x/sys"},
 	"cmd/composefs-setup-root": {"internal/setup", "bootcfg", "sign", "internal/kmsg", "golang.org/x/sys"},
 	"cmd/mkimage": {"verity", "sign", "bootcfg", "bootcfg/uki", "erofs", "internal/tree", "internal/dumpfile", "internal/tarball", "internal/crfs", "internal/transform",
 		"internal/directory", "internal/repo", "internal/initrd", "internal/disk", "internal/osfile",
