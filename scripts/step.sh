@@ -45,8 +45,12 @@ step() {
 	: >"$log"
 	"$@" >"$log.out" 2>"$log" &
 	pid=$!
+	# Whoever interrupts the script does not want its machine to go on.
+	# shellcheck disable=SC2064 # this pid
+	trap "end_all $pid" EXIT
 	watch "$pid" "$begin" "$log"
 	wait "$pid" || status=$?
+	trap - EXIT
 	[[ -t 1 ]] && printf '\r\e[K'
 	output=$(<"$log.out")
 	rm -f "$log.out"
@@ -58,6 +62,16 @@ step() {
 		exit 1
 	fi
 	printf '    %sdone%s in %d s\n' "$green" "$plain" $((SECONDS - begin))
+}
+
+# end_all ends a process and all that it started. Processes in the background of a
+# script don't get the terminal's interrupt.
+end_all() {
+	local child
+	for child in $(pgrep -P "$1"); do
+		end_all "$child"
+	done
+	kill "$1" 2>/dev/null || true
 }
 
 # watch shows the time and the last line of the log, on a terminal, until the
