@@ -204,11 +204,11 @@ func mountedXattrs(t *testing.T, path string) string {
 	return strings.Join(list, " ")
 }
 
-// The kernel can walk vectors of all sorts: read all directories and stat all names.
+// The kernel can walk the vectors: read all directories and stat all names.
 func TestKernelWalksTheVectors(t *testing.T) {
 	for _, v := range vectors(t) {
-		if !strings.HasPrefix(v.Name, "min-") && !strings.HasPrefix(v.Name, "edge-") && v.Name != "dir-blocks" && v.Name != "names" {
-			continue
+		if strings.HasPrefix(v.Name, "rand") {
+			continue // these have owners and ACLs that the kernel refuses
 		}
 		for _, f := range []erofs.Format{erofs.V1, erofs.V2} {
 			if v.image(f).Fail != "" {
