@@ -29,6 +29,7 @@ var allowed = map[string][]string{
 	"internal/dumpfile":  {"internal/tree", "verity"},
 	"internal/tarball":   {"internal/tree", "verity", "github.com/klauspost/compress", "golang.org/x/sync"},
 	"internal/crfs":      {"internal/tree"},
+	"internal/treediff":  {"internal/tree", "verity"},
 	"internal/transform": {"internal/tree", "verity", "github.com/dlclark/regexp2"},
 	"internal/directory": {"internal/tree", "verity", "golang.org/x/sys", "golang.org/x/sync"},
 	"erofs":              {"internal/tree", "verity"},
@@ -40,7 +41,7 @@ var allowed = map[string][]string{
 	"internal/initrd":          {"github.com/u-root/u-root", "github.com/klauspost/compress", "github.com/ulikunitz/xz"},
 	"internal/disk":            {"verity", "golang.org/x/sys"},
 	"cmd/composefs-setup-root": {"internal/setup", "bootcfg", "sign", "internal/kmsg", "golang.org/x/sys"},
-	"cmd/mkimage": {"verity", "sign", "bootcfg", "bootcfg/uki", "erofs", "internal/tree", "internal/dumpfile", "internal/tarball", "internal/crfs", "internal/transform",
+	"cmd/mkimage": {"verity", "sign", "bootcfg", "bootcfg/uki", "erofs", "internal/tree", "internal/dumpfile", "internal/tarball", "internal/crfs", "internal/transform", "internal/treediff",
 		"internal/directory", "internal/repo", "internal/initrd", "internal/disk", "internal/osfile",
 		"github.com/spf13/cobra", "golang.org/x/term", "golang.org/x/sys"},
 }
