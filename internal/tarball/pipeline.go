@@ -167,11 +167,11 @@ type holeGuard struct {
 }
 
 func (g *holeGuard) Read(p []byte) (int, error) {
+	if g.holes() > *g.left { // before reading: io.ReadFull drops an error that comes with the last byte
+		return 0, fmt.Errorf("%w: the holes of its sparse files are larger than is allowed", ErrTooLarge)
+	}
 	n, err := g.r.Read(p)
 	g.out += int64(n)
-	if g.holes() > *g.left {
-		return n, fmt.Errorf("%w: the holes of its sparse files are larger than is allowed", ErrTooLarge)
-	}
 	return n, err
 }
 

@@ -6,14 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 )
-
-// zstdWindowMax is the memory in bytes that a zstd stream may ask for: what the zstd
-// program grants without --long or --memory.
-const zstdWindowMax = 128 << 20
 
 // paddingMax is how many bytes of zeros may follow the archive's end marker. Tape
 // blocks need some; without a limit they would be a bomb.
@@ -25,22 +18,6 @@ type stream struct {
 	close  func()
 	offset int64 // bytes read
 	ended  bool  // somebody wanted more than there is
-}
-
-// A compression is one way of packing an archive. Those that aren't supported have
-// no open.
-var compressions = []struct {
-	name  string
-	magic []byte
-	mask  byte // of the first byte
-	open  func(*bufio.Reader) (io.Reader, func(), error)
-}{
-	{"gzip", []byte{0x1f, 0x8b}, 0xff, openGzip},
-	{"zstd", []byte{0x28, 0xb5, 0x2f, 0xfd}, 0xff, openZstd},
-	{"zstd", []byte{0x50, 0x2a, 0x4d, 0x18}, 0xf0, openZstd}, // a frame to skip comes first
-	{"xz", []byte{0xfd, '7', 'z', 'X', 'Z', 0}, 0xff, nil},
-	{"bzip2", []byte("BZh"), 0xff, nil},
-	{"lzip", []byte("LZIP"), 0xff, nil},
 }
 
 // openStream finds out how an archive is packed.
@@ -69,20 +46,6 @@ func openStream(r io.Reader) (*stream, error) {
 	return s, nil
 }
 
-func openGzip(r *bufio.Reader) (io.Reader, func(), error) {
-	z, err := gzip.NewReader(r)
-	return z, func() {}, err
-}
-
-func openZstd(r *bufio.Reader) (io.Reader, func(), error) {
-	// Two goroutines at most: one decodes while the other one finishes blocks.
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxWindow(zstdWindowMax))
-	if err != nil {
-		return nil, nil, err
-	}
-	return z, z.Close, nil
-}
-
 // Read implements io.Reader. It has no Seek, so that archive/tar reads everything and
 // checksums of the compression are checked.
 func (s *stream) Read(p []byte) (int, error) {
@@ -101,13 +64,17 @@ func (s *stream) finish() error {
 		// archive/tar takes the end of the stream for that of the archive.
 		return errors.New("the archive is truncated: want two blocks of zeros at its end")
 	}
-	buf := make([]byte, 32<<10)
-	zeros := make([]byte, len(buf))
+	return skipZeros(s)
+}
+
+// skipZeros reads r to its end, where there may be zeros only.
+func skipZeros(r io.Reader) error {
+	buf, zeros := make([]byte, 32<<10), make([]byte, 32<<10)
 	for read := 0; read <= paddingMax; {
-		n, err := s.Read(buf)
+		n, err := r.Read(buf)
 		read += n
 		if !bytes.Equal(buf[:n], zeros[:n]) {
-			return fmt.Errorf("other bytes follow the end of the archive, before offset %d: want one archive", s.offset)
+			return errors.New("other bytes follow the end of the archive: want one archive and zeros at most")
 		}
 		if err == io.EOF {
 			return nil

@@ -1,0 +1,120 @@
+package tarball
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// zstdWindowMax is the memory in bytes that a zstd stream may ask for: what the zstd
+// program grants without --long or --memory.
+const zstdWindowMax = 128 << 20
+
+// A compression is one way of packing an archive. Those that aren't supported have
+// no open.
+var compressions = []struct {
+	name  string
+	magic []byte
+	mask  byte // of the first byte
+	open  func(*bufio.Reader) (io.Reader, func(), error)
+}{
+	{"gzip", []byte{0x1f, 0x8b}, 0xff, openGzip},
+	{"zstd", []byte{0x28, 0xb5, 0x2f, 0xfd}, 0xff, openZstd},
+	{"zstd", []byte{0x50, 0x2a, 0x4d, 0x18}, 0xf0, openZstd}, // a frame to skip comes first
+	{"xz", []byte{0xfd, '7', 'z', 'X', 'Z', 0}, 0xff, nil},
+	{"bzip2", []byte("BZh"), 0xff, nil},
+	{"lzip", []byte("LZIP"), 0xff, nil},
+}
+
+// A gzipReader unpacks gzip members up to the end, or up to zeros: tar -czf - fills
+// its last tape block with them.
+type gzipReader struct {
+	z  *gzip.Reader
+	in *bufio.Reader
+}
+
+func openGzip(in *bufio.Reader) (io.Reader, func(), error) {
+	z, err := gzip.NewReader(in)
+	if err != nil {
+		return nil, nil, err
+	}
+	z.Multistream(false)
+	return &gzipReader{z, in}, func() {}, nil
+}
+
+func (g *gzipReader) Read(p []byte) (int, error) {
+	for {
+		n, err := g.z.Read(p)
+		if n > 0 || err != io.EOF {
+			return n, err
+		}
+		next, err := g.in.Peek(1)
+		if err != nil {
+			return 0, err
+		}
+		if next[0] == 0 {
+			return 0, endAfterZeros(g.in)
+		}
+		if err := g.z.Reset(g.in); err != nil {
+			return 0, err
+		}
+		g.z.Multistream(false)
+	}
+}
+
+// A zstdReader unpacks zstd frames up to the end, or up to zeros.
+type zstdReader struct {
+	z  *zstd.Decoder
+	in *zeroCounter
+}
+
+// zstdMagic is the length of what a frame begins with, in bytes.
+const zstdMagic = 4
+
+// openZstd adds zeros for a frame's beginning to the input, so that there always is
+// a place after the last frame where the decoder stops and says why.
+func openZstd(in *bufio.Reader) (io.Reader, func(), error) {
+	c := &zeroCounter{r: io.MultiReader(in, bytes.NewReader(make([]byte, zstdMagic)))}
+	// One goroutine decodes while another one finishes blocks.
+	z, err := zstd.NewReader(c, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxWindow(zstdWindowMax))
+	if err != nil {
+		return nil, nil, err
+	}
+	return &zstdReader{z, c}, z.Close, nil
+}
+
+func (z *zstdReader) Read(p []byte) (int, error) {
+	n, err := z.z.Read(p)
+	if errors.Is(err, zstd.ErrMagicMismatch) && z.in.zeros >= zstdMagic {
+		err = endAfterZeros(z.in)
+	}
+	return n, err
+}
+
+// endAfterZeros is io.EOF if nothing but zeros follows.
+func endAfterZeros(r io.Reader) error {
+	if err := skipZeros(r); err != nil {
+		return err
+	}
+	return io.EOF
+}
+
+// A zeroCounter counts the zeros at the end of what was read so far.
+type zeroCounter struct {
+	r     io.Reader
+	zeros int
+}
+
+func (c *zeroCounter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	rest := len(bytes.TrimRight(p[:n], "\x00"))
+	if rest > 0 {
+		c.zeros = 0
+	}
+	c.zeros += n - rest
+	return n, err
+}
