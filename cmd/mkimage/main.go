@@ -15,6 +15,7 @@ import (
 // vouching for it, booting it, looking at it.
 var commands = []func(*ui) *cobra.Command{
 	newBuild, newRepo, newKey, newSeal, newVerify, newInitrd, newUKI, newDisk,
+	newLs, newDump, newObjects, newMissing, newMeasure, newDiff,
 }
 
 const long = `mkimage makes Linux root file systems that can't be changed unnoticed.

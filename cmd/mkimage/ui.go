@@ -75,6 +75,10 @@ const (
 	exitNotFound = 4
 	exitMismatch = 5
 	exitRefused  = 6
+
+	// Of diff alone, as diff(1) has them.
+	exitDifferent = 1
+	exitTrouble   = 2
 )
 
 // exits says which errors have an exit status of their own, and what helps.
@@ -100,6 +104,19 @@ var errRefused = errors.New("refused")
 // fail prints an error with what to do about it and returns the exit status.
 func (u *ui) fail(err error) int {
 	u.progress.stop()
+	if errors.Is(err, errDifferent) {
+		return exitDifferent
+	}
+	status := u.explain(err)
+	var t trouble
+	if status == exitFailure && errors.As(err, &t) {
+		return exitTrouble
+	}
+	return status
+}
+
+// explain is fail for what isn't about diff.
+func (u *ui) explain(err error) int {
 	fmt.Fprintf(u.err, "mkimage: %s\n", oneLine(err))
 	var usage usageError
 	if errors.As(err, &usage) {

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func newLs(u *ui) *cobra.Command {
+	var o lookOptions
+	cmd := &cobra.Command{
+		Use:   "ls IMAGE...",
+		Short: "list the names in images",
+		Long: `Ls prints the names in each IMAGE, one a line: a directory with a slash, a symlink
+with its target, a file with the path of its object. What isn't printable ASCII is
+escaped as in C. --json has all attributes.
+
+IMAGE is a file, or with --repo a digest or ref.`,
+		Example: "  mkimage ls image.erofs\n  mkimage ls --repo repo --filter etc debian/13",
+		Args:    usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(); err != nil {
+				return usageError{cmd, err}
+			}
+			if u.json {
+				return listJSON(u, &o, args)
+			}
+			return o.each(args, func(m image) error { return writeListing(u.out, m.root) })
+		},
+	}
+	o.flags(cmd)
+	o.filterFlag(cmd)
+	return cmd
+}
+
+// listedImage is what ls --json prints of an image.
+type listedImage struct {
+	Image  string       `json:"image"`
+	Format string       `json:"format"`
+	Files  []listedFile `json:"files"`
+}
+
+func listJSON(u *ui, o *lookOptions, names []string) error {
+	var all []listedImage
+	err := o.each(names, func(m image) error {
+		all = append(all, listedImage{m.name, m.format.String(), listFiles(m.root)})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return u.result(all, "")
+}

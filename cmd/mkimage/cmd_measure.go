@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/composefs-go/composefs/internal/repo"
+	"github.com/composefs-go/composefs/verity"
+)
+
+func newMeasure(u *ui) *cobra.Command {
+	var o lookOptions
+	var algorithm string
+	cmd := &cobra.Command{
+		Use:   "measure FILE...",
+		Short: "print the fs-verity digests of files",
+		Long: `Measure prints the fs-verity digest of each FILE, one a line. It is the kernel's if
+the file has fs-verity, and else computed. FILE may be any file; that of an image is
+the image's digest.
+
+With --repo FILE is the digest or ref of an image.`,
+		Example: "  mkimage measure image.erofs",
+		Args:    usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			alg, err := verity.ParseAlgorithm(algorithm)
+			if err != nil {
+				return usagef(cmd, "--digest: %w", err)
+			}
+			if o.repo != "" && !cmd.Flags().Changed("digest") {
+				if alg, err = o.algorithm(); err != nil {
+					return err
+				}
+			}
+			return o.measure(u, alg, args)
+		},
+	}
+	o.flags(cmd)
+	cmd.Flags().StringVar(&algorithm, "digest", "sha256", "hash: sha256 or sha512 (with --repo, the repository's)")
+	return cmd
+}
+
+// algorithm returns that of the repository.
+func (o *lookOptions) algorithm() (verity.Algorithm, error) {
+	r, err := repo.Open(o.repo)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	return r.Meta().Algorithm, nil
+}
+
+// measured is what measure --json prints of a file.
+type measured struct {
+	File   string        `json:"file"`
+	Digest verity.Digest `json:"digest"`
+	Hex    string        `json:"hex"`
+}
+
+// measure prints each digest as soon as it is known; as JSON all at the end.
+func (o *lookOptions) measure(u *ui, alg verity.Algorithm, names []string) error {
+	var all []measured
+	for _, name := range names {
+		f, err := o.open(name)
+		if err != nil {
+			return err
+		}
+		d, err := measureFile(f, alg)
+		f.Close()
+		if err != nil {
+			return err
+		}
+		all = append(all, measured{name, d, d.Hex()})
+		if !u.json {
+			fmt.Fprintln(u.out, d.Hex())
+		}
+	}
+	if u.json {
+		return u.result(all, "")
+	}
+	return nil
+}
+
+// measureFile asks the kernel, and computes what it doesn't know.
+func measureFile(f *os.File, alg verity.Algorithm) (verity.Digest, error) {
+	if d, err := verity.Measure(f, alg); err == nil {
+		return d, nil
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return verity.Digest{}, err
+	}
+	d, err := verity.SumFile(alg, f, st.Size())
+	if err != nil {
+		return d, fmt.Errorf("measure %s: %w", f.Name(), err)
+	}
+	return d, nil
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+)
+
+func newMissing(u *ui) *cobra.Command {
+	var o lookOptions
+	var basedirs []string
+	cmd := &cobra.Command{
+		Use:   "missing {--basedir DIR | --repo DIR} IMAGE...",
+		Short: "list the objects that images need and that aren't there",
+		Long: `Missing prints those paths of objects (see mkimage objects) that exist neither in the
+repository nor in any of the directories of --basedir. Nothing printed means that
+all is there; whether it is intact says mkimage verify --objects.
+
+IMAGE is a file, or with --repo a digest or ref.`,
+		Example: "  mkimage missing --basedir repo/objects image.erofs\n  mkimage missing --repo repo debian/13",
+		Args:    usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.repo == "" && len(basedirs) == 0 {
+				return usagef(cmd, "missing needs --basedir or --repo: where the objects are")
+			}
+			if err := o.check(); err != nil {
+				return usageError{cmd, err}
+			}
+			if o.repo != "" {
+				basedirs = append(basedirs, filepath.Join(o.repo, "objects"))
+			}
+			paths, err := o.objectPaths(args)
+			if err == nil {
+				paths, err = missingFrom(basedirs, paths)
+			}
+			if err != nil {
+				return err
+			}
+			return u.lines(paths)
+		},
+	}
+	o.flags(cmd)
+	o.filterFlag(cmd)
+	cmd.Flags().StringArrayVar(&basedirs, "basedir", nil, "object store `DIR` (repeatable)")
+	return cmd
+}
+
+// missingFrom returns those paths that exist in none of the directories.
+func missingFrom(dirs, paths []string) ([]string, error) {
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir); err != nil {
+			return nil, err
+		}
+	}
+	return slices.DeleteFunc(paths, func(path string) bool {
+		return slices.ContainsFunc(dirs, func(dir string) bool { return exists(filepath.Join(dir, path)) })
+	}), nil
+}
+
+// exists reports whether there is such a file. What can't be reached isn't there.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bufio"
+	"encoding/hex"
+	"fmt"
+	"io"
+
+	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// writeListing writes a line for each name but the root, as composefs-info ls does:
+//
+//	/bin	-> usr/bin
+//	/usr/
+//	/usr/sh	@ 2d/7116…
+//
+// A slash and a tab follow a directory. A further name of a file stands alone.
+func writeListing(w io.Writer, root *tree.Node) error {
+	out := bufio.NewWriter(w)
+	met := map[*tree.Node]bool{}
+	for n := range tree.Linked(root) {
+		met[n] = false
+	}
+	var line []byte
+	for path, e := range tree.Walk(root) {
+		if e.Name == "" {
+			continue
+		}
+		line = appendVisible(line[:0], path, false)
+		if again, several := met[e.Node]; !again {
+			line = appendSuffix(line, e.Node)
+			if several {
+				met[e.Node] = true
+			}
+		}
+		if _, err := out.Write(append(line, '\n')); err != nil {
+			return err
+		}
+	}
+	return out.Flush()
+}
+
+func appendSuffix(line []byte, n *tree.Node) []byte {
+	switch {
+	case n.Kind == tree.Directory:
+		return append(line, "/\t"...)
+	case n.Kind == tree.Symlink:
+		return appendVisible(append(line, "\t-> "...), n.Target, true)
+	case n.Kind == tree.Regular && n.Payload != "":
+		return appendVisible(append(line, "\t@ "...), n.Payload, true)
+	}
+	return line
+}
+
+// appendVisible appends s with escapes for all that isn't printable ASCII.
+func appendVisible(b []byte, s string, escapeSpace bool) []byte {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '\\':
+			b = append(b, `\\`...)
+		case c == '\n':
+			b = append(b, `\n`...)
+		case c == '\r':
+			b = append(b, `\r`...)
+		case c == '\t':
+			b = append(b, `\t`...)
+		case c < ' ' || c > '~' || c == ' ' && escapeSpace:
+			b = hex.AppendEncode(append(b, `\x`...), []byte{c})
+		default:
+			b = append(b, c)
+		}
+	}
+	return b
+}
+
+// A listedFile is a name of an image for programs.
+type listedFile struct {
+	Path     string            `json:"path"`
+	Type     string            `json:"type"`
+	Mode     string            `json:"mode"` // octal, without the type
+	UID      uint32            `json:"uid"`
+	GID      uint32            `json:"gid"`
+	Size     *uint64           `json:"size,omitempty"`
+	Mtime    string            `json:"mtime"` // seconds since 1970, with nine decimals
+	Device   string            `json:"device,omitempty"`
+	Target   string            `json:"target,omitempty"`
+	Content  []byte            `json:"content,omitempty"` // base64; of a file that is in the image
+	Object   string            `json:"object,omitempty"`  // path in the object store
+	Digest   *verity.Digest    `json:"digest,omitempty"`
+	Xattrs   map[string][]byte `json:"xattrs,omitempty"` // base64
+	HardLink string            `json:"hard-link,omitempty"`
+}
+
+var typeNames = [...]string{
+	tree.Regular: "file", tree.Directory: "directory", tree.CharDevice: "character-device", tree.BlockDevice: "block-device",
+	tree.FIFO: "fifo", tree.Socket: "socket", tree.Symlink: "symlink",
+}
+
+// listFiles describes each name. Of a file with several names the first in order is
+// the file, the others are hard links to it.
+func listFiles(root *tree.Node) []listedFile {
+	files := []listedFile{}
+	first := map[*tree.Node]string{}
+	linked := tree.Linked(root)
+	for path, e := range tree.Walk(root) {
+		f := describeFile(path, e.Node)
+		if _, several := linked[e.Node]; several {
+			if f.HardLink = first[e.Node]; f.HardLink == "" {
+				first[e.Node] = path
+			}
+		}
+		files = append(files, f)
+	}
+	return files
+}
+
+func describeFile(path string, n *tree.Node) listedFile {
+	f := listedFile{
+		Path: path, Type: typeNames[n.Kind], Mode: fmt.Sprintf("%04o", n.Perm), UID: n.UID, GID: n.GID,
+		Mtime: fmt.Sprintf("%d.%09d", n.Mtime.Sec, n.Mtime.Nsec), Target: n.Target, Content: n.Inline, Object: n.Payload,
+	}
+	switch n.Kind {
+	case tree.Regular:
+		f.Size = &n.Size
+	case tree.CharDevice, tree.BlockDevice:
+		f.Device = fmt.Sprintf("%d:%d", n.Rdev>>8&0xfff, n.Rdev&0xff|n.Rdev>>12&^0xff)
+	}
+	if !n.Object.IsZero() {
+		f.Digest = &n.Object
+	}
+	for _, x := range n.Xattrs() {
+		if f.Xattrs == nil {
+			f.Xattrs = map[string][]byte{}
+		}
+		f.Xattrs[x.Name] = x.Value
+	}
+	return f
+}

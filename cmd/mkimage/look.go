@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/repo"
+	"github.com/composefs-go/composefs/internal/tree"
+)
+
+// A lookOptions says where images are that a command looks into, and at what.
+type lookOptions struct {
+	repo   string
+	filter []string
+}
+
+func (o *lookOptions) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.repo, "repo", "", "take images by digest or ref from the repository `DIR`")
+}
+
+func (o *lookOptions) filterFlag(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&o.filter, "filter", nil, "only what is called `NAME` at the top of the image, and what is below (repeatable)")
+}
+
+// check finds filters that could never match.
+func (o *lookOptions) check() error {
+	for _, name := range o.filter {
+		if strings.Contains(name, "/") {
+			return fmt.Errorf("--filter: want the name of a file at the top, found %q", name)
+		}
+	}
+	return nil
+}
+
+// An image is one that was read.
+type image struct {
+	name   string // as the user calls it
+	format erofs.Format
+	root   *tree.Node
+}
+
+// open opens an image: a file, or in a repository what a digest or ref stands for.
+func (o *lookOptions) open(name string) (*os.File, error) {
+	if o.repo == "" {
+		return os.Open(name)
+	}
+	r, err := repo.Open(o.repo)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	d, err := r.Resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	return r.OpenImage(d)
+}
+
+// read reads an image whole, and leaves out what the filters don't name.
+func (o *lookOptions) read(name string) (image, error) {
+	f, err := o.open(name)
+	if err != nil {
+		return image{}, err
+	}
+	defer f.Close()
+	m, err := readImage(f)
+	if err != nil {
+		return image{}, fmt.Errorf("%s: %w", name, err)
+	}
+	m.name = name
+	o.keepFiltered(m.root)
+	return m, nil
+}
+
+func readImage(f *os.File) (image, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return image{}, err
+	}
+	m, err := erofs.Open(f, st.Size())
+	if err != nil {
+		return image{}, err
+	}
+	root, err := m.Tree()
+	return image{format: m.Header().Version, root: root}, err
+}
+
+func (o *lookOptions) keepFiltered(root *tree.Node) {
+	if len(o.filter) == 0 {
+		return
+	}
+	for _, e := range slices.Clone(root.Entries()) {
+		if !slices.Contains(o.filter, e.Name) {
+			root.Remove(e.Name)
+		}
+	}
+}
+
+// each reads images one after the other and shows them to do.
+func (o *lookOptions) each(names []string, do func(image) error) error {
+	for _, name := range names {
+		m, err := o.read(name)
+		if err == nil {
+			err = do(m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// objectPaths returns the paths of the objects of all images, each once, in order.
+func (o *lookOptions) objectPaths(names []string) ([]string, error) {
+	paths := []string{}
+	err := o.each(names, func(m image) error {
+		for _, e := range tree.Walk(m.root) {
+			if e.Node.Kind == tree.Regular && e.Node.Payload != "" {
+				paths = append(paths, e.Node.Payload)
+			}
+		}
+		slices.Sort(paths)
+		paths = slices.Compact(paths)
+		return nil
+	})
+	return paths, err
+}
