@@ -4,7 +4,7 @@
 //	                                                    ├─ Overlay ──▶ root ── Attach ──▶ directory
 //	object store (open directory) ──────────────────────┘
 //
-// A mounted tree is an *os.File that is mounted nowhere until Attach. Errors
+// An Image does both steps. A mounted tree is an *os.File that is mounted nowhere until Attach. Errors
 // carry the kernel's own words. Where a kernel lacks something there is a
 // fallback or a *kernel.MissingError; which one is found out by internal/kernel.
 package mount

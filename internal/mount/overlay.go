@@ -21,6 +21,9 @@ type Overlay struct {
 	Data []*os.File
 	// Upper and Work make it writable; both or none.
 	Upper, Work *os.File
+	// PlainData lets Data be ordinary lower layers on kernels without data-only
+	// ones: what Lower doesn't hide of them is seen. Without it they are refused.
+	PlainData bool
 	// Verity has the kernel compare each file's content with the digest that Lower holds.
 	Verity bool
 	// ReadOnly mounts it read-only.
@@ -55,7 +58,7 @@ func (o Overlay) Mount(k *kernel.Kernel) (*os.File, error) {
 
 func (o Overlay) check(k *kernel.Kernel) error {
 	need := []kernel.Feature{kernel.MountAPI, kernel.Overlay}
-	if len(o.Data) > 0 {
+	if len(o.Data) > 0 && !o.PlainData {
 		need = append(need, kernel.OverlayData)
 	}
 	if o.Verity {
@@ -91,8 +94,11 @@ func (o Overlay) setOptions(c *Context) error {
 
 // setLayers gives the layers in the best way that the kernel has.
 func (o Overlay) setLayers(c *Context, k *kernel.Kernel) error {
+	if len(o.Data) > 0 && !k.Has(kernel.OverlayData) {
+		return o.setLayerString(c, ":")
+	}
 	if !k.Has(kernel.OverlayAppend) {
-		return o.setLayerString(c)
+		return o.setLayerString(c, "::")
 	}
 	set := func(key string, dir *os.File) error {
 		if k.Has(kernel.OverlayFD) {
@@ -117,13 +123,15 @@ func (o Overlay) setLayers(c *Context, k *kernel.Kernel) error {
 	return set("workdir", o.Work)
 }
 
-// setLayerString is for kernels before 6.7: "lower::data::data".
-func (o Overlay) setLayerString(c *Context) error {
+// setLayerString is for kernels before 6.7: "lower::data::data", and for those
+// before 6.5: "lower:data:data". The layers go by their descriptors, so that no
+// name has to be escaped, which these kernels do in different ways.
+func (o Overlay) setLayerString(c *Context, separator string) error {
 	layers := []string{procPath(o.Lower)}
 	for _, d := range o.Data {
 		layers = append(layers, procPath(d))
 	}
-	if err := c.SetString("lowerdir", strings.Join(layers, "::")); err != nil {
+	if err := c.SetString("lowerdir", strings.Join(layers, separator)); err != nil {
 		return err
 	}
 	if o.Upper == nil {

@@ -51,9 +51,30 @@ func SetPrivate(m *os.File) error {
 	return setattr(m, "private", &unix.MountAttr{Propagation: unix.MS_PRIVATE})
 }
 
+// SetAttributes takes the attributes in clear (unix.MOUNT_ATTR_*) off the mount m
+// and gives it those in set.
+func SetAttributes(m *os.File, set, clear uint64) error {
+	return setattr(m, "a mount with other attributes", &unix.MountAttr{Attr_set: set, Attr_clr: clear})
+}
+
+// SetIDMap lets the mount m show owners as the user namespace maps them. userns is
+// a file like /proc/PID/ns/user; m has been attached nowhere yet.
+func SetIDMap(m, userns *os.File) error {
+	return setattr(m, "ID-mapped by "+userns.Name(), &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(userns.Fd())})
+}
+
 func setattr(m *os.File, what string, attr *unix.MountAttr) error {
 	if err := unix.MountSetattr(int(m.Fd()), "", unix.AT_EMPTY_PATH, attr); err != nil {
 		return fmt.Errorf("make %s %s: %w", m.Name(), what, err)
+	}
+	return nil
+}
+
+// Unmount takes the mount at path away. One in use, or with others below it, stays
+// (unix.EBUSY).
+func Unmount(path string) error {
+	if err := unix.Unmount(path, unix.UMOUNT_NOFOLLOW); err != nil {
+		return &fs.PathError{Op: "unmount", Path: path, Err: err}
 	}
 	return nil
 }
