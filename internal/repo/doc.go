@@ -21,5 +21,8 @@
 // A build that fails before the first rename leaves the repository as it was. What
 // a killed build left below tmp is removed by the next one.
 //
+// A Store is the objects alone. mkcomposefs --digest-store has them in a directory
+// without anything else; OpenStore opens that, and writing goes the same way.
+//
 // Where the file system has fs-verity, every object and meta.json carry it.
 package repo

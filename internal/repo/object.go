@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 
 	"github.com/composefs-go/composefs/verity"
 )
@@ -13,16 +12,16 @@ import (
 // hasIntact reports whether the object is there with the right size and, in a
 // repository that insists on fs-verity, the right fs-verity digest. One that is
 // there and isn't intact is written anew.
-func (r *Repo) hasIntact(d verity.Digest, size int64) bool {
-	name := path.Join("objects", d.ObjectPath())
-	st, err := r.root.Lstat(name)
+func (s *Store) hasIntact(d verity.Digest, size int64) bool {
+	name := s.layout.object(d)
+	st, err := s.root.Lstat(name)
 	if err != nil || !st.Mode().IsRegular() || st.Size() != size {
 		return false
 	}
-	if !r.secure {
+	if !s.secure {
 		return true
 	}
-	f, err := r.root.Open(name)
+	f, err := s.root.Open(name)
 	if err != nil {
 		return false
 	}
@@ -32,8 +31,8 @@ func (r *Repo) hasIntact(d verity.Digest, size int64) bool {
 }
 
 // OpenObject opens an object for reading. It isn't verified.
-func (r *Repo) OpenObject(d verity.Digest) (*os.File, error) {
-	f, err := r.root.Open(path.Join("objects", d.ObjectPath()))
+func (s *Store) OpenObject(d verity.Digest) (*os.File, error) {
+	f, err := s.root.Open(s.layout.object(d))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open object %s: %w", d.Hex(), ErrNoObject)
 	}

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -21,13 +19,12 @@ var (
 	ErrNoImage  = errors.New("no such image")
 )
 
-// A Repo is an open repository. It holds a shared lock, which keeps garbage
-// collection away. Its methods may be called concurrently.
+// A Repo is an open repository: a Store with images, refs and seals. It holds a
+// shared lock, which keeps garbage collection away. Its methods may be called
+// concurrently.
 type Repo struct {
-	meta   Meta
-	secure bool // fs-verity is on for meta.json: each object must have it
-	root   *os.Root
-	lock   *os.File
+	Store
+	meta Meta
 }
 
 // Init makes a repository at path, or opens the one there if it has the same
@@ -101,7 +98,7 @@ func Open(path string) (*Repo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
-	r := &Repo{root: root}
+	r := &Repo{Store: Store{layout: &repoLayout, root: root}}
 	if err := r.open(); err != nil {
 		r.Close()
 		return nil, fmt.Errorf("open repository %s: %w", path, err)
@@ -110,10 +107,7 @@ func Open(path string) (*Repo, error) {
 }
 
 func (r *Repo) open() (err error) {
-	if r.lock, err = r.root.Open("."); err != nil {
-		return err
-	}
-	if err := osfile.Lock(r.lock, false); err != nil {
+	if err := r.hold(); err != nil {
 		return err
 	}
 	f, err := r.root.Open("meta.json")
@@ -131,26 +125,11 @@ func (r *Repo) open() (err error) {
 	if r.meta, err = ParseMeta(text); err != nil {
 		return err
 	}
-	_, err = verity.Measure(f, r.meta.Algorithm)
+	r.algorithm = r.meta.Algorithm
+	_, err = verity.Measure(f, r.algorithm)
 	r.secure = err == nil
 	return nil
 }
 
 // Meta returns the settings.
 func (r *Repo) Meta() Meta { return r.meta }
-
-// Close releases the lock. What was put and not committed is gone.
-func (r *Repo) Close() error {
-	if r.lock != nil {
-		r.lock.Close()
-	}
-	return r.root.Close()
-}
-
-// sync makes everything that was written to the file system durable.
-func (r *Repo) sync() error {
-	if err := unix.Syncfs(int(r.lock.Fd())); err != nil {
-		return fmt.Errorf("sync the repository's file system: %w", err)
-	}
-	return nil
-}

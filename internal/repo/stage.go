@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -17,14 +18,11 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// objectMode is the mode of an object: nobody has a reason to write to one.
-const objectMode = 0o444
-
-// A Stage takes new objects until Commit puts them all into the repository. Its
+// A Stage takes new objects until Commit puts them all into the store. Its
 // Put methods may be called concurrently.
 type Stage struct {
-	repo     *Repo
-	dir      string // below the repository
+	store    *Store
+	dir      string // below the store
 	lock     *os.File
 	root     *os.Root
 	pending  sync.Map    // verity.Digest → struct{}: staged, or about to be
@@ -36,29 +34,29 @@ type Stage struct {
 
 // Stats counts what went through a Stage.
 type Stats struct {
-	Stored  int64 // objects that the repository didn't have
-	Present int64 // objects that it had
+	Stored  int64 // objects that weren't there
+	Present int64 // objects that were
 	Bytes   int64 // of the stored ones
 }
 
 // Begin makes a Stage. Either Commit or Abort ends it.
-func (r *Repo) Begin() (*Stage, error) {
-	s := &Stage{repo: r}
-	s.hashers.New = func() any { return verity.NewHasher(r.meta.Algorithm) }
-	if err := s.open(); err != nil {
+func (s *Store) Begin() (*Stage, error) {
+	g := &Stage{store: s}
+	g.hashers.New = func() any { return verity.NewHasher(s.algorithm) }
+	if err := g.open(); err != nil {
 		return nil, fmt.Errorf("prepare to add objects: %w", err)
 	}
-	return s, nil
+	return g, nil
 }
 
 func (s *Stage) open() error {
-	root := s.repo.root
-	if err := root.Mkdir("tmp", 0o700); err != nil && !exists(err) {
+	root, layout := s.store.root, s.store.layout
+	if err := root.Mkdir(layout.tmp, 0o700); err != nil && !exists(err) {
 		return err
 	}
-	s.repo.sweep()
+	s.store.sweep()
 	for {
-		s.dir = path.Join("tmp", "build-"+rand.Text())
+		s.dir = path.Join(layout.tmp, layout.build+rand.Text())
 		if err := root.Mkdir(s.dir, 0o700); err != nil {
 			return err
 		}
@@ -78,19 +76,22 @@ func (s *Stage) open() error {
 }
 
 // sweep removes what killed builds left behind: their locks are free.
-func (r *Repo) sweep() {
-	left, err := fs.ReadDir(r.root.FS(), "tmp")
+func (s *Store) sweep() {
+	left, err := fs.ReadDir(s.root.FS(), s.layout.tmp)
 	if err != nil {
 		return
 	}
 	for _, e := range left {
-		name := path.Join("tmp", e.Name())
-		dir, err := r.root.Open(name)
+		name := path.Join(s.layout.tmp, e.Name())
+		if !strings.HasPrefix(e.Name(), s.layout.build) {
+			continue
+		}
+		dir, err := s.root.Open(name)
 		if err != nil {
 			continue
 		}
 		if free, _ := osfile.TryLock(dir, true); free {
-			r.root.RemoveAll(name)
+			s.root.RemoveAll(name)
 		}
 		dir.Close()
 	}
@@ -102,7 +103,7 @@ func (s *Stage) Abort() {
 		return
 	}
 	s.root.Close()
-	s.repo.root.RemoveAll(s.dir)
+	s.store.root.RemoveAll(s.dir)
 	s.lock.Close()
 	s.lock = nil
 }
@@ -112,10 +113,10 @@ func (s *Stage) Stats() Stats {
 	return Stats{s.stored.Load(), s.present.Load(), s.bytes.Load()}
 }
 
-// needs reports whether the object must be written by the caller: the repository
+// needs reports whether the object must be written by the caller: the store
 // doesn't have it, and nobody else is about to write it.
 func (s *Stage) needs(d verity.Digest, size int64) bool {
-	if s.repo.hasIntact(d, size) {
+	if s.store.hasIntact(d, size) {
 		s.present.Add(1)
 		return false
 	}
@@ -133,30 +134,11 @@ func (s *Stage) PutFile(f *os.File, size int64, scratch []byte) (verity.Digest, 
 		}
 		return s.PutBytes(content)
 	}
-	d, err := verity.SumFile(s.repo.meta.Algorithm, f, size)
+	d, err := verity.SumFile(s.store.algorithm, f, size)
 	if err != nil || !s.needs(d, size) {
 		return d, err
 	}
-	// What is stored may differ from what was hashed if somebody writes to f now,
-	// so the copy is hashed once more on its way.
-	return d, s.write(d, size, func(w *os.File) error {
-		h := verity.NewHasher(s.repo.meta.Algorithm)
-		for off := int64(0); off < size; {
-			n, err := f.ReadAt(scratch[:min(size-off, int64(len(scratch)))], off)
-			if n == 0 {
-				return err
-			}
-			h.Write(scratch[:n])
-			if _, err := w.Write(scratch[:n]); err != nil {
-				return err
-			}
-			off += int64(n)
-		}
-		if h.Sum() != d {
-			return fmt.Errorf("%w: its content changed while it was copied", verity.ErrMismatch)
-		}
-		return nil
-	})
+	return d, s.write(d, size, func(w *os.File) error { return copyFile(w, f, size, d, scratch) })
 }
 
 // PutBytes adds content as an object and returns its digest.
@@ -182,7 +164,7 @@ func (s *Stage) sum(content []byte) verity.Digest {
 // Put adds what write writes as an object and returns its digest and size.
 func (s *Stage) Put(write func(io.Writer) error) (verity.Digest, int64, error) {
 	tmp := "new-" + rand.Text()
-	h := verity.NewHasher(s.repo.meta.Algorithm)
+	h := verity.NewHasher(s.store.algorithm)
 	var size int64
 	err := s.create(tmp, func(w *os.File) error {
 		if err := write(io.MultiWriter(w, h)); err != nil {
@@ -215,13 +197,13 @@ func (s *Stage) write(d verity.Digest, size int64, fill func(*os.File) error) er
 }
 
 func (s *Stage) create(name string, fill func(*os.File) error) error {
-	f, err := s.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := s.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	err = fill(f)
 	if err == nil {
-		err = f.Chmod(objectMode)
+		err = f.Chmod(s.store.layout.mode)
 	}
 	return errors.Join(err, f.Close())
 }
@@ -239,7 +221,7 @@ func (s *Stage) seal(d verity.Digest, size int64) error {
 	}
 	defer f.Close()
 	err = verity.Enable(f, d.Algorithm())
-	if errors.Is(err, verity.ErrUnsupported) && !s.repo.secure {
+	if errors.Is(err, verity.ErrUnsupported) && !s.store.secure {
 		s.noVerity.Store(true)
 		return nil
 	}
@@ -252,7 +234,7 @@ func (s *Stage) seal(d verity.Digest, size int64) error {
 	return nil
 }
 
-// Commit puts all objects into the repository and makes them durable.
+// Commit puts all objects into the store and makes them durable.
 func (s *Stage) Commit() error {
 	defer s.Abort()
 	if s.stored.Load() == 0 {
@@ -260,7 +242,7 @@ func (s *Stage) Commit() error {
 	}
 	// First the contents, then their names: a crash in between leaves no object
 	// that is shorter than its digest says.
-	if err := s.repo.sync(); err != nil {
+	if err := s.store.sync(); err != nil {
 		return err
 	}
 	var err error
@@ -271,15 +253,15 @@ func (s *Stage) Commit() error {
 	if err != nil {
 		return err
 	}
-	return s.repo.sync()
+	return s.store.sync()
 }
 
 func (s *Stage) move(d verity.Digest) error {
-	target := path.Join("objects", d.ObjectPath())
-	root := s.repo.root
+	target := s.store.layout.object(d)
+	root := s.store.root
 	err := root.Rename(path.Join(s.dir, d.Hex()), target)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := root.Mkdir("objects", 0o700); err != nil && !exists(err) {
+		if err := root.Mkdir(s.store.layout.objects, 0o700); err != nil && !exists(err) {
 			return err
 		}
 		if err := root.Mkdir(path.Dir(target), 0o755); err != nil && !exists(err) {
