@@ -9,8 +9,8 @@
 //	  │                 worker ─┴─▶ Sink (digest only, or a repository)
 //	  └──▶ tree of directories, filled in by the workers
 //
-// Hard links within the tree are kept: the first name in depth-first order is the
-// original. Files of 1 to InlineMax bytes go into the image, larger ones to the Sink.
+// Hard links within the tree are kept, unless asked otherwise: the first name in
+// depth-first order is the original. Files of 1 to InlineMax bytes go into the image, larger ones to the Sink.
 package directory
 
 import (
@@ -47,6 +47,7 @@ type Options struct {
 	SkipXattrs  bool // no extended attributes
 	UserXattrs  bool // of the extended attributes only user.*
 	Sockets     bool // take sockets; without it they are an error
+	SplitLinks  bool // each name of a file with several is a file of its own
 
 	// Empty names directories at the top, like "boot", that are taken without
 	// what is in them; that isn't even looked at.

@@ -100,6 +100,17 @@ func TestHardLinksAreOneFileWhoseFirstNameIsTheOriginal(t *testing.T) {
 	}
 }
 
+func TestHardLinksCanBeFilesOfTheirOwn(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a"), strings.Repeat("content", 100))
+	os.Link(filepath.Join(dir, "a"), filepath.Join(dir, "b"))
+	root := mustRead(t, dir, func(o *directory.Options) { o.SplitLinks = true })
+	a, b := root.Lookup("a"), root.Lookup("b")
+	if a == b || a.Nlink != 1 || b.Nlink != 1 || a.Object != b.Object || a.Object.IsZero() || len(tree.Linked(root)) > 0 {
+		t.Errorf("found %+v and %+v", a, b)
+	}
+}
+
 func TestTheTreeIsTheSameWhateverTheOrderOfCreationAndTheUmask(t *testing.T) {
 	var first []string
 	for _, umask := range []int{0, 0o077} {

@@ -64,7 +64,7 @@ func (s *scan) describe(l *leaf, scratch []byte) error {
 	case unix.S_IFDIR:
 		return ErrChanged // it was another kind of file when the directory was read
 	}
-	if st.Nlink > 1 {
+	if st.Nlink > 1 && !s.opts.SplitLinks {
 		l.inode = inode{uint64(st.Dev), st.Ino}
 		if !s.claims.claim(l.inode, l) {
 			l.node.Kind = kinds[st.Mode&unix.S_IFMT]
