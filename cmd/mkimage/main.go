@@ -41,7 +41,7 @@ Exit status: 0 done; 1 a failure that has no number of its own; 2 wrong usage;
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], newUI(os.Stdin, os.Stdout, os.Stderr)))
+	os.Exit(dispatch(ctx, os.Args, newUI(os.Stdin, os.Stdout, os.Stderr)))
 }
 
 // run executes one command line and returns the exit status.

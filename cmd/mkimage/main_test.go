@@ -11,11 +11,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the scripts run mkimage as a program.
+// TestMain lets the scripts run mkimage as a program, by all its names.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"mkimage": func() { os.Exit(run(context.Background(), os.Args[1:], newUI(os.Stdin, os.Stdout, os.Stderr))) },
-	})
+	program := func() { os.Exit(dispatch(context.Background(), os.Args, newUI(os.Stdin, os.Stdout, os.Stderr))) }
+	testscript.Main(m, map[string]func(){"mkimage": program, "mkcomposefs": program, "composefs-info": program, "mount.composefs": program})
 }
 
 // TestScripts runs testdata/script: each begins with the sentence that it proves.

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// legacyPrograms are the tools of libcomposefs 1.0.8 that mkimage stands in for when
+// it is called by their names. They have their options, standard output and exit
+// statuses; what goes to standard error is ours.
+var legacyPrograms = map[string]func(context.Context, *ui, []string) error{
+	"mkcomposefs":     runMkcomposefs,
+	"composefs-info":  runComposefsInfo,
+	"mount.composefs": runMountComposefs,
+}
+
+// dispatch runs the program that args[0] names.
+func dispatch(ctx context.Context, args []string, u *ui) int {
+	name := filepath.Base(args[0])
+	program, ok := legacyPrograms[name]
+	if !ok {
+		return run(ctx, args[1:], u)
+	}
+	err := program(ctx, u, args[1:])
+	u.progress.stop()
+	if err == nil {
+		return 0
+	}
+	var usage legacyUsage
+	if errors.As(err, &usage) {
+		fmt.Fprintf(u.err, "%s: %s\n%s", name, oneLine(usage.err), usage.text)
+		return exitFailure
+	}
+	fmt.Fprintf(u.err, "%s: %s\n", name, oneLine(err))
+	return exitFailure
+}
+
+// A legacyUsage is a command line that can't be meant, and how it is meant to be.
+type legacyUsage struct {
+	err  error
+	text string
+}
+
+func (e legacyUsage) Error() string { return e.err.Error() }
+
+func legacyUsagef(text, format string, args ...any) error {
+	return legacyUsage{fmt.Errorf(format, args...), strings.TrimPrefix(text, "\n")}
+}
