@@ -1,42 +1,48 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path"
+	"strings"
 
 	"github.com/composefs-go/composefs/internal/transform"
 	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/verity"
 )
 
-// bootTransform makes a tree that was read from the directory source one to boot
-// from, in the way of composefs-rs.
-func bootTransform(root *tree.Node, source string) error {
-	if err := transform.OCI(root, transform.AllowlistOnly); err != nil {
-		return fmt.Errorf("%s: %w", source, err)
+// bootTransform makes a source's tree one to boot from, in the way of composefs-rs.
+func bootTransform(s source, name string) error {
+	err := transform.OCI(s.root, transform.AllowlistOnly)
+	if err == nil {
+		err = transform.Boot(s.root, s.content)
 	}
-	dir, err := os.OpenRoot(source)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", name, err)
 	}
-	defer dir.Close()
+	return nil
+}
+
+// policyDir is where the files lie whose contents transform.Boot wants.
+const policyDir = "etc/selinux"
+
+// directoryContent reads contents where the tree was read from.
+func directoryContent(root *tree.Node, dir string) transform.Content {
 	paths := map[*tree.Node]string{}
 	if etc := root.Lookup("etc"); etc != nil && etc.Lookup("selinux") != nil {
-		collectPaths(paths, "etc/selinux", etc.Lookup("selinux"))
+		collectPaths(paths, policyDir, etc.Lookup("selinux"))
 	}
-	content := func(n *tree.Node) ([]byte, error) {
-		f, err := dir.Open(paths[n])
+	return func(n *tree.Node) ([]byte, error) {
+		f, err := os.OpenInRoot(dir, paths[n])
 		if err != nil {
 			return nil, err
 		}
 		defer f.Close()
 		return io.ReadAll(io.LimitReader(f, int64(n.Size)))
 	}
-	if err := transform.Boot(root, content); err != nil {
-		return fmt.Errorf("%s: %w", source, err)
-	}
-	return nil
 }
 
 // collectPaths finds out where the files of a directory lie in the source.
@@ -45,4 +51,53 @@ func collectPaths(paths map[*tree.Node]string, name string, n *tree.Node) {
 	for _, e := range n.Entries() {
 		collectPaths(paths, path.Join(name, e.Name), e.Node)
 	}
+}
+
+// objectContent reads contents from the repository. They decide about the image, so
+// they are verified.
+func objectContent(open func(verity.Digest) (*os.File, error)) transform.Content {
+	return func(n *tree.Node) ([]byte, error) {
+		if n.Object.IsZero() {
+			return nil, errors.New("its digest isn't known")
+		}
+		f, err := open(n.Object)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		b, err := io.ReadAll(io.LimitReader(f, int64(n.Size)))
+		if err == nil && verity.Sum(n.Object.Algorithm(), b) != n.Object {
+			err = fmt.Errorf("object %s: %w", n.Object.Hex(), verity.ErrMismatch)
+		}
+		return b, err
+	}
+}
+
+// keptMax is how many bytes of an archive's SELinux policies are kept in memory.
+const keptMax = 256 << 20
+
+// A policyKeeper keeps the files of SELinux policies while an archive is read: it
+// can't be read again.
+type policyKeeper struct {
+	files map[*tree.Node]*bytes.Buffer
+	left  int64
+}
+
+// tee is for tarball.Options.
+func (k *policyKeeper) tee(name string, n *tree.Node) io.Writer {
+	wanted := name == policyDir+"/config" || strings.HasPrefix(name, policyDir+"/") && strings.Contains(name, "/contexts/files/")
+	if !wanted || n.Size > uint64(k.left) {
+		return nil
+	}
+	k.left -= int64(n.Size)
+	k.files[n] = new(bytes.Buffer)
+	return k.files[n]
+}
+
+func (k *policyKeeper) content(n *tree.Node) ([]byte, error) {
+	b, ok := k.files[n]
+	if !ok {
+		return nil, errors.New("it has another name too, which came first in the archive; build from a directory")
+	}
+	return b.Bytes(), nil
 }

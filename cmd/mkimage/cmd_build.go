@@ -14,9 +14,9 @@ import (
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/directory"
-	"github.com/composefs-go/composefs/internal/dumpfile"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/repo"
+	"github.com/composefs-go/composefs/internal/tarball"
 	"github.com/composefs-go/composefs/internal/tree"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -30,14 +30,15 @@ type buildOptions struct {
 	algorithm string
 	boot      bool
 	seal      sealOptions
-	read      directory.Options
+	read      reading
 }
 
-const buildLong = `Build makes an image from SOURCE and prints its digest.
+const buildLong = `Build makes an image from SOURCE and prints its digest. SOURCE is one of
 
-SOURCE is a directory, or dump:FILE for a file in composefs-dump format (- is
-standard input). Without --repo and --output nothing is written: that's how to
-ask which digest a tree has.
+%s
+
+Without --repo and --output nothing is written: that's how to ask which digest a
+tree has.
 
 With --repo the image and the contents of all files that are larger than 64 bytes
 go into the repository, which is made if it isn't there. If anything fails, the
@@ -57,7 +58,7 @@ func newBuild(u *ui) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "build SOURCE",
 		Short:   "make an image, and fill the repository that it needs",
-		Long:    buildLong,
+		Long:    fmt.Sprintf(buildLong, sourceHelp()),
 		Example: "  mkimage build ROOT\n  mkimage build --repo repo --boot --ref debian/13 --seal mykey.key --sequence 42 ROOT",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -76,6 +77,7 @@ func newBuild(u *ui) *cobra.Command {
 	f.BoolVar(&o.read.SkipXattrs, "skip-xattrs", false, "leave all extended attributes out")
 	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "keep only the extended attributes user.*")
 	f.BoolVar(&o.read.SkipDevices, "skip-devices", false, "leave out device nodes and whiteouts")
+	f.Int64Var(&o.read.maxEntries, "max-entries", tarball.DefaultMaxEntries, "take at most `N` entries from tar archives; a million takes up to 400 MB of memory")
 	o.seal.flags(cmd, "seal")
 	return cmd
 }
@@ -176,7 +178,7 @@ func parseFormat(s string) (erofs.Format, error) {
 
 // measure builds without a repository.
 func (o *buildOptions) measure(ctx context.Context, u *ui, meta repo.Meta) (built, error) {
-	root, err := o.tree(ctx, u, directory.NewDigests(meta.Algorithm), meta)
+	root, err := o.tree(ctx, u, directory.NewDigests(meta.Algorithm), meta, nil)
 	if err != nil {
 		return built{}, err
 	}
@@ -211,7 +213,7 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signer 
 		return built{}, err
 	}
 	defer stage.Abort()
-	root, err := o.tree(ctx, u, stage, meta)
+	root, err := o.tree(ctx, u, stage, meta, r.OpenObject)
 	if err != nil {
 		return built{}, err
 	}
@@ -283,45 +285,18 @@ func countInodes(root *tree.Node) int {
 	return n
 }
 
-// tree reads the source.
-func (o *buildOptions) tree(ctx context.Context, u *ui, sink directory.Sink, meta repo.Meta) (*tree.Node, error) {
-	if file, ok := strings.CutPrefix(o.source, "dump:"); ok {
-		return readDump(u, file, erofs.Format(meta.Format))
-	}
-	read := o.read
-	read.Sink, read.Progress = sink, u.progress.file
+// tree reads the source. Objects that it only names can be had from object.
+func (o *buildOptions) tree(ctx context.Context, u *ui, to sink, meta repo.Meta, object func(verity.Digest) (*os.File, error)) (*tree.Node, error) {
+	how := o.read
+	how.sink, how.object, how.format, how.policy = to, object, erofs.Format(meta.Format), o.boot
 	if o.boot {
-		read.Empty = []string{"boot", "run", "sysroot"}
+		how.Empty = []string{"boot", "run", "sysroot"}
 	}
-	u.progress.start("reading " + o.source)
-	root, err := directory.Read(ctx, o.source, read)
-	u.progress.stop()
+	s, err := readSource(ctx, u, o.source, &how)
 	if err != nil || !o.boot {
-		return root, err
+		return s.root, err
 	}
-	return root, bootTransform(root, o.source)
-}
-
-// readDump reads a dump as the tool does whose format the image gets, so that both
-// make the same one of it.
-func readDump(u *ui, file string, format erofs.Format) (*tree.Node, error) {
-	dialect := dumpfile.C
-	if format == erofs.V2 {
-		dialect = dumpfile.Rust
-	}
-	if file == "-" {
-		return dialect.Parse(u.in)
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	root, err := dialect.Parse(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return root, nil
+	return s.root, bootTransform(s, o.source)
 }
 
 // writeOutput makes a file that is there either whole or not at all.

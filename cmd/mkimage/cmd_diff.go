@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,15 +20,16 @@ type diffOptions struct {
 	look      lookOptions
 	first     bool
 	algorithm string
-	read      directory.Options
+	read      reading
 }
 
 const diffLong = `Diff says in which paths and attributes A and B differ, one difference a line, and
 at the end which objects an update from A to B moves: those of B that A hasn't.
 
-A and B are images (files; with --repo also digests and refs), directories, or
-dump:FILE. A directory is compared with an image as if it had been built: what
---use-epoch and the like leave out is left out of both sides' directories.
+A and B are images (files; with --repo also digests and refs), or what mkimage build
+takes: directories, tar:FILE, dump:FILE, crfs:FILE. A directory is compared with an
+image as if it had been built: what --use-epoch and the like leave out is left out of
+both sides' directories and archives.
 
 The exit status is that of diff(1): 0 if there is no difference, 1 if there is one,
 more if there was trouble.`
@@ -74,7 +74,7 @@ func (o *diffOptions) run(cmd *cobra.Command, u *ui, nameA, nameB string) error 
 	if o.read.SkipXattrs && o.read.UserXattrs {
 		return usagef(cmd, "--skip-xattrs and --user-xattrs exclude each other")
 	}
-	o.read.Sink, o.read.Progress, o.read.Sockets = directory.NewDigests(alg), u.progress.file, true
+	o.read.sink, o.read.Sockets, o.read.format = directory.NewDigests(alg), true, erofs.V1
 	a, err := o.tree(cmd.Context(), u, nameA)
 	if err != nil {
 		return err
@@ -88,16 +88,11 @@ func (o *diffOptions) run(cmd *cobra.Command, u *ui, nameA, nameB string) error 
 
 // tree reads one of the two, whatever it is.
 func (o *diffOptions) tree(ctx context.Context, u *ui, name string) (side, error) {
-	if file, ok := strings.CutPrefix(name, "dump:"); ok {
-		root, err := readDump(u, file, erofs.V1)
-		return side{root: root}, err
-	}
+	_, _, found := findSource(name)
 	st, err := os.Stat(name)
-	if err == nil && st.IsDir() {
-		u.progress.start("reading " + name)
-		defer u.progress.stop()
-		root, err := directory.Read(ctx, name, o.read)
-		return side{root: root}, err
+	if found || err == nil && st.IsDir() {
+		s, err := readSource(ctx, u, name, &o.read)
+		return side{root: s.root}, err
 	}
 	look := o.look
 	if err == nil {

@@ -100,7 +100,7 @@ func (b *Builder) charge(hdr *tar.Header) error {
 	}
 	b.charged += 1 + int64(text)/512
 	if b.charged > b.opts.MaxEntries {
-		return fmt.Errorf("%w: more than %d entries; if you trust it, raise the limit", ErrTooLarge, b.opts.MaxEntries)
+		return fmt.Errorf("%w: %w, more than %d", ErrTooLarge, ErrTooMany, b.opts.MaxEntries)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 var (
 	ErrArchive  = errors.New("unusable tar archive")
 	ErrTooLarge = errors.New("tar archive goes beyond a limit")
+	ErrTooMany  = errors.New("too many entries") // more than Options.MaxEntries
 )
 
 // An Error says which entry is at fault. It wraps ErrArchive.

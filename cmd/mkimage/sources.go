@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/crfs"
+	"github.com/composefs-go/composefs/internal/directory"
+	"github.com/composefs-go/composefs/internal/dumpfile"
+	"github.com/composefs-go/composefs/internal/tarball"
+	"github.com/composefs-go/composefs/internal/transform"
+	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// A sourceKind is one of the things that a tree can come from.
+type sourceKind struct {
+	prefix  string // of the argument; a directory has none
+	operand string
+	what    string
+	read    func(ctx context.Context, u *ui, operand string, how *reading) (source, error)
+}
+
+// sourceKinds are those with a prefix.
+var sourceKinds = []sourceKind{
+	{"tar:", "FILE[,FILE…]", "tar archive, plain, gzip or zstd; several are the layers of one image", readTar},
+	{"dump:", "FILE", "file in composefs-dump format", readDump},
+	{"crfs:", "FILE[,FILE…]", "JSON that composefs-from-json took, applied in order", readCRFS},
+}
+
+// sourceHelp lists the kinds for the help of a command.
+func sourceHelp() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "  %-20s %s\n", "DIR", "directory")
+	for _, k := range sourceKinds {
+		fmt.Fprintf(&b, "  %-20s %s\n", k.prefix+k.operand, k.what)
+	}
+	return b.String() + "\nA FILE of - is standard input."
+}
+
+// A sink takes contents, whatever the source.
+type sink interface {
+	directory.Sink
+	tarball.Sink
+}
+
+// A reading says how a source is to be read.
+type reading struct {
+	directory.Options
+	sink       sink
+	format     erofs.Format // of the image: it decides how a dump is understood
+	maxEntries int64        // of tar archives; 0 for the default
+	policy     bool         // transform.Boot will want the SELinux policy
+
+	// object opens an object that the source names and doesn't hold; nil if there
+	// is no repository.
+	object func(verity.Digest) (*os.File, error)
+}
+
+// A source is a tree, and the contents of those files that transform.Boot may want.
+type source struct {
+	root    *tree.Node
+	content transform.Content
+}
+
+// findSource returns the kind that an argument has the prefix of.
+func findSource(arg string) (kind sourceKind, operand string, ok bool) {
+	for _, k := range sourceKinds {
+		if operand, ok := strings.CutPrefix(arg, k.prefix); ok {
+			return k, operand, true
+		}
+	}
+	return sourceKind{read: readDirectory}, arg, false
+}
+
+// readSource reads the tree that an argument stands for.
+func readSource(ctx context.Context, u *ui, arg string, how *reading) (source, error) {
+	kind, operand, _ := findSource(arg)
+	how.Sink, how.Progress = how.sink, u.progress.file
+	u.progress.start("reading " + arg)
+	defer u.progress.stop()
+	return kind.read(ctx, u, operand, how)
+}
+
+func readDirectory(ctx context.Context, _ *ui, dir string, how *reading) (source, error) {
+	root, err := directory.Read(ctx, dir, how.Options)
+	if err != nil || !how.policy {
+		return source{root: root}, err
+	}
+	return source{root, directoryContent(root, dir)}, nil
+}
+
+func readTar(ctx context.Context, u *ui, files string, how *reading) (source, error) {
+	opts := tarball.Options{
+		Sink: how.sink, Progress: how.Progress, MaxEntries: how.maxEntries,
+		UseEpoch: how.UseEpoch, SkipDevices: how.SkipDevices, SkipXattrs: how.SkipXattrs, UserXattrs: how.UserXattrs,
+	}
+	kept := policyKeeper{files: make(map[*tree.Node]*bytes.Buffer), left: keptMax}
+	if how.policy {
+		opts.Tee = kept.tee
+	}
+	b := tarball.NewBuilder(opts)
+	err := eachInput(u, files, func(r io.Reader) error { return b.Apply(ctx, r) })
+	if errors.Is(err, tarball.ErrTooMany) {
+		err = fmt.Errorf("%w; if you trust the archive, raise the limit: mkimage build --max-entries N", err)
+	}
+	if err != nil {
+		return source{}, err
+	}
+	return source{b.Tree(), kept.content}, nil
+}
+
+// readDump reads a dump as the tool does whose format the image gets, so that both
+// make the same one of it.
+func readDump(_ context.Context, u *ui, file string, how *reading) (src source, err error) {
+	dialect := dumpfile.C
+	if how.format == erofs.V2 {
+		dialect = dumpfile.Rust
+	}
+	err = oneInput(u, file, func(r io.Reader) error {
+		src.root, err = dialect.Parse(r)
+		return err
+	})
+	if how.object != nil {
+		src.content = objectContent(how.object)
+	}
+	return src, err
+}
+
+func readCRFS(_ context.Context, u *ui, files string, _ *reading) (source, error) {
+	b := crfs.NewBuilder()
+	if err := eachInput(u, files, b.Apply); err != nil {
+		return source{}, err
+	}
+	return source{root: b.Tree()}, nil
+}
+
+// eachInput reads the files of a list one after the other.
+func eachInput(u *ui, list string, read func(io.Reader) error) error {
+	for name := range strings.SplitSeq(list, ",") {
+		if err := oneInput(u, name, read); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oneInput reads a file, or standard input. Errors name the file.
+func oneInput(u *ui, name string, read func(io.Reader) error) error {
+	if name == "-" {
+		return read(u.in)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := read(f); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
