@@ -77,7 +77,7 @@ func newBuild(u *ui) *cobra.Command {
 	f.BoolVar(&o.read.SkipXattrs, "skip-xattrs", false, "leave all extended attributes out")
 	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "keep only the extended attributes user.*")
 	f.BoolVar(&o.read.SkipDevices, "skip-devices", false, "leave out device nodes and whiteouts")
-	f.Int64Var(&o.read.maxEntries, "max-entries", tarball.DefaultMaxEntries, "take at most `N` entries from tar archives; a million takes up to 400 MB of memory")
+	f.Int64Var(&o.read.maxEntries, "max-entries", tarball.DefaultMaxEntries, "take at most `N` entries from tar archives; a million takes about 600 MB of memory")
 	o.seal.flags(cmd, "seal")
 	return cmd
 }

@@ -24,7 +24,7 @@ type Sink interface {
 
 // What an archive may have at most unless Options says otherwise.
 const (
-	DefaultMaxEntries = 8 << 20 // takes about 3 GiB of memory
+	DefaultMaxEntries = 8 << 20 // takes about 5 GB of memory
 	DefaultMaxHoles   = 1 << 40
 )
 
