@@ -7,7 +7,7 @@
 //	/dev /proc /run /sys /sysroot /tmp          to mount upon
 //	/usr/lib/composefs/setup-root-conf.toml     policy, if given
 //	/usr/lib/composefs/keys.d/NAME.pub          keys
-//	/usr/lib/composefs/modules                  absolute paths, a line each, in load order
+//	/usr/lib/composefs/modules                  "PATH: NEEDS…", a line each, in load order
 //	/usr/lib/modules/VERSION/kernel/…           those modules, not compressed
 //
 // The archive is newc cpio, compressed with zstd or not. Everything belongs to

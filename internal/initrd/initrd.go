@@ -131,11 +131,20 @@ func (o Options) modules() ([]File, error) {
 		if err != nil {
 			return nil, err
 		}
-		name := path.Join(modulesDir, o.Kernel.Version(), plainName(m.File))
-		fmt.Fprintf(&list, "/%s\n", name)
+		name := o.modulePath(m.File)
+		fmt.Fprintf(&list, "/%s:", name)
+		for _, need := range m.Needs {
+			fmt.Fprintf(&list, " /%s", o.modulePath(need))
+		}
+		list.WriteByte('\n')
 		files = append(files, File{Path: name, Mode: 0o644, Data: data})
 	}
 	return append(files, File{Path: listFile, Mode: 0o644, Data: []byte(list.String())}), nil
+}
+
+// modulePath returns the place of a module in the initrd.
+func (o Options) modulePath(file string) string {
+	return path.Join(modulesDir, o.Kernel.Version(), plainName(file))
 }
 
 // writeArchive writes the records and the trailer as newc.

@@ -79,7 +79,9 @@ func TestCpioAgrees(t *testing.T) {
 			}
 			order := list(t, archive, "-i", "--quiet", "--to-stdout", "usr/lib/composefs/modules")
 			const dir = "/usr/lib/modules/6.12-test/kernel/"
-			if want := dir + "lib/crc16.ko\n" + dir + "lib/lz4.ko\n" + dir + "fs/erofs/erofs.ko\n" + dir + "fs/overlayfs/overlay.ko\n"; order != want {
+			want := dir + "lib/crc16.ko:\n" + dir + "lib/lz4.ko: " + dir + "lib/crc16.ko\n" +
+				dir + "fs/erofs/erofs.ko: " + dir + "lib/crc16.ko " + dir + "lib/lz4.ko\n" + dir + "fs/overlayfs/overlay.ko:\n"
+			if order != want {
 				t.Errorf("the list of modules is\n%swant\n%s", order, want)
 			}
 			if got := list(t, archive, "-i", "--quiet", "--to-stdout", dir[1:]+"fs/erofs/erofs.ko"); got != string(elf("kernel/fs/erofs/erofs.ko.xz")) {

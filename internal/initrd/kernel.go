@@ -33,6 +33,10 @@ type soft struct{ pre, post []string }
 type Module struct {
 	Name string // as lsmod shows it
 	File string // relative to the directory of the kernel version, perhaps compressed
+
+	// Needs are the files of the modules without which this one can't be loaded,
+	// all of them before it in load order.
+	Needs []string
 }
 
 // directories are where modules are below a root, newest convention first.
@@ -152,13 +156,17 @@ func (r *resolver) visit(name string) {
 		return
 	}
 	r.seen[name] = true
+	loaded := Module{Name: name, File: m.file}
 	for _, need := range m.needs {
 		r.visit(need)
+		if n := r.modules[need]; n != nil {
+			loaded.Needs = append(loaded.Needs, n.file)
+		}
 	}
 	for _, before := range r.soft[name].pre {
 		r.find(before)
 	}
-	r.order = append(r.order, Module{Name: name, File: m.file})
+	r.order = append(r.order, loaded)
 	for _, after := range r.soft[name].post {
 		r.find(after)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,8 +20,9 @@ import (
 	"github.com/composefs-go/composefs/internal/osfile"
 )
 
-// modulesPath lists the kernel modules of our own initrd, an absolute path a
-// line, in the order in which they have to be loaded.
+// modulesPath lists the kernel modules of our own initrd in the order in which
+// they have to be loaded. A line has the form of modules.dep: an absolute path,
+// a colon, and the paths of the modules that this one can't do without.
 const modulesPath = "/usr/lib/composefs/modules"
 
 // maxModuleList is the largest list that is read, in bytes.
@@ -72,17 +74,20 @@ func loadModules() error {
 	if err != nil {
 		return refuse(CodeConfig, err)
 	}
-	absent := false // hardware that a module is for
-	for name := range strings.Lines(string(list)) {
-		if name = strings.TrimSpace(name); name == "" {
+	absent := map[string]bool{} // whose hardware isn't there, and what builds upon them
+	for line := range strings.Lines(string(list)) {
+		name, needs, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name == "" {
+			continue
+		}
+		if slices.ContainsFunc(strings.Fields(needs), func(n string) bool { return absent[n] }) {
+			absent[name] = true // hv_storvsc without hv_vmbus
 			continue
 		}
 		err := loadModule(name)
 		switch {
 		case errors.Is(err, unix.ENODEV):
-			absent = true
-		case errors.Is(err, errSymbol) && absent:
-			// It needs one that stayed out: hv_storvsc without hv_vmbus.
+			absent[name] = true
 		case err != nil:
 			return refuse(CodeKernel, fmt.Errorf("load the kernel module %s: %w: was the initrd made for another kernel?", name, err))
 		}
@@ -101,13 +106,10 @@ func loadModule(name string) error {
 	case errors.Is(err, unix.EEXIST):
 		return nil // built in, or loaded by the kernel itself
 	case errors.Is(err, unix.ENOENT):
-		return errSymbol
+		return errors.New("it uses a symbol that the kernel doesn't have")
 	}
 	return err
 }
-
-// errSymbol is what the kernel means by ENOENT for a module that it has read.
-var errSymbol = errors.New("it uses a symbol that the kernel doesn't have")
 
 // MountRoot mounts what root= means at the path, the way that rootfstype=,
 // rootflags=, ro and rw say.

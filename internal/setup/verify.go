@@ -52,7 +52,7 @@ func (s *session) openFirst() error {
 	}
 	images := s.o.Cmdline.Images
 	if len(images) == 1 {
-		return fmt.Errorf("image not found: %s, there is no composefs/images/%s on the root partition: restore it or boot another entry", images[0].Argument, images[0].Digest.Hex())
+		return fmt.Errorf("image not found: the command line has %s, but there is no composefs/images/%s on the root partition: restore it or boot another entry", images[0].Argument, images[0].Digest.Hex())
 	}
 	return fmt.Errorf("image not found: none of the %d that the command line names is in composefs/images of the root partition, the first is %s: restore one or boot another entry", len(images), images[0].Argument)
 }
@@ -112,7 +112,7 @@ func (s *session) readImage() error {
 // damaged tells what an error on reading the image means.
 func (s *session) damaged(err error) error {
 	if errors.Is(err, syscall.EIO) {
-		return fmt.Errorf("digest mismatch: image %s is damaged, reading all of it ended in %w: restore it or boot another entry", s.image.Digest.Hex(), syscall.EIO)
+		return fmt.Errorf("digest mismatch: image %s is damaged: reading it: %w: restore it or boot another entry", s.image.Digest.Hex(), syscall.EIO)
 	}
 	return err
 }

@@ -243,7 +243,7 @@ var refusals = []struct {
 		}},
 	{name: "older than the policy's minimum", status: 6, says: "sequence", policy: "[verify]\nminimum-sequence = 2\n"},
 	{name: "root device missing", status: 8, says: "nowhere",
-		arguments: func(b base) string { return "root=PARTLABEL=nowhere " + pin(b.image) }},
+		arguments: func(b base) string { return "root=PARTLABEL=nowhere rootwait=5 " + pin(b.image) }},
 	{name: "a policy with a typing error", status: 2, says: "line 2", overlaid: "[verify]\nsignatur = \"off\"\n"},
 }
 
