@@ -16,6 +16,7 @@ import (
 var commands = []func(*ui) *cobra.Command{
 	newBuild, newRepo, newKey, newSeal, newVerify, newInitrd, newUKI, newDisk,
 	newLs, newDump, newObjects, newMissing, newMeasure, newDiff,
+	newMount, newUmount,
 }
 
 const long = `mkimage makes Linux root file systems that can't be changed unnoticed.
@@ -36,7 +37,8 @@ A machine from a directory, in six commands:
   mkimage disk --repo repo --image $DIGEST --uki linux.efi --output disk.img
 
 Exit status: 0 done; 1 a failure that has no number of its own; 2 wrong usage;
-4 image or object not found; 5 digest mismatch; 6 seal or signature refused.`
+4 image or object not found; 5 digest mismatch; 6 seal or signature refused;
+7 the kernel lacks something.`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)

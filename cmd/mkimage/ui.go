@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"github.com/composefs-go/composefs/internal/kernel"
 	"github.com/composefs-go/composefs/internal/repo"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -68,13 +69,14 @@ func usagef(cmd *cobra.Command, format string, args ...any) error {
 	return usageError{cmd, fmt.Errorf(format, args...)}
 }
 
-// Exit statuses. 4, 5 and 6 mean what they mean for composefs-setup-root.
+// Exit statuses. 4 to 7 mean what they mean for composefs-setup-root.
 const (
 	exitFailure  = 1
 	exitUsage    = 2
 	exitNotFound = 4
 	exitMismatch = 5
 	exitRefused  = 6
+	exitKernel   = 7
 
 	// Of diff alone, as diff(1) has them.
 	exitDifferent = 1
@@ -126,6 +128,10 @@ func (u *ui) explain(err error) int {
 	if strings.HasPrefix(err.Error(), "unknown command") {
 		fmt.Fprintln(u.err, "see: mkimage --help")
 		return exitUsage
+	}
+	var missing *kernel.MissingError
+	if errors.As(err, &missing) {
+		return exitKernel
 	}
 	for _, e := range exits {
 		if errors.Is(err, e.err) {

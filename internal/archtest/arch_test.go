@@ -42,7 +42,7 @@ var allowed = map[string][]string{
 	"internal/disk":            {"verity", "golang.org/x/sys"},
 	"cmd/composefs-setup-root": {"internal/setup", "bootcfg", "sign", "internal/kmsg", "golang.org/x/sys"},
 	"cmd/mkimage": {"verity", "sign", "bootcfg", "bootcfg/uki", "erofs", "internal/tree", "internal/dumpfile", "internal/tarball", "internal/crfs", "internal/transform", "internal/treediff",
-		"internal/directory", "internal/repo", "internal/initrd", "internal/disk", "internal/osfile",
+		"internal/directory", "internal/repo", "internal/initrd", "internal/disk", "internal/osfile", "internal/mount", "internal/kernel",
 		"github.com/spf13/cobra", "golang.org/x/term", "golang.org/x/sys"},
 }
 

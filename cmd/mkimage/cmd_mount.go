@@ -1,0 +1,156 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/composefs-go/composefs/internal/kernel"
+	"github.com/composefs-go/composefs/internal/repo"
+	"github.com/composefs-go/composefs/sign"
+	"github.com/composefs-go/composefs/verity"
+)
+
+type mountOptions struct {
+	mounting
+	repo     string
+	hex      string
+	level    string
+	keyNames []string
+}
+
+func newMount(u *ui) *cobra.Command {
+	var o mountOptions
+	cmd := &cobra.Command{
+		Use:   "mount {--repo DIR | --basedir DIR} IMAGE DIR",
+		Short: "mount an image",
+		Long: `Mount mounts IMAGE at DIR: with --repo a digest or a ref of the repository, which
+has the contents too; otherwise a file, whose contents are in --basedir.
+
+If it is known which image it must be (by its name in a repository, --digest or
+--signed), the kernel has to vouch for it: the image's fs-verity digest is measured
+before, and each file's content is checked whenever it is read. --verity off is for
+file systems and kernels without fs-verity; the image is hashed then, files aren't.
+
+Mounting needs root. mkimage umount takes the mount away again; so does umount.
+As mount.composefs in /sbin this program serves mount -t composefs.`,
+		Example: `  mkimage mount --repo repo stable /mnt
+  mkimage mount --repo repo --keys mykey.pub stable /mnt
+  mkimage mount --basedir repo/objects --digest $DIGEST image.erofs /mnt`,
+		Args: usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			result, err := o.run(cmd, args[0], args[1])
+			if err != nil {
+				return err
+			}
+			if u.json {
+				return u.result(result, "")
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.repo, "repo", "", "repository `DIR` that has image and contents")
+	f.StringArrayVar(&o.basedirs, "basedir", nil, "`DIR` of files' contents, such as REPO/objects (repeatable)")
+	f.StringVar(&o.hex, "digest", "", "fs-verity digest that the image must have, in `HEX`")
+	f.StringVar(&o.level, "verity", "", "have the kernel check every file: require, try or off (default: require if the image is known by its digest or seal)")
+	f.BoolVar(&o.signed, "signed", false, "want a valid seal: IMAGE.seal, or in the repository")
+	f.StringArrayVar(&o.keyNames, "keys", nil, "trusted public keys: a .pub `FILE`, or a directory of them (repeatable; implies --signed; default "+systemKeys+")")
+	f.StringVar(&o.upper, "upperdir", "", "`DIR` that takes changes, so that the mount can be written to")
+	f.StringVar(&o.work, "workdir", "", "empty `DIR` on the same file system, for the kernel's use")
+	f.StringVar(&o.userns, "idmap", "", "owners as the user namespace `FILE` maps them, such as /proc/PID/ns/user")
+	f.BoolVar(&o.readOnly, "read-only", false, "mount read-only even with --upperdir")
+	return cmd
+}
+
+var checkings = map[string]checking{"": checkUnset, "off": checkOff, "try": checkTry, "require": checkRequire}
+
+func (o *mountOptions) run(cmd *cobra.Command, image, dir string) (mounted, error) {
+	if err := o.check(cmd); err != nil {
+		return mounted{}, err
+	}
+	if o.signed {
+		var err error
+		if o.keys, err = trustedKeys(o.keyNames); err != nil {
+			return mounted{}, err
+		}
+	}
+	f, err := o.open(image)
+	if err != nil {
+		return mounted{}, err
+	}
+	defer f.Close()
+	result, err := o.mount(kernel.New(), f, dir)
+	if err != nil {
+		return result, fmt.Errorf("mount %s: %w", image, err)
+	}
+	return result, nil
+}
+
+// check finds what can't be meant, and reads the flags that are texts.
+func (o *mountOptions) check(cmd *cobra.Command) (err error) {
+	if o.repo == "" && len(o.basedirs) == 0 {
+		return usagef(cmd, "mount needs --repo or --basedir")
+	}
+	var ok bool
+	if o.checking, ok = checkings[o.level]; !ok {
+		return usagef(cmd, "--verity: want require, try or off, found %q", o.level)
+	}
+	if cmd.Flags().Changed("digest") {
+		if o.digest, err = verity.ParseAnyHex(o.hex); err != nil {
+			return usagef(cmd, "--digest: %w", err)
+		}
+	}
+	if (o.upper == "") != (o.work == "") {
+		return usagef(cmd, "--upperdir and --workdir need each other")
+	}
+	o.signed = o.signed || len(o.keyNames) > 0
+	o.named = true
+	return nil
+}
+
+// open opens the image, and remembers what its place says about it.
+func (o *mountOptions) open(image string) (*os.File, error) {
+	if o.repo == "" {
+		o.readSeal = sealBeside(image, o.keys)
+		return os.Open(image)
+	}
+	r, err := repo.Open(o.repo)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	d, err := r.Resolve(image)
+	if err != nil {
+		return nil, err
+	}
+	if want := o.digest; !want.IsZero() && want != d {
+		return nil, fmt.Errorf("mount %s: %w: want %s, it is %s", image, verity.ErrMismatch, want, d.Hex())
+	}
+	o.digest = d
+	o.basedirs = append([]string{filepath.Join(o.repo, "objects")}, o.basedirs...)
+	if o.signed {
+		seal, err := r.ReadSeal(d)
+		o.readSeal = func(verity.Digest) (repo.Seal, error) { return seal, err }
+	}
+	return r.OpenImage(d)
+}
+
+// trustedKeys reads the keys that count: those named, or the machine's.
+func trustedKeys(names []string) (sign.Keyring, error) {
+	if len(names) == 0 {
+		names = []string{systemKeys}
+		if _, err := os.Stat(systemKeys); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: no key is trusted: there is no directory %s: put the .pub file of the signing key there", errRefused, systemKeys)
+		}
+	}
+	keys, err := loadKeyring(names)
+	if err == nil && len(keys) == 0 {
+		err = fmt.Errorf("%w: no key is trusted: %s has no file *.pub: put that of the signing key there", errRefused, names[0])
+	}
+	return keys, err
+}

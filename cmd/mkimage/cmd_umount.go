@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/internal/mount"
+)
+
+func newUmount(*ui) *cobra.Command {
+	var lazy bool
+	cmd := &cobra.Command{
+		Use:   "umount DIR",
+		Short: "take a mounted image away",
+		Long: `Umount unmounts the image at DIR, with everything that mounting it made: the mount
+of its metadata and the loop device, if there is one, go away with it.
+
+What isn't a mounted image stays. With --lazy one that is in use disappears from
+DIR now, and ends when its last user has.`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error { return umount(args[0], lazy) },
+	}
+	cmd.Flags().BoolVarP(&lazy, "lazy", "l", false, "take it away even if it is in use")
+	return cmd
+}
+
+func umount(dir string, lazy bool) error {
+	// Symbolic links are followed here, and by nobody later.
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	if err := requireImage(dir); err != nil {
+		return err
+	}
+	if lazy {
+		return mount.Detach(dir)
+	}
+	err = mount.Unmount(dir)
+	if errors.Is(err, unix.EBUSY) {
+		err = fmt.Errorf("%w: some program has a file open there or works there, or something is mounted below: end it, or use --lazy", err)
+	}
+	return err
+}
+
+// requireImage refuses what isn't a mounted image.
+func requireImage(dir string) error {
+	f, err := os.OpenFile(dir, unix.O_PATH, 0)
+	if err != nil {
+		return err
+	}
+	// An open directory would keep the mount busy.
+	defer f.Close()
+	m, err := mount.At(f)
+	if err != nil {
+		return err
+	}
+	if m.Type != "overlay" || m.Source != "composefs" && !strings.HasPrefix(m.Source, "composefs:") {
+		return fmt.Errorf("unmount %s: want a mounted image, found %s of type %s: use umount(8) if that is meant", dir, m.Source, m.Type)
+	}
+	return nil
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/kernel"
+	"github.com/composefs-go/composefs/internal/mount"
+	"github.com/composefs-go/composefs/internal/repo"
+	"github.com/composefs-go/composefs/sign"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// systemKeys is where the keys are that the machine's owner trusts.
+const systemKeys = "/etc/composefs/keys.d"
+
+// A checking says how far fs-verity is insisted on.
+type checking uint8
+
+const (
+	checkUnset   checking = iota
+	checkOff              // not at all: the image is hashed once, files are read as they are
+	checkTry              // if the kernel can
+	checkRequire          // for the image, and for each file whenever it is read
+)
+
+// A mounting is one image to be mounted, as mkimage mount or mount.composefs were
+// asked for it.
+type mounting struct {
+	digest   verity.Digest // what the image must have; zero: anything
+	signed   bool
+	basedirs []string
+	upper    string // both or none
+	work     string
+	userns   string // path of a user namespace, or ""
+	checking checking
+	readOnly bool
+	set      uint64 // MOUNT_ATTR_* to set
+	clear    uint64 // ... and to take off
+	named    bool   // the digest is shown as the mount's source
+
+	keys     sign.Keyring
+	readSeal func(verity.Digest) (repo.Seal, error)
+}
+
+// A mounted is what is known of an image that was mounted.
+type mounted struct {
+	At      string         `json:"at"`
+	Digest  *verity.Digest `json:"digest,omitempty"`
+	Key     string         `json:"key,omitempty"`
+	KeyName string         `json:"key-name,omitempty"`
+	Verity  bool           `json:"verity"` // every file is checked when it is read
+}
+
+// require reports whether fs-verity is insisted on. Who says which image it must
+// be means its files as well.
+func (m *mounting) require() bool {
+	return m.checking == checkRequire || m.checking != checkOff && (m.signed || !m.digest.IsZero())
+}
+
+// mount verifies the open image and mounts it at the directory. What is mounted is
+// the file that was verified, not one found again by its name.
+func (m *mounting) mount(k *kernel.Kernel, image *os.File, dir string) (mounted, error) {
+	result := mounted{At: dir}
+	if (m.upper == "") != (m.work == "") {
+		return result, errors.New("an upper directory needs a work directory, and the other way round")
+	}
+	if err := m.verify(image, &result); err != nil {
+		return result, err
+	}
+	header, err := erofs.ReadHeader(image)
+	if err != nil {
+		return result, err
+	}
+	i := mount.Image{
+		Source: "composefs", File: image, ACL: header.HasACL,
+		// Only V2 images are without the whiteouts that hide an object store.
+		Hides:    header.Version != erofs.V2,
+		Verity:   m.require() || m.checking == checkTry && k.Has(kernel.OverlayVerity),
+		ReadOnly: m.readOnly,
+	}
+	if m.named && result.Digest != nil {
+		i.Source += ":" + result.Digest.Hex()
+	}
+	result.Verity = i.Verity
+	return result, m.attach(k, i, dir)
+}
+
+// verify holds the image against the digest and the keys, before anything reads it.
+func (m *mounting) verify(image *os.File, result *mounted) error {
+	if m.digest.IsZero() && !m.signed {
+		return nil
+	}
+	found, err := m.measure(image)
+	if err != nil {
+		return err
+	}
+	if !m.digest.IsZero() && found != m.digest {
+		return fmt.Errorf("%w: want %s, found %s", verity.ErrMismatch, m.digest, found.Hex())
+	}
+	result.Digest = &found
+	if !m.signed {
+		return nil
+	}
+	seal, err := m.readSeal(found)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	policy := sign.Policy{Keys: m.keys}
+	verdict, err := policy.Verify(found, seal.Text, slices.Collect(maps.Values(seal.Signatures)))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	result.Key, result.KeyName = sign.FormatID(verdict.Key.ID), verdict.Key.Name
+	return nil
+}
+
+// measure asks the kernel for the image's digest. Where fs-verity isn't wanted and
+// there is none the content is hashed, which finds damage, though nobody who
+// changes the file later.
+func (m *mounting) measure(image *os.File) (verity.Digest, error) {
+	algorithms := []verity.Algorithm{m.digest.Algorithm()}
+	if m.digest.IsZero() {
+		algorithms = []verity.Algorithm{verity.SHA256, verity.SHA512}
+	}
+	var found verity.Digest
+	var err error
+	for _, alg := range algorithms {
+		if found, err = verity.Measure(image, alg); !errors.Is(err, verity.ErrMismatch) {
+			break
+		}
+	}
+	without := errors.Is(err, verity.ErrNotEnabled) || errors.Is(err, verity.ErrUnsupported)
+	if without && m.checking != checkOff {
+		return found, fmt.Errorf("%w: enable it, or do without by noverity (--verity off)", err)
+	}
+	if !without {
+		return found, err
+	}
+	info, err := image.Stat()
+	if err != nil {
+		return found, err
+	}
+	return verity.SumFile(algorithms[0], image, info.Size())
+}
+
+// attach opens everything by its name, once, and mounts the image.
+func (m *mounting) attach(k *kernel.Kernel, i mount.Image, dir string) error {
+	var opened files
+	defer opened.close()
+	at := opened.open(dir, unix.O_PATH|unix.O_DIRECTORY)
+	for _, name := range m.basedirs {
+		i.Objects = append(i.Objects, opened.open(name, unix.O_RDONLY|unix.O_DIRECTORY))
+	}
+	if m.upper != "" {
+		i.Upper = opened.open(m.upper, unix.O_RDONLY|unix.O_DIRECTORY)
+		i.Work = opened.open(m.work, unix.O_RDONLY|unix.O_DIRECTORY)
+	}
+	if m.userns != "" {
+		i.UserNS = opened.open(m.userns, unix.O_RDONLY|unix.O_NOCTTY)
+	}
+	if opened.err != nil {
+		return opened.err
+	}
+	root, err := i.Mount(k)
+	if err != nil {
+		return explainMissing(err)
+	}
+	defer root.Close()
+	if m.set|m.clear != 0 {
+		if err := mount.SetAttributes(root, m.set, m.clear); err != nil {
+			return err
+		}
+	}
+	return mount.Attach(root, at, "")
+}
+
+// explainMissing says what can be done about a kernel that lacks something.
+func explainMissing(err error) error {
+	var missing *kernel.MissingError
+	if !errors.As(err, &missing) {
+		return err
+	}
+	if missing.Feature == kernel.OverlayVerity {
+		return fmt.Errorf("%w: boot a newer kernel, or do without by noverity (--verity off), which leaves what files hold unchecked", err)
+	}
+	return fmt.Errorf("%w: boot a newer kernel, or one that has it", err)
+}
+
+// files opens several, and keeps the first error.
+type files struct {
+	all []*os.File
+	err error
+}
+
+func (f *files) open(name string, flags int) *os.File {
+	if f.err != nil {
+		return nil
+	}
+	var file *os.File
+	if file, f.err = os.OpenFile(name, flags, 0); f.err == nil {
+		f.all = append(f.all, file)
+	}
+	return file
+}
+
+func (f *files) close() {
+	for _, file := range f.all {
+		file.Close()
+	}
+}
+
+// sealBeside returns how to find the seal of an image that is a file: beside it, as
+// FILE.seal, or if it is in a repository, there. mount(8) follows the link that
+// images/HEX is, to objects/xx/yyyy. Where a seal lies proves nothing.
+func sealBeside(image string, keys sign.Keyring) func(verity.Digest) (repo.Seal, error) {
+	return func(d verity.Digest) (seal repo.Seal, err error) {
+		dir := filepath.Dir(image)
+		for _, name := range []string{
+			image + ".seal",
+			filepath.Join(dir, "..", "seals", sign.SealName(d)),
+			filepath.Join(dir, "..", "..", "seals", sign.SealName(d)),
+		} {
+			if seal, err = readSeal(name, keys); !errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+		}
+		return seal, err
+	}
+}
+
+// readSeal reads a seal and those of its signatures that may be by one of the keys.
+func readSeal(name string, keys sign.Keyring) (repo.Seal, error) {
+	text, err := readSmall(name, sign.MaxSealSize)
+	if err != nil {
+		return repo.Seal{}, err
+	}
+	s := repo.Seal{Text: text, Signatures: map[string][]byte{}}
+	suffixes := []string{".minisig"}
+	for _, key := range keys {
+		suffixes = append(suffixes, "."+sign.FormatID(key.ID)+".minisig")
+	}
+	for _, suffix := range suffixes {
+		signature, err := readSmall(name+suffix, sign.MaxSignatureSize)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return s, err
+		}
+		s.Signatures[suffix] = signature
+	}
+	return s, nil
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/kernel"
+	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/verity"
+)
+
+func TestMountOptions(t *testing.T) {
+	hex := strings.Repeat("0a", 32)
+	digest, err := verity.ParseHex(verity.SHA256, hex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := []string{"/o"}
+	for _, c := range []struct {
+		name, text string
+		want       mounting
+	}{
+		{"one directory", "basedir=/o", mounting{basedirs: base}},
+		{"several directories", "basedir=/o:/p", mounting{basedirs: []string{"/o", "/p"}}},
+		{"the last basedir counts", "basedir=/x,basedir=/o", mounting{basedirs: base}},
+		{"escaped separators", `basedir=/a\,b:/c\:d:/e\\f`, mounting{basedirs: []string{"/a,b", "/c:d", `/e\f`}}},
+		{"a backslash before any other character", `basedir=/\o\`, mounting{basedirs: base}},
+		{"a value with an equals sign", "basedir=/o=p", mounting{basedirs: []string{"/o=p"}}},
+		{"a colon in an upper directory", `basedir=/o,upperdir=/u:v,workdir=/w\,x`, mounting{basedirs: base, upper: "/u:v", work: "/w,x"}},
+		{"a digest in capitals", "basedir=/o,digest=" + strings.ToUpper(hex), mounting{basedirs: base, digest: digest}},
+		{"the last of ro and rw", "ro,rw,ro,basedir=/o", mounting{basedirs: base, readOnly: true}},
+		{"tryverity doesn't weaken verity", "verity,tryverity,basedir=/o", mounting{basedirs: base, checking: checkRequire}},
+		{"noverity does", "verity,noverity,basedir=/o", mounting{basedirs: base, checking: checkOff}},
+		{"verity after noverity", "noverity,verity,basedir=/o", mounting{basedirs: base, checking: checkRequire}},
+		{"a flag's value means nothing", "ro=no,basedir=/o", mounting{basedirs: base, readOnly: true}},
+		{"attributes", "nosuid,noatime,basedir=/o", mounting{basedirs: base, set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOATIME, clear: unix.MOUNT_ATTR__ATIME}},
+		{"attributes taken back", "nosuid,suid,noatime,relatime,basedir=/o", mounting{basedirs: base, clear: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR__ATIME}},
+		{"what fstab says to others", "defaults,nofail,_netdev,x-systemd.automount,basedir=/o", mounting{basedirs: base}},
+		{"idmap and signed", "idmap=/proc/1/ns/user,signed,basedir=/o", mounting{basedirs: base, userns: "/proc/1/ns/user", signed: true}},
+	} {
+		var m mounting
+		if err := m.parseOptions(c.text, false); err != nil || !reflect.DeepEqual(m, c.want) {
+			t.Errorf("%s: %s gives %+v, %v, want %+v", c.name, c.text, m, err, c.want)
+		}
+	}
+}
+
+func TestVerityIsImpliedByKnowingTheImage(t *testing.T) {
+	for text, want := range map[string]bool{
+		"ro": false, "verity": true, "tryverity": false, "signed": true, "signed,noverity": false,
+		"digest=" + strings.Repeat("0a", 32): true, "tryverity,digest=" + strings.Repeat("0a", 32): true,
+		"noverity,digest=" + strings.Repeat("0a", 64): false,
+	} {
+		var m mounting
+		if err := m.parseOptions(text, false); err != nil || m.require() != want {
+			t.Errorf("%s: verity is required: %t, %v, want %t", text, m.require(), err, want)
+		}
+	}
+}
+
+// Taking an option list apart loses nothing: put together again, it is the same.
+func FuzzMountOptions(f *testing.F) {
+	for _, text := range []string{"", ",", `a\,b,c`, `basedir=/a\:b:c,digest=`, `\`, "ro,verity,upperdir=x"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if again := strings.Join(splitUnescaped(text, ','), ","); again != text {
+			t.Errorf("%q became %q", text, again)
+		}
+		if plain := unescape(text); len(plain) > len(text) || !strings.Contains(text, `\`) && plain != text {
+			t.Errorf("%q unescaped is %q", text, plain)
+		}
+		var m mounting
+		if err := m.parseOptions(text, false); err == nil {
+			for _, dir := range m.basedirs {
+				if strings.Count(dir, "") > len(text)+1 {
+					t.Errorf("%q has the directory %q", text, dir)
+				}
+			}
+		}
+	})
+}
+
+// What the options ask for and the kernel lacks is refused, never left out.
+func TestAKernelThatLacksVerityIsNamed(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "image")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := erofs.Write(f, &tree.Node{Kind: tree.Directory, Perm: 0o755}, erofs.V1); err != nil {
+		t.Fatal(err)
+	}
+	m := mounting{basedirs: []string{filepath.Dir(name)}, checking: checkRequire}
+	k := kernel.New(kernel.OverlayVerity)
+	_, err = m.mount(k, f, filepath.Dir(name))
+	var missing *kernel.MissingError
+	if !errors.As(err, &missing) || missing.Feature != kernel.OverlayVerity {
+		t.Fatalf("%v, want a MissingError", err)
+	}
+	for _, part := range []string{k.Release(), "Linux 6.6", "boot a newer kernel", "noverity"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q doesn't say %q", err, part)
+		}
+	}
+}
