@@ -68,7 +68,7 @@ V2 image is composefs=DIGEST: say --image composefs=DIGEST.`,
 	f.StringVar(&o.stub, "stub", stubs[runtime.GOARCH], "systemd-stub `FILE`")
 	f.StringVar(&o.linux, "linux", "", "kernel `FILE`")
 	f.StringVar(&o.initrd, "initrd", "", "initrd `FILE`")
-	f.StringVar(&o.cmdline, "cmdline", "", "kernel command line, without the composefs argument")
+	f.StringVar(&o.cmdline, "cmdline", "", "kernel command line, without the composefs argument; ro is added unless it says ro or rw")
 	f.StringVar(&o.image, "image", "", "pin the image with this `DIGEST`")
 	f.StringVar(&o.osRelease, "os-release", "", "os-release `FILE`; boot menus show its PRETTY_NAME")
 	f.StringVarP(&o.output, "output", "o", "", "write the UKI to `FILE`")
@@ -92,6 +92,19 @@ func pin(image string) (string, error) {
 	return c.Images[0].Argument, nil
 }
 
+// withMode adds "ro" to a command line that has neither that nor "rw". Without
+// it systemd takes it that / shall be writable, fails to make the image so, and
+// counts that as a failed unit.
+func withMode(line string) string {
+	args, _ := bootcfg.SplitCmdline(line)
+	for _, a := range args {
+		if a.Key == "ro" || a.Key == "rw" {
+			return line
+		}
+	}
+	return strings.TrimSpace("ro " + line)
+}
+
 // ukiReport is what uki build reports.
 type ukiReport struct {
 	File    string `json:"file"`
@@ -100,7 +113,7 @@ type ukiReport struct {
 }
 
 func (o *ukiOptions) run(cmd *cobra.Command, u *ui) error {
-	line := strings.TrimSpace(o.cmdline)
+	line := withMode(strings.TrimSpace(o.cmdline))
 	if o.image != "" {
 		arg, err := pin(o.image)
 		if err != nil {
