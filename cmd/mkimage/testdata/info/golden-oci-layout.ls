@@ -1,0 +1,3 @@
+/hello-link.txt
+/hello.txt
+/usr/	

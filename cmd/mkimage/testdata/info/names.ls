@@ -1,0 +1,26 @@
+/!bang
+/!dir/	
+/!dir/%
+/+plus
+/,comma
+/-
+/-dash
+/...
+/..x
+/.hidden
+/0
+/00
+/000
+/A
+/FF
+/a
+/back\\slash
+/eq=ual
+/fe
+/nl\n
+/nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn
+/sp ace
+/tab\t
+/~
+/\xc3\xa9
+/\xff\xfe

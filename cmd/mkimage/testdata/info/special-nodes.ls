@@ -1,0 +1,11 @@
+/blk
+/blk-hugesize
+/blk-zero
+/chr
+/chr-big
+/fifo
+/fifo-size
+/sock
+/sock-hugesize
+/sticky/	
+/suid
