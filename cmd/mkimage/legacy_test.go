@@ -201,3 +201,16 @@ func TestACommandLineIsReadAsGetoptDoes(t *testing.T) {
 		}
 	}
 }
+
+func TestTheManualPageAndTheUsageNameEveryOption(t *testing.T) {
+	page, err := os.ReadFile("man/mkcomposefs.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(string(page), `\-`, "-")
+	for _, o := range new(mkcomposefs).options() {
+		if !strings.Contains(text, "--"+o.name) || !strings.Contains(mkcomposefsUsage, "--"+o.name) {
+			t.Errorf("--%s is missing", o.name)
+		}
+	}
+}
