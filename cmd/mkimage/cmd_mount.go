@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -11,7 +9,6 @@ import (
 
 	"github.com/composefs-go/composefs/internal/kernel"
 	"github.com/composefs-go/composefs/internal/repo"
-	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -138,19 +135,4 @@ func (o *mountOptions) open(image string) (*os.File, error) {
 		o.readSeal = func(verity.Digest) (repo.Seal, error) { return seal, err }
 	}
 	return r.OpenImage(d)
-}
-
-// trustedKeys reads the keys that count: those named, or the machine's.
-func trustedKeys(names []string) (sign.Keyring, error) {
-	if len(names) == 0 {
-		names = []string{systemKeys}
-		if _, err := os.Stat(systemKeys); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w: no key is trusted: there is no directory %s: put the .pub file of the signing key there", errRefused, systemKeys)
-		}
-	}
-	keys, err := loadKeyring(names)
-	if err == nil && len(keys) == 0 {
-		err = fmt.Errorf("%w: no key is trusted: %s has no file *.pub: put that of the signing key there", errRefused, names[0])
-	}
-	return keys, err
 }

@@ -47,6 +47,7 @@ var mountFlags = map[string]func(*mounting){
 	// What fstab says to others than us.
 	"defaults": func(*mounting) {}, "auto": func(*mounting) {}, "noauto": func(*mounting) {},
 	"nofail": func(*mounting) {}, "_netdev": func(*mounting) {},
+	"user": func(*mounting) {}, "users": func(*mounting) {}, "nouser": func(*mounting) {},
 }
 
 // mountAttributes are those options that each mount has, whatever is mounted.

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -18,9 +17,6 @@ import (
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
-
-// systemKeys is where the keys are that the machine's owner trusts.
-const systemKeys = "/etc/composefs/keys.d"
 
 // A checking says how far fs-verity is insisted on.
 type checking uint8
@@ -216,47 +212,4 @@ func (f *files) close() {
 	for _, file := range f.all {
 		file.Close()
 	}
-}
-
-// sealBeside returns how to find the seal of an image that is a file: beside it, as
-// FILE.seal, or if it is in a repository, there. mount(8) follows the link that
-// images/HEX is, to objects/xx/yyyy. Where a seal lies proves nothing.
-func sealBeside(image string, keys sign.Keyring) func(verity.Digest) (repo.Seal, error) {
-	return func(d verity.Digest) (seal repo.Seal, err error) {
-		dir := filepath.Dir(image)
-		for _, name := range []string{
-			image + ".seal",
-			filepath.Join(dir, "..", "seals", sign.SealName(d)),
-			filepath.Join(dir, "..", "..", "seals", sign.SealName(d)),
-		} {
-			if seal, err = readSeal(name, keys); !errors.Is(err, fs.ErrNotExist) {
-				break
-			}
-		}
-		return seal, err
-	}
-}
-
-// readSeal reads a seal and those of its signatures that may be by one of the keys.
-func readSeal(name string, keys sign.Keyring) (repo.Seal, error) {
-	text, err := readSmall(name, sign.MaxSealSize)
-	if err != nil {
-		return repo.Seal{}, err
-	}
-	s := repo.Seal{Text: text, Signatures: map[string][]byte{}}
-	suffixes := []string{".minisig"}
-	for _, key := range keys {
-		suffixes = append(suffixes, "."+sign.FormatID(key.ID)+".minisig")
-	}
-	for _, suffix := range suffixes {
-		signature, err := readSmall(name+suffix, sign.MaxSignatureSize)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return s, err
-		}
-		s.Signatures[suffix] = signature
-	}
-	return s, nil
 }

@@ -42,7 +42,7 @@ func TestMountOptions(t *testing.T) {
 		{"a flag's value means nothing", "ro=no,basedir=/o", mounting{basedirs: base, readOnly: true}},
 		{"attributes", "nosuid,noatime,basedir=/o", mounting{basedirs: base, set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOATIME, clear: unix.MOUNT_ATTR__ATIME}},
 		{"attributes taken back", "nosuid,suid,noatime,relatime,basedir=/o", mounting{basedirs: base, clear: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR__ATIME}},
-		{"what fstab says to others", "defaults,nofail,_netdev,x-systemd.automount,basedir=/o", mounting{basedirs: base}},
+		{"what fstab says to others", "defaults,user,nofail,_netdev,x-systemd.automount,basedir=/o", mounting{basedirs: base}},
 		{"idmap and signed", "idmap=/proc/1/ns/user,signed,basedir=/o", mounting{basedirs: base, userns: "/proc/1/ns/user", signed: true}},
 	} {
 		var m mounting
