@@ -33,9 +33,9 @@ var table = [features]struct {
 	probe             func() bool
 }{
 	MountAPI:      {"mount-api", "the file-descriptor mount system calls", "5.2", hasMountAPI},
-	EROFS:         {"erofs", "the EROFS file system (CONFIG_EROFS_FS, or the module erofs in the initramfs)", "5.4", func() bool { return hasFilesystem("erofs") }},
+	EROFS:         {"erofs", "the EROFS file system (CONFIG_EROFS_FS, or the module erofs)", "5.4", func() bool { return hasFilesystem("erofs") }},
 	EROFSFile:     {"erofs-file", "mounting EROFS straight from a file (CONFIG_EROFS_FS_BACKED_BY_FILE)", "6.12", nil},
-	Overlay:       {"overlay", "overlayfs (CONFIG_OVERLAY_FS, or the module overlay in the initramfs)", "3.18", func() bool { return hasFilesystem("overlay") }},
+	Overlay:       {"overlay", "overlayfs (CONFIG_OVERLAY_FS, or the module overlay)", "3.18", func() bool { return hasFilesystem("overlay") }},
 	OverlayData:   {"overlay-data", "overlayfs data-only layers", "6.5", hasOverlayContext},
 	OverlayVerity: {"overlay-verity", "overlayfs verity=require", "6.6", func() bool { return hasOverlayOption("verity", "require") }},
 	OverlayAppend: {"overlay-append", "overlayfs lowerdir+ and datadir+", "6.7", func() bool { return hasOverlayOption("lowerdir+", "/") }},

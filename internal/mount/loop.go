@@ -17,7 +17,7 @@ const maxLoopRaces = 64
 func attachLoop(image *os.File) (*os.File, error) {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
-		return nil, fmt.Errorf("%w (is the module loop in the initramfs?)", err)
+		return nil, fmt.Errorf("%w (is the module loop there?)", err)
 	}
 	defer control.Close()
 	config := unix.LoopConfig{
