@@ -2,15 +2,11 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/directory"
 	"github.com/composefs-go/composefs/internal/tree"
 	"github.com/composefs-go/composefs/internal/treediff"
 	"github.com/composefs-go/composefs/verity"
@@ -19,7 +15,8 @@ import (
 type diffOptions struct {
 	look      lookOptions
 	first     bool
-	algorithm string
+	digest    string
+	algorithm verity.Algorithm // 0: that of the objects of an image, if there is one
 	read      reading
 }
 
@@ -27,9 +24,9 @@ const diffLong = `Diff says in which paths and attributes A and B differ, one di
 at the end which objects an update from A to B moves: those of B that A hasn't.
 
 A and B are images (files; with --repo also digests and refs), or what mkimage build
-takes: directories, tar:FILE, dump:FILE, crfs:FILE. A directory is compared with an
-image as if it had been built: what --use-epoch and the like leave out is left out of
-both sides' directories and archives.
+takes: directories, tar:FILE, dump:FILE, crfs:FILE. What isn't an image is compared
+with one as if it had been built in that format; what --use-epoch and the like leave
+out is left out of both sides' directories and archives.
 
 The exit status is that of diff(1): 0 if there is no difference, 1 if there is one,
 more if there was trouble.`
@@ -52,7 +49,7 @@ func newDiff(u *ui) *cobra.Command {
 	f := cmd.Flags()
 	o.look.flags(cmd)
 	f.BoolVar(&o.first, "first", false, "stop after the first difference")
-	f.StringVar(&o.algorithm, "digest", "sha256", "hash for the files of directories: sha256 or sha512")
+	f.StringVar(&o.digest, "digest", "", "hash for the files of directories and archives: sha256 or sha512 (default: that of the image)")
 	f.BoolVar(&o.read.UseEpoch, "use-epoch", false, "take all times in directories for 0")
 	f.BoolVar(&o.read.SkipXattrs, "skip-xattrs", false, "leave extended attributes in directories out")
 	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "of the extended attributes in directories keep only user.*")
@@ -67,53 +64,28 @@ type compared struct {
 }
 
 func (o *diffOptions) run(cmd *cobra.Command, u *ui, nameA, nameB string) error {
-	alg, err := verity.ParseAlgorithm(o.algorithm)
-	if err != nil {
-		return usagef(cmd, "--digest: %w", err)
+	if o.digest != "" {
+		alg, err := verity.ParseAlgorithm(o.digest)
+		if err != nil {
+			return usagef(cmd, "--digest: %w", err)
+		}
+		o.algorithm = alg
 	}
 	if o.read.SkipXattrs && o.read.UserXattrs {
 		return usagef(cmd, "--skip-xattrs and --user-xattrs exclude each other")
 	}
-	o.read.sink, o.read.Sockets, o.read.format = directory.NewDigests(alg), true, erofs.V1
-	a, err := o.tree(cmd.Context(), u, nameA)
+	a, b, err := o.sides(cmd.Context(), u, [2]string{nameA, nameB})
 	if err != nil {
 		return err
 	}
-	b, err := o.tree(cmd.Context(), u, nameB)
-	if err != nil {
-		return err
-	}
-	return o.report(u, &a, &b)
-}
-
-// tree reads one of the two, whatever it is.
-func (o *diffOptions) tree(ctx context.Context, u *ui, name string) (side, error) {
-	_, _, found := findSource(name)
-	st, err := os.Stat(name)
-	if found || err == nil && st.IsDir() {
-		s, err := readSource(ctx, u, name, &o.read)
-		return side{root: s.root}, err
-	}
-	look := o.look
-	if err == nil {
-		look.repo = "" // a file goes before a ref of that name
-	}
-	m, err := look.read(name)
-	return side{m.root, &m.format}, err
-}
-
-// A side is one of the two trees.
-type side struct {
-	root   *tree.Node
-	format *erofs.Format // nil if it isn't from an image
+	return o.report(u, a, b)
 }
 
 // report prints the differences as they are found, or as JSON all of them.
-func (o *diffOptions) report(u *ui, a, b *side) error {
-	opts := reconcile(a, b)
-	result := compared{Differences: []treediff.Difference{}, Update: treediff.NewUpdate(a.root, b.root)}
+func (o *diffOptions) report(u *ui, a, b *tree.Node) error {
+	result := compared{Differences: []treediff.Difference{}, Update: treediff.NewUpdate(a, b)}
 	out := bufio.NewWriter(u.out)
-	for d := range treediff.Trees(a.root, b.root, opts) {
+	for d := range treediff.Trees(a, b) {
 		result.Differences = append(result.Differences, d)
 		if !u.json {
 			fmt.Fprintln(out, d)
@@ -146,32 +118,3 @@ var errDifferent = errors.New("A and B differ")
 type trouble struct{ error }
 
 func (t trouble) Unwrap() error { return t.error }
-
-// reconcile takes out what the format of one side can't say. V2 images have no
-// nanoseconds; V1 images mark directories with whiteouts.
-func reconcile(a, b *side) treediff.Options {
-	if a.is(erofs.V1) != b.is(erofs.V1) {
-		for _, s := range []*side{a, b} {
-			if !s.is(erofs.V1) {
-				markWhiteouts(s.root)
-			}
-		}
-	}
-	return treediff.Options{WholeSeconds: a.is(erofs.V2) || b.is(erofs.V2)}
-}
-
-func (s *side) is(f erofs.Format) bool { return s.format != nil && *s.format == f }
-
-// markWhiteouts gives directories with whiteouts the attributes that remain of them
-// in a V1 image.
-func markWhiteouts(dir *tree.Node) {
-	for _, e := range dir.Entries() {
-		if e.Node.IsWhiteout() && !e.Link {
-			dir.SetXattr("trusted.overlay.opaque", []byte("x"))
-			dir.SetXattr("user.overlay.opaque", []byte("x"))
-		}
-		if e.Node.Kind == tree.Directory {
-			markWhiteouts(e.Node)
-		}
-	}
-}

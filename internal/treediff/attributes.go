@@ -13,7 +13,7 @@ import (
 // An attribute is something that files of one kind have, and can differ in.
 type attribute struct {
 	name string
-	same func(c *comparison, a, b *tree.Node) bool
+	same func(a, b *tree.Node) bool
 	show func(n *tree.Node) string
 }
 
@@ -22,14 +22,14 @@ var attributes = []attribute{
 	simple("mode", func(n *tree.Node) uint16 { return n.Perm }, func(p uint16) string { return fmt.Sprintf("%04o", p) }),
 	simple("uid", func(n *tree.Node) uint32 { return n.UID }, decimal),
 	simple("gid", func(n *tree.Node) uint32 { return n.GID }, decimal),
-	{"mtime", sameTime, func(n *tree.Node) string { return showTime(n.Mtime) }},
+	simple("mtime", func(n *tree.Node) tree.Time { return n.Mtime }, showTime),
 	simple("link count", linkCount, decimal),
 	simple("device", device, func(d uint32) string { return fmt.Sprintf("%d:%d", d>>8&0xfff, d&0xff|d>>12&^0xff) }),
 	simple("target", func(n *tree.Node) string { return n.Target }, strconv.Quote),
 	simple("size", fileSize, func(s uint64) string { return strconv.FormatUint(s, 10) }),
 	{"content", sameContent, showContent},
 	{"stored", samePlace, showPlace},
-	{"digest", sameDigest, func(n *tree.Node) string { return hexOf(n.Object) }},
+	{"digest", sameDigest, func(n *tree.Node) string { return n.Object.Hex() }},
 	{"object path", samePayload, func(n *tree.Node) string { return printable(n.Payload) }},
 }
 
@@ -37,7 +37,7 @@ var attributes = []attribute{
 func simple[T comparable](name string, get func(*tree.Node) T, show func(T) string) attribute {
 	return attribute{
 		name: name,
-		same: func(_ *comparison, a, b *tree.Node) bool { return get(a) == get(b) },
+		same: func(a, b *tree.Node) bool { return get(a) == get(b) },
 		show: func(n *tree.Node) string { return show(get(n)) },
 	}
 }
@@ -66,10 +66,6 @@ func fileSize(n *tree.Node) uint64 {
 	return n.Size
 }
 
-func sameTime(c *comparison, a, b *tree.Node) bool {
-	return a.Mtime.Sec == b.Mtime.Sec && (a.Mtime.Nsec == b.Mtime.Nsec || c.opts.WholeSeconds)
-}
-
 // showTime writes a time as a date, as long as it has a year of four digits.
 func showTime(t tree.Time) string {
 	const first, last = -62135596800, 253402300799 // the years 1 to 9999
@@ -86,7 +82,7 @@ func isObject(n *tree.Node) bool {
 
 // sameContent compares contents wherever they lie. Digests of two algorithms can't
 // be compared, hence differ.
-func sameContent(_ *comparison, a, b *tree.Node) bool {
+func sameContent(a, b *tree.Node) bool {
 	switch {
 	case a.Kind != tree.Regular || a.Size == 0 && b.Size == 0:
 		return true
@@ -119,8 +115,8 @@ func showContent(n *tree.Node) string {
 	return "zeros"
 }
 
-func samePlace(c *comparison, a, b *tree.Node) bool {
-	return isObject(a) == isObject(b) || !sameContent(c, a, b)
+func samePlace(a, b *tree.Node) bool {
+	return isObject(a) == isObject(b) || !sameContent(a, b)
 }
 
 func showPlace(n *tree.Node) string {
@@ -131,15 +127,13 @@ func showPlace(n *tree.Node) string {
 }
 
 // sameDigest and samePayload tell how equal contents are referred to.
-func sameDigest(c *comparison, a, b *tree.Node) bool {
-	return !isObject(a) || !isObject(b) || a.Object == b.Object || !sameContent(c, a, b)
+func sameDigest(a, b *tree.Node) bool {
+	return !isObject(a) || !isObject(b) || a.Object == b.Object || !sameContent(a, b)
 }
 
-func samePayload(c *comparison, a, b *tree.Node) bool {
-	return !isObject(a) || !isObject(b) || a.Payload == b.Payload || !sameContent(c, a, b)
+func samePayload(a, b *tree.Node) bool {
+	return !isObject(a) || !isObject(b) || a.Payload == b.Payload || !sameContent(a, b)
 }
-
-func hexOf(d verity.Digest) string { return d.Hex() }
 
 // quoteMax is how many bytes of a value are shown.
 const quoteMax = 64

@@ -51,17 +51,11 @@ func printable(s string) string {
 	return s
 }
 
-// Options say what isn't a difference.
-type Options struct {
-	// WholeSeconds leaves nanoseconds out: V2 images have none.
-	WholeSeconds bool
-}
-
 // Trees returns the differences between two trees in the order of a walk. What is
 // below a directory that is in one tree only isn't listed.
-func Trees(a, b *tree.Node, opts Options) iter.Seq[Difference] {
+func Trees(a, b *tree.Node) iter.Seq[Difference] {
 	return func(yield func(Difference) bool) {
-		c := &comparison{opts: opts, originalsA: originals(a), originalsB: originals(b), yield: yield}
+		c := &comparison{originalsA: originals(a), originalsB: originals(b), yield: yield}
 		if c.file("/", tree.Entry{Node: a}, tree.Entry{Node: b}) {
 			c.directory("", a, b)
 		}
@@ -85,7 +79,6 @@ func originals(root *tree.Node) map[*tree.Node]string {
 
 // A comparison is one walk through two trees. Its methods report whether to go on.
 type comparison struct {
-	opts                   Options
 	originalsA, originalsB map[*tree.Node]string
 	yield                  func(Difference) bool
 }
@@ -131,7 +124,7 @@ func (c *comparison) file(path string, a, b tree.Entry) bool {
 		return true // the originals are compared
 	}
 	for _, row := range attributes {
-		if !row.same(c, a.Node, b.Node) && !c.yield(Difference{path, row.name, row.show(a.Node), row.show(b.Node)}) {
+		if !row.same(a.Node, b.Node) && !c.yield(Difference{path, row.name, row.show(a.Node), row.show(b.Node)}) {
 			return false
 		}
 	}

@@ -97,7 +97,7 @@ func TestEachAttributeIsNamedAndBothValuesAreSaid(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
-			for d := range treediff.Trees(parse(t, c.a), parse(t, c.b), treediff.Options{}) {
+			for d := range treediff.Trees(parse(t, c.a), parse(t, c.b)) {
 				got = append(got, d.String())
 			}
 			if !slices.Equal(got, c.want) {
@@ -107,23 +107,16 @@ func TestEachAttributeIsNamedAndBothValuesAreSaid(t *testing.T) {
 	}
 }
 
-func TestNanosecondsCanBeLeftOut(t *testing.T) {
-	a, b := parse(t, "/f 0 100644 1 0 0 0 5.1 - - -"), parse(t, "/f 0 100644 1 0 0 0 5.2 - - -")
-	for d := range treediff.Trees(a, b, treediff.Options{WholeSeconds: true}) {
-		t.Errorf("found %v", d)
-	}
-}
-
 func TestTheWalkEndsWhenNobodyListens(t *testing.T) {
 	a := parse(t, "/a 0 100644 1 0 0 0 0.0 - - -\n/b 0 40755 1 0 0 0 0.0 - - -\n/b/c 0 100644 1 0 0 0 0.0 - - - user.x=1\n/d 0 100644 1 0 0 0 0.0 - - -")
 	b := parse(t, "/ 0 40700 2 0 0 0 1.0 - - - user.x=1\n/b 0 40700 1 1 0 0 0.0 - - -\n/b/c 0 100600 1 0 0 0 0.0 - - -\n/d 0 10644 1 0 0 0 0.0 - - -\n/e 0 100644 1 0 0 0 0.0 - - -")
-	all := slices.Collect(treediff.Trees(a, b, treediff.Options{}))
+	all := slices.Collect(treediff.Trees(a, b))
 	if len(all) < 9 {
 		t.Fatalf("found %d differences", len(all))
 	}
 	for want := range all {
 		var got []treediff.Difference
-		for d := range treediff.Trees(a, b, treediff.Options{}) {
+		for d := range treediff.Trees(a, b) {
 			if got = append(got, d); len(got) > want {
 				break
 			}
