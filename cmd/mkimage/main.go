@@ -43,6 +43,7 @@ Exit status: 0 done; 1 a failure that has no number of its own; 2 wrong usage;
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends what doesn't listen, like a read from a terminal
 	os.Exit(dispatch(ctx, os.Args, newUI(os.Stdin, os.Stdout, os.Stderr)))
 }
 
