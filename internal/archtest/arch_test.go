@@ -31,7 +31,7 @@ var allowed = map[string][]string{
 	"internal/crfs":      {"internal/tree"},
 	"internal/treediff":  {"internal/tree", "verity"},
 	"internal/transform": {"internal/tree", "verity", "github.com/dlclark/regexp2"},
-	"internal/directory": {"internal/tree", "verity", "golang.org/x/sys", "golang.org/x/sync"},
+	"internal/directory": {"internal/osfile", "internal/tree", "verity", "golang.org/x/sys", "golang.org/x/sync"},
 	"erofs":              {"internal/tree", "verity"},
 	"internal/mount":     {"internal/kernel", "internal/osfile", "golang.org/x/sys"},
 	"internal/blockdev":  {"internal/osfile", "golang.org/x/sys"},

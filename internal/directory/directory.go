@@ -16,6 +16,7 @@ package directory
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -24,6 +25,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/tree"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -36,7 +38,7 @@ const InlineMax = 64
 // digest. It must be safe for concurrent use and leave f's offset alone. What
 // it reads goes through scratch, which is the caller's and at least 64 KiB long.
 type Sink interface {
-	PutFile(f *os.File, size int64, scratch []byte) (verity.Digest, error)
+	PutFile(f osfile.Source, size int64, scratch []byte) (verity.Digest, error)
 }
 
 // Options says what of a directory becomes part of the tree.
@@ -69,7 +71,7 @@ func Read(ctx context.Context, path string, opts Options) (*tree.Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read directory: %w", err)
 	}
-	s := &scan{opts: opts, leaves: make(chan *leaf, 256), inodes: map[inode]*leaf{}}
+	s := &scan{opts: opts, leaves: make(chan []*leaf, 4), inodes: map[inode]*leaf{}}
 	group, ctx := errgroup.WithContext(ctx)
 	for range runtime.GOMAXPROCS(0) {
 		group.Go(func() error { return s.work(ctx) })
@@ -79,7 +81,9 @@ func Read(ctx context.Context, path string, opts Options) (*tree.Node, error) {
 		defer close(s.leaves)
 		dir := newHandle(top, nil)
 		defer dir.release()
-		root, err = s.directory(ctx, dir)
+		if root, err = s.directory(ctx, dir); err == nil {
+			err = s.send(ctx)
+		}
 		return err
 	})
 	if err := group.Wait(); err != nil {
@@ -92,8 +96,9 @@ func Read(ctx context.Context, path string, opts Options) (*tree.Node, error) {
 // A scan is one Read in progress.
 type scan struct {
 	opts   Options
-	leaves chan *leaf // to the workers
-	order  []*leaf    // all of them in depth-first order; the walker's own
+	leaves chan []*leaf // to the workers, batchSize at a time
+	batch  []*leaf      // the next of them
+	order  []*leaf      // all of them in depth-first order; the walker's own
 	claims claims
 	inodes map[inode]*leaf
 }
@@ -103,6 +108,7 @@ type leaf struct {
 	dir    *handle
 	parent *tree.Node
 	name   string
+	kind   fs.FileMode // as the directory has it
 	node   *tree.Node
 	inode  inode // of a file with several names
 }
@@ -127,7 +133,7 @@ func (s *scan) directory(ctx context.Context, dir *handle) (*tree.Node, error) {
 		if e.IsDir() {
 			err = s.subdirectory(ctx, dir, node, e.Name())
 		} else {
-			err = s.enqueue(ctx, &leaf{dir: dir.retain(), parent: node, name: e.Name(), node: &tree.Node{}})
+			err = s.enqueue(ctx, &leaf{dir: dir.retain(), parent: node, name: e.Name(), kind: e.Type(), node: &tree.Node{}})
 		}
 		if err != nil {
 			return nil, err
@@ -149,10 +155,24 @@ func (s *scan) subdirectory(ctx context.Context, parent *handle, node *tree.Node
 	return addTo(node, dir.path(), name, child)
 }
 
+// batchSize is how many leaves go to a worker at a time. Waking one up for every
+// small file would cost as much as reading it.
+const batchSize = 32
+
 func (s *scan) enqueue(ctx context.Context, l *leaf) error {
 	s.order = append(s.order, l)
+	s.batch = append(s.batch, l)
+	if len(s.batch) < batchSize {
+		return nil
+	}
+	return s.send(ctx)
+}
+
+// send gives the batch to the workers.
+func (s *scan) send(ctx context.Context) error {
 	select {
-	case s.leaves <- l:
+	case s.leaves <- s.batch:
+		s.batch = make([]*leaf, 0, batchSize)
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

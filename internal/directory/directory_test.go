@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/internal/directory"
+	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/tree"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -186,10 +187,10 @@ func TestBadInputIsAnErrorThatNamesTheFile(t *testing.T) {
 		}, nil, directory.ErrSocket},
 		{"a file that changes while it is read", func(t *testing.T, dir string) {
 			write(t, filepath.Join(dir, "bad"), strings.Repeat("x", 100))
-		}, meddler(func(f *os.File) { os.WriteFile(f.Name(), []byte(strings.Repeat("y", 100)), 0o644) }), directory.ErrChanged},
+		}, meddler(func() { os.WriteFile("bad", []byte(strings.Repeat("y", 100)), 0o644) }), directory.ErrChanged},
 		{"a file that shrinks while it is read", func(t *testing.T, dir string) {
 			write(t, filepath.Join(dir, "bad"), strings.Repeat("x", 100<<10))
-		}, meddler(func(f *os.File) { os.Truncate(f.Name(), 10) }), directory.ErrChanged},
+		}, meddler(func() { os.Truncate("bad", 10) }), directory.ErrChanged},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -209,11 +210,11 @@ func TestBadInputIsAnErrorThatNamesTheFile(t *testing.T) {
 }
 
 // A meddler changes a file just before its content is read.
-type meddler func(*os.File)
+type meddler func()
 
-func (m meddler) PutFile(f *os.File, size int64, scratch []byte) (verity.Digest, error) {
+func (m meddler) PutFile(f osfile.Source, size int64, scratch []byte) (verity.Digest, error) {
 	time.Sleep(10 * time.Millisecond) // time stamps are as coarse as the kernel's tick
-	m(f)
+	m()
 	return directory.NewDigests(verity.SHA256).PutFile(f, size, scratch)
 }
 

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/tree"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -26,20 +26,28 @@ func (s *scan) work(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case l, ok := <-s.leaves:
+		case batch, ok := <-s.leaves:
 			if !ok {
 				return nil
 			}
-			err := s.describe(l, scratch)
-			if err != nil {
-				err = fmt.Errorf("read %s: %w", l.path(), err)
-			}
-			l.dir.release()
-			if err != nil {
+			if err := s.describeAll(ctx, batch, scratch); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+func (s *scan) describeAll(ctx context.Context, batch []*leaf, scratch []byte) error {
+	for _, l := range batch {
+		if err := s.describe(l, scratch); err != nil {
+			return fmt.Errorf("read %s: %w", l.path(), err)
+		}
+		l.dir.release()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // describe fills in the node of a leaf.
@@ -47,8 +55,11 @@ func (s *scan) describe(l *leaf, scratch []byte) error {
 	if err := tree.CheckName(l.name); err != nil {
 		return err
 	}
-	var st unix.Stat_t
 	dirfd := int(l.dir.f.Fd())
+	if l.kind.IsRegular() {
+		return s.regular(l, dirfd, scratch)
+	}
+	var st unix.Stat_t
 	if err := unix.Fstatat(dirfd, l.name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
 	}
@@ -61,26 +72,32 @@ func (s *scan) describe(l *leaf, scratch []byte) error {
 		if s.opts.SkipDevices {
 			return nil
 		}
-	case unix.S_IFDIR:
+	case unix.S_IFDIR, unix.S_IFREG:
 		return ErrChanged // it was another kind of file when the directory was read
 	}
-	if st.Nlink > 1 && !s.opts.SplitLinks {
-		l.inode = inode{uint64(st.Dev), st.Ino}
-		if !s.claims.claim(l.inode, l) {
-			l.node.Kind = kinds[st.Mode&unix.S_IFMT]
-			return nil
-		}
+	if !s.setStat(l, &st) {
+		return nil
 	}
-	s.setStat(l.node, &st)
-	switch l.node.Kind {
-	case tree.Regular:
-		return s.regular(l, &st, scratch)
-	case tree.Symlink:
+	if l.node.Kind == tree.Symlink {
 		if err := s.symlink(l, dirfd); err != nil {
 			return err
 		}
 	}
 	return s.readXattrs(l.node, entryOf(dirfd, l.name))
+}
+
+// setStat fills in what stat knows. It reports whether the rest is wanted: of a
+// file with several names, one of them is enough.
+func (s *scan) setStat(l *leaf, st *unix.Stat_t) bool {
+	if st.Nlink > 1 && !s.opts.SplitLinks {
+		l.inode = inode{uint64(st.Dev), st.Ino}
+		if !s.claims.claim(l.inode, l) {
+			l.node.Kind = kinds[st.Mode&unix.S_IFMT]
+			return false
+		}
+	}
+	s.describeNode(l.node, st)
+	return true
 }
 
 func (s *scan) symlink(l *leaf, dirfd int) error {
@@ -95,27 +112,32 @@ func (s *scan) symlink(l *leaf, dirfd int) error {
 
 // regular reads a file's content, its extended attributes, and makes sure that
 // nobody wrote to it meanwhile.
-func (s *scan) regular(l *leaf, listed *unix.Stat_t, scratch []byte) error {
-	fd, err := unix.Openat(int(l.dir.f.Fd()), l.name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+func (s *scan) regular(l *leaf, dirfd int, scratch []byte) error {
+	f, err := osfile.OpenRaw(dirfd, l.name)
+	if errors.Is(err, unix.ELOOP) {
+		return ErrChanged // it was no symlink when the directory was read
+	}
 	if err != nil {
 		return err
 	}
-	f := os.NewFile(uintptr(fd), l.name)
 	defer f.Close()
 	var before, after unix.Stat_t
-	if err := unix.Fstat(fd, &before); err != nil {
+	if err := unix.Fstat(int(f.Fd()), &before); err != nil {
 		return err
 	}
-	if changed(listed, &before) {
+	if before.Mode&unix.S_IFMT != unix.S_IFREG {
 		return ErrChanged
+	}
+	if !s.setStat(l, &before) {
+		return nil
 	}
 	if err := s.content(l.node, f, scratch); err != nil {
 		return err
 	}
-	if err := s.readXattrs(l.node, openFile(fd)); err != nil {
+	if err := s.readXattrs(l.node, openFile(int(f.Fd()))); err != nil {
 		return err
 	}
-	if err := unix.Fstat(fd, &after); err != nil {
+	if err := unix.Fstat(int(f.Fd()), &after); err != nil {
 		return err
 	}
 	if changed(&before, &after) {
@@ -127,7 +149,7 @@ func (s *scan) regular(l *leaf, listed *unix.Stat_t, scratch []byte) error {
 	return nil
 }
 
-func (s *scan) content(n *tree.Node, f *os.File, scratch []byte) error {
+func (s *scan) content(n *tree.Node, f osfile.Source, scratch []byte) error {
 	switch size := int64(n.Size); {
 	case size == 0:
 		return nil
@@ -141,7 +163,7 @@ func (s *scan) content(n *tree.Node, f *os.File, scratch []byte) error {
 	}
 }
 
-func readFull(f *os.File, b []byte) error {
+func readFull(f osfile.Source, b []byte) error {
 	_, err := f.ReadAt(b, 0)
 	return err
 }
@@ -158,7 +180,7 @@ func changed(a, b *unix.Stat_t) bool {
 	return a.Ino != b.Ino || a.Dev != b.Dev || a.Size != b.Size || a.Mtim != b.Mtim || a.Ctim != b.Ctim
 }
 
-func (s *scan) setStat(n *tree.Node, st *unix.Stat_t) {
+func (s *scan) describeNode(n *tree.Node, st *unix.Stat_t) {
 	n.Kind = kinds[st.Mode&unix.S_IFMT]
 	n.Perm = uint16(st.Mode & 0o7777)
 	n.Nlink, n.UID, n.GID = 1, st.Uid, st.Gid
@@ -179,6 +201,6 @@ func (s *scan) describeDirectory(dir *handle) (*tree.Node, error) {
 		return nil, err
 	}
 	n := &tree.Node{}
-	s.setStat(n, &st)
+	s.describeNode(n, &st)
 	return n, s.readXattrs(n, openFile(int(dir.f.Fd())))
 }

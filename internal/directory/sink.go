@@ -2,14 +2,18 @@ package directory
 
 import (
 	"io"
-	"os"
 	"sync"
 
+	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
 )
 
 // largeFile is the size in bytes from which all cores hash one file together.
 const largeFile = 16 << 20
+
+// hashSize is how many bytes are read at a time to be hashed: so few that they are
+// still in the processor's cache then.
+const hashSize = 128 << 10
 
 // Digests is a Sink that keeps nothing: it only computes digests. Like a repository
 // it also takes contents that aren't files.
@@ -24,13 +28,14 @@ func NewDigests(a verity.Algorithm) *Digests {
 }
 
 // PutFile implements Sink.
-func (d *Digests) PutFile(f *os.File, size int64, scratch []byte) (verity.Digest, error) {
+func (d *Digests) PutFile(f osfile.Source, size int64, scratch []byte) (verity.Digest, error) {
 	if size >= largeFile {
 		return verity.SumFile(d.algorithm, f, size)
 	}
 	h := d.hashers.Get().(*verity.Hasher)
 	defer d.hashers.Put(h)
 	h.Reset()
+	scratch = scratch[:min(len(scratch), hashSize)]
 	for off := int64(0); off < size; {
 		n, err := f.ReadAt(scratch[:min(size-off, int64(len(scratch)))], off)
 		if n == 0 {

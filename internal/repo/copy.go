@@ -6,12 +6,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
 )
 
 // copyFile makes w a copy of the first size bytes of f, which had the digest d when
 // they were hashed. Somebody may write to f meanwhile, so the copy is hashed too.
-func copyFile(w, f *os.File, size int64, d verity.Digest, scratch []byte) error {
+func copyFile(w *os.File, f osfile.Source, size int64, d verity.Digest, scratch []byte) error {
 	have, err := clone(w, f, size, d.Algorithm())
 	if have.IsZero() && err == nil {
 		have, err = copyBytes(w, f, size, d.Algorithm(), scratch)
@@ -24,7 +25,7 @@ func copyFile(w, f *os.File, size int64, d verity.Digest, scratch []byte) error 
 
 // clone lets w share f's blocks. Where the file system can't do that the digest is
 // zero and w still empty.
-func clone(w, f *os.File, size int64, alg verity.Algorithm) (verity.Digest, error) {
+func clone(w *os.File, f osfile.Source, size int64, alg verity.Algorithm) (verity.Digest, error) {
 	if unix.IoctlFileClone(int(w.Fd()), int(f.Fd())) != nil {
 		return verity.Digest{}, nil
 	}
@@ -34,7 +35,7 @@ func clone(w, f *os.File, size int64, alg verity.Algorithm) (verity.Digest, erro
 	return verity.SumFile(alg, w, size)
 }
 
-func copyBytes(w, f *os.File, size int64, alg verity.Algorithm, scratch []byte) (verity.Digest, error) {
+func copyBytes(w *os.File, f osfile.Source, size int64, alg verity.Algorithm, scratch []byte) (verity.Digest, error) {
 	h := verity.NewHasher(alg)
 	for off := int64(0); off < size; {
 		n, err := f.ReadAt(scratch[:min(size-off, int64(len(scratch)))], off)

@@ -126,7 +126,7 @@ func (s *Stage) needs(d verity.Digest, size int64) bool {
 
 // PutFile adds the content of f, size bytes, and returns its digest; see
 // directory.Sink. An f that has fewer bytes is an io.ErrUnexpectedEOF.
-func (s *Stage) PutFile(f *os.File, size int64, scratch []byte) (verity.Digest, error) {
+func (s *Stage) PutFile(f osfile.Source, size int64, scratch []byte) (verity.Digest, error) {
 	if size <= int64(len(scratch)) {
 		content := scratch[:size]
 		if n, err := f.ReadAt(content, 0); n < len(content) {
