@@ -114,6 +114,20 @@ func (l *lab) buildPrograms() error {
 			return fmt.Errorf("go build %s: %w\n%s", p.pkg, err, out)
 		}
 	}
+	return l.buildTests()
+}
+
+// buildTests makes programs of the tests that the guest shall run.
+func (l *lab) buildTests() error {
+	for _, pkg := range []string{"./verity", "./internal/repo"} {
+		out := l.path(filepath.Base(pkg) + ".test")
+		cmd := exec.Command("go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
+		cmd.Dir = "../.."
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("go test -c %s: %w\n%s", pkg, err, text)
+		}
+	}
 	return nil
 }
 
@@ -165,7 +179,7 @@ func (l *lab) disk(path, repo string, images ...string) error {
 // tinyRoot makes a root whose only program is the guest. Two versions have the
 // same guest, and other files.
 func (l *lab) tinyRoot(root, version string) error {
-	for _, d := range []string{"boot", "dev", "etc", "proc", "run", "sys", "sysroot", "tmp", "usr/lib", "usr/sbin", "usr/share", "var"} {
+	for _, d := range []string{"boot", "dev", "etc", "proc", "run", "sys", "sysroot", "tmp", "usr/lib/tests", "usr/sbin", "usr/share", "var"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			return err
 		}
@@ -173,6 +187,11 @@ func (l *lab) tinyRoot(root, version string) error {
 	guest, err := os.ReadFile(l.path("guest"))
 	if err != nil {
 		return err
+	}
+	for _, name := range []string{"verity.test", "repo.test"} {
+		if _, err := run("cp", l.path(name), filepath.Join(root, "usr/lib/tests")); err != nil {
+			return err
+		}
 	}
 	large := make([]byte, 3<<20+17)
 	r := rand.NewChaCha8([32]byte{version[0]})

@@ -25,6 +25,7 @@ func main() {
 	tellRecord()
 	tellContents()
 	tellWrites()
+	tellTests()
 	say("done", "yes")
 	syscall.Sync()
 	if os.Getpid() == 1 {
