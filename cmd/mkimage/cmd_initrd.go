@@ -94,7 +94,7 @@ func (o *initrdOptions) run(cmd *cobra.Command, u *ui) error {
 	for _, m := range modules {
 		report.Modules = append(report.Modules, m.Name)
 	}
-	return u.result(report, fmt.Sprintf("%s: %s, kernel %s, %d modules, %d keys",
+	return u.result(report, fmt.Sprintf("%s: %s, kernel %s; modules: %d, keys: %d",
 		o.output, size(report.Size), report.Kernel, len(modules), report.Keys))
 }
 

@@ -26,7 +26,7 @@ the fs-verity digest of each file's content) and an object store (the contents).
 The digest of the image stands for all of it. Seal it with a key, put it on a disk
 with a signed kernel image, and composefs-setup-root boots that and nothing else.
 
-A machine from a directory, in six commands:
+A machine from a directory, in five commands:
 
   mkimage key new mykey
   DIGEST=$(mkimage build --repo repo --boot --seal mykey.key --sequence 1 ROOT)
