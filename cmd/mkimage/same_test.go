@@ -29,13 +29,14 @@ type place struct {
 var places = []place{
 	{"the file system of the tests", func(*testing.T, string) {}, 0o022, nil, false},
 	{"tmpfs", mountTmpfs, 0o077, []string{"TZ=Pacific/Auckland"}, true},
-	{"ext4", mountExt4, 0o000, []string{"LC_ALL=tr_TR.UTF-8", "LANG=tr_TR.UTF-8"}, true},
+	{"ext4", mountImage("ext4", "mke2fs", "-q", "-t", "ext4"), 0o000, []string{"LC_ALL=tr_TR.UTF-8", "LANG=tr_TR.UTF-8"}, true},
+	{"btrfs", mountImage("btrfs", "mkfs.btrfs", "-q"), 0o027, []string{"TZ=America/St_Johns"}, false},
+	{"overlayfs", mountOverlay, 0o022, nil, true},
 	{"one core", mountTmpfs, 0o022, []string{"GOMAXPROCS=1"}, false},
 }
 
 func TestTheSameTreeHasTheSameDigestEverywhere(t *testing.T) {
 	testutil.RequireRoot(t) // to mount, to give files away, to make devices
-	testutil.RequireTool(t, "mke2fs")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -126,17 +127,37 @@ func mountTmpfs(t *testing.T, dir string) {
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 }
 
-func mountExt4(t *testing.T, dir string) {
-	t.Helper()
-	image := filepath.Join(t.TempDir(), "ext4")
-	for _, args := range [][]string{
-		{"truncate", "-s", "64M", image},
-		{"mke2fs", "-q", "-t", "ext4", image},
-		{"mount", "-o", "loop", image, dir},
-	} {
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v: %s", args, err, out)
+// mountImage returns a mount of a new file system in a file, made by a program.
+func mountImage(fstype string, mkfs ...string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		testutil.RequireTool(t, mkfs[0])
+		image := filepath.Join(t.TempDir(), fstype)
+		for _, args := range [][]string{
+			{"truncate", "-s", "256M", image},
+			append(mkfs, image),
+			{"mount", "-t", fstype, "-o", "loop", image, dir},
+		} {
+			if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %v: %s", args, err, out)
+			}
 		}
+		t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	}
+}
+
+func mountOverlay(t *testing.T, dir string) {
+	t.Helper()
+	layers := t.TempDir()
+	mountTmpfs(t, layers)
+	for _, name := range []string{"lower", "upper", "work"} {
+		if err := os.Mkdir(filepath.Join(layers, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	options := fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work", layers)
+	if err := unix.Mount("overlay", dir, "overlay", 0, options); err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 }
