@@ -13,16 +13,22 @@ var algorithms = []verity.Algorithm{verity.SHA256, verity.SHA512}
 func BenchmarkHasher(b *testing.B) {
 	content := randomBytes(1, 4<<20)
 	for _, alg := range algorithms {
-		b.Run(alg.Hash(), func(b *testing.B) {
-			h := verity.NewHasher(alg)
-			b.SetBytes(int64(len(content)))
-			b.ReportAllocs()
-			for b.Loop() {
-				h.Reset()
-				_, _ = h.Write(content)
-				_ = h.Sum()
-			}
-		})
+		b.Run(alg.Hash(), func(b *testing.B) { benchmarkHasher(b, alg, content) })
+	}
+	b.Run("sha256-without-pairs", func(b *testing.B) {
+		verity.WithoutSum256x2(b)
+		benchmarkHasher(b, verity.SHA256, content)
+	})
+}
+
+func benchmarkHasher(b *testing.B, alg verity.Algorithm, content []byte) {
+	h := verity.NewHasher(alg)
+	b.SetBytes(int64(len(content)))
+	b.ReportAllocs()
+	for b.Loop() {
+		h.Reset()
+		_, _ = h.Write(content)
+		_ = h.Sum()
 	}
 }
 

@@ -60,8 +60,7 @@ func (h *Hasher) Write(p []byte) (int, error) {
 		h.push(h.data.b[:])
 	}
 	for len(p) >= BlockSize {
-		h.push(p[:BlockSize])
-		p = p[BlockSize:]
+		p = p[h.push(p):]
 	}
 	h.data.n = copy(h.data.b[:], p)
 	return length, nil
@@ -89,25 +88,27 @@ func (h *Hasher) ReadFrom(r io.Reader) (int64, error) {
 	}
 }
 
-// push adds a block of data to the file.
-func (h *Hasher) push(data []byte) {
+// push adds whole blocks of data to the file, as many as level 0's block has room
+// for. It returns how many bytes they are; with a block of data, not 0.
+func (h *Hasher) push(data []byte) int {
 	l := h.level(0)
-	h.alg.hashBlock(l.b[l.n:], data)
-	h.grow(0)
+	n := h.alg.hashBlocks(l.b[l.n:], data)
+	h.grow(0, n)
+	return n * BlockSize
 }
 
 // pushHash adds a hash to a level. The levels below must be empty.
 func (h *Hasher) pushHash(level int, sum []byte) {
 	l := h.level(level)
 	copy(l.b[l.n:], sum)
-	h.grow(level)
+	h.grow(level, 1)
 }
 
-// grow counts the hash that was just put behind the others of a level. If the
+// grow counts the n hashes that were just put behind the others of a level. If the
 // level's block is full now, it is hashed into the level above, and so on.
-func (h *Hasher) grow(level int) {
+func (h *Hasher) grow(level, n int) {
 	l := h.level(level)
-	for l.n += h.width; l.n == BlockSize; l.n += h.width {
+	for l.n += n * h.width; l.n == BlockSize; l.n += h.width {
 		if h.emit != nil {
 			h.emit(level, l.b[:])
 		}
@@ -185,4 +186,20 @@ func (a Algorithm) hashBlock(dst, b []byte) {
 		s := sha512.Sum512(b)
 		copy(dst, s[:])
 	}
+}
+
+// hashBlocks writes the hashes of b's whole blocks to dst, one behind the other, as
+// many as dst has room for. It returns how many they are.
+func (a Algorithm) hashBlocks(dst, b []byte) (n int) {
+	if a == SHA256 && hasSum256x2 {
+		for ; len(b) >= 2*BlockSize && len(dst) >= 2*sha256.Size; n += 2 {
+			sum256x2((*[2 * sha256.Size]byte)(dst), (*[BlockSize]byte)(b), (*[BlockSize]byte)(b[BlockSize:]))
+			dst, b = dst[2*sha256.Size:], b[2*BlockSize:]
+		}
+	}
+	for ; len(b) >= BlockSize && len(dst) >= a.Size(); n++ {
+		a.hashBlock(dst, b[:BlockSize])
+		dst, b = dst[a.Size():], b[BlockSize:]
+	}
+	return n
 }

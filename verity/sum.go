@@ -145,10 +145,7 @@ func (a Algorithm) sumSpan(dst []byte, r io.ReaderAt, off int64, buf []byte) err
 			}
 			return err
 		}
-		for b := buf; len(b) > 0; b = b[BlockSize:] {
-			a.hashBlock(level[filled:], b[:BlockSize])
-			filled += a.Size()
-		}
+		filled += a.hashBlocks(level[filled:], buf) * a.Size()
 	}
 	a.hashBlock(dst, level[:])
 	return nil
