@@ -218,18 +218,6 @@ func (m meddler) PutFile(f osfile.Source, size int64, scratch []byte) (verity.Di
 	return directory.NewDigests(verity.SHA256).PutFile(f, size, scratch)
 }
 
-func TestAnUnreadableFileIsAnError(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root reads everything")
-	}
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "secret"), "x")
-	os.Chmod(filepath.Join(dir, "secret"), 0)
-	if _, err := read(t, dir); !errors.Is(err, unix.EACCES) || !strings.Contains(err.Error(), "secret") {
-		t.Errorf("found %v", err)
-	}
-}
-
 func TestADirectoryToBeEmptyIsNotLookedAt(t *testing.T) {
 	dir := t.TempDir()
 	os.MkdirAll(filepath.Join(dir, "boot"), 0o755)

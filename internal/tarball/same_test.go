@@ -62,9 +62,7 @@ func TestAnArchiveHasTheDigestOfItsDirectory(t *testing.T) {
 				continue // it writes -1.5 for half a second after -2
 			}
 			if len(a.command) > 0 {
-				if _, err := exec.LookPath(a.command[0]); err != nil {
-					continue
-				}
+				testutil.RequireTool(t, a.command[0])
 			}
 			got, err := read(a.make(t, dir))
 			if err != nil {
