@@ -219,10 +219,7 @@ func TestReadModules(t *testing.T) {
 // initrd is likely to have. COMPOSEFS_TEST_KERNEL_ROOT names a directory that has
 // one below lib/modules.
 func TestModprobeAgrees(t *testing.T) {
-	root := os.Getenv("COMPOSEFS_TEST_KERNEL_ROOT")
-	if root == "" {
-		t.Skip("COMPOSEFS_TEST_KERNEL_ROOT is not set")
-	}
+	root := testutil.RequireEnv(t, "COMPOSEFS_TEST_KERNEL_ROOT")
 	modprobe := testutil.RequireTool(t, "modprobe")
 	versions, err := initrd.KernelVersions(root)
 	if err != nil || len(versions) == 0 {

@@ -19,6 +19,25 @@ func RequireTool(t testing.TB, name string) string {
 	return path
 }
 
+// RequireFile stops a test that needs a file of the system, as RequireTool does.
+func RequireFile(t testing.TB, name string) {
+	t.Helper()
+	if _, err := os.Stat(name); err != nil {
+		missing(t, err.Error()+"; make setup installs it")
+	}
+}
+
+// RequireEnv returns the value of an environment variable that the test can't do
+// without and that `make test` sets; see RequireTool.
+func RequireEnv(t testing.TB, name string) string {
+	t.Helper()
+	value := os.Getenv(name)
+	if value == "" {
+		missing(t, name+" is not set; make test-unit sets it")
+	}
+	return value
+}
+
 // RequireRoot stops a test that needs root, as RequireTool does.
 func RequireRoot(t testing.TB) {
 	t.Helper()

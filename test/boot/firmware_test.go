@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/composefs-go/composefs/internal/testutil"
 	"github.com/composefs-go/composefs/test/vm"
 )
 
@@ -22,12 +23,7 @@ const (
 func firmware(t *testing.T) *vm.Firmware {
 	t.Helper()
 	for _, name := range []string{firmwareCode, firmwareVariables, stub, loader} {
-		if _, err := os.Stat(name); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%v; make setup installs it", err)
-			}
-			t.Skipf("%v; make setup installs it", err)
-		}
+		testutil.RequireFile(t, name)
 	}
 	own := filepath.Join(t.TempDir(), "variables")
 	if _, err := run("cp", firmwareVariables, own); err != nil {
