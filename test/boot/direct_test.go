@@ -3,7 +3,6 @@ package boot
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -181,96 +180,9 @@ func TestContents(t *testing.T) {
 	}
 }
 
-// refusals are disks and command lines that must not come up: what is changed,
-// and which exit status with which words answers it.
-var refusals = []struct {
-	name      string
-	policy    string
-	overlaid  string // a policy that mkimage would not take
-	change    change
-	arguments func(base) string // default: pin the image
-	status    int
-	says      string
-}{
-	{name: "wrong digest on the command line", status: 4, says: "not",
-		arguments: func(b base) string { return pin(strings.Repeat("0", 63) + "1") }},
-	{name: "no composefs argument", status: 3, says: "composefs",
-		arguments: func(base) string { return "" }},
-	{name: "insecure argument that the policy forbids", status: 2, says: "allow-insecure",
-		arguments: func(b base) string { return "composefs=?" + b.image }},
-
-	{name: "image byte flipped", status: 5, says: "image",
-		change: func(t *testing.T, b base, disk string) { flip(t, b, disk, b.image) }},
-	{name: "image replaced by another valid image", status: 5, says: "digest",
-		change: replaceObject(theImage, theOther)},
-	{name: "image without fs-verity", status: 5, says: "fs-verity",
-		change: func(t *testing.T, b base, disk string) {
-			debugfs(t, disk, "set_inode_field "+object(b.image)+" flags 0x80000")
-		}},
-
-	{name: "init's object flipped", status: 9, says: "init",
-		change: func(t *testing.T, b base, disk string) { flip(t, b, disk, initObject(t)) }},
-	{name: "init's object replaced", status: 9, says: "init",
-		change: func(t *testing.T, b base, disk string) {
-			replaceObject(func(base) string { return initObject(t) }, theReplacement)(t, b, disk)
-		}},
-	{name: "init's object without fs-verity", status: 9, says: "init",
-		change: func(t *testing.T, b base, disk string) {
-			debugfs(t, disk, "set_inode_field "+object(initObject(t))+" flags 0x80000")
-		}},
-	{name: "init's object missing", status: 9, says: "init",
-		change: func(t *testing.T, b base, disk string) { debugfs(t, disk, "unlink "+object(initObject(t))) }},
-
-	{name: "no seal", status: 6, says: "seal", change: withoutSeal},
-	{name: "seal without its signature", status: 6, says: "signature",
-		change: func(t *testing.T, b base, disk string) { debugfs(t, disk, "unlink "+seal(b.image, ".minisig")) }},
-	{name: "seal by another key", status: 6, says: "key", change: sealByAnotherKey},
-	{name: "seal for another digest", status: 6, says: "another image",
-		change: func(t *testing.T, b base, disk string) {
-			for _, suffix := range []string{"", ".minisig"} {
-				write(t, disk, seal(b.image, suffix), stored(t, b, seal(b.other, suffix)))
-			}
-		}},
-	{name: "truncated signature", status: 6, says: "signature",
-		change: func(t *testing.T, b base, disk string) {
-			whole := stored(t, b, seal(b.image, ".minisig"))
-			write(t, disk, seal(b.image, ".minisig"), whole[:len(whole)/2])
-		}},
-	{name: "seal changed after signing", status: 6, says: "signature",
-		change: func(t *testing.T, b base, disk string) {
-			text := strings.Replace(string(stored(t, b, seal(b.image, ""))), "sequence 1\n", "sequence 9\n", 1)
-			write(t, disk, seal(b.image, ""), []byte(text))
-		}},
-	{name: "older than the policy's minimum", status: 6, says: "sequence", policy: "[verify]\nminimum-sequence = 2\n"},
-	{name: "root device missing", status: 8, says: "nowhere",
-		arguments: func(b base) string { return "root=PARTLABEL=nowhere rootwait=5 " + pin(b.image) }},
-	{name: "a policy with a typing error", status: 2, says: "line 2", overlaid: "[verify]\nsignatur = \"off\"\n"},
-}
-
 func withoutSeal(t *testing.T, b base, disk string) {
 	t.Helper()
 	debugfs(t, disk, "unlink "+seal(b.image, ""), "unlink "+seal(b.image, ".minisig"))
-}
-
-// Whatever is damaged or left out, the machine says what and why, with the exit
-// status that the manual promises, and never gets as far as init.
-func TestRefused(t *testing.T) {
-	b := need(t)
-	for _, c := range refusals {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			arguments := pin(b.image)
-			if c.arguments != nil {
-				arguments = c.arguments(b)
-			}
-			initrd := shared.initrd(t, "trixie", c.policy)
-			if c.overlaid != "" {
-				initrd = overlaidInitrd(t, initrd, c.overlaid)
-			}
-			console := bootDirect(t, "trixie", initrd, changedDisk(t, b, c.change), arguments, false)
-			checkRefused(t, console, c.status, c.says)
-		})
-	}
 }
 
 // checkRefused checks that a boot ended as it must, and shows the sentence.
@@ -289,25 +201,6 @@ func checkRefused(t *testing.T, c vm.Console, status int, says string) {
 	if !strings.Contains(lines[i-1], says) {
 		t.Errorf("the reason is %q, want %q in it", lines[i-1], says)
 	}
-}
-
-// overlaidInitrd is an initrd with another policy: of two archives with the same
-// file the kernel takes the later one's. It looks for the next at multiples of 4.
-func overlaidInitrd(t *testing.T, initrd, policy string) string {
-	t.Helper()
-	dir := t.TempDir()
-	const conf = "usr/lib/composefs/setup-root-conf.toml"
-	if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(conf)), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, conf), []byte(policy), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	both := filepath.Join(dir, "initrd.img")
-	if _, err := run("sh", "-c", `cd "$1" && cp "$3" "$4" && truncate --size=%4 "$4" && echo "$2" | cpio --quiet -o -H newc >>"$4"`, "sh", dir, conf, initrd, both); err != nil {
-		t.Fatal(err)
-	}
-	return both
 }
 
 // initObject is the digest of the object with the guest's init.

@@ -23,6 +23,7 @@ func main() {
 	}
 	tellMounts()
 	tellRecord()
+	tellMachine()
 	tellContents()
 	tellWrites()
 	tellTests()

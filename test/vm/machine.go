@@ -19,12 +19,14 @@ type Machine struct {
 	Processors  int      // 1 if zero
 	Credentials []string // NAME:VALUE, by SMBIOS, for systemd in the guest
 	SecondPort  string   // file for what the guest writes to /dev/ttyS1
+	TPM         bool     // a TPM 2.0, new from the factory
 }
 
 // Firmware is UEFI firmware for QEMU, as the package ovmf has it.
 type Firmware struct {
 	Code      string // read only
 	Variables string // a copy of this one's own, written by the guest
+	Secure    bool   // Code is a build for Secure Boot: nobody but it may write Variables
 }
 
 const defaultMemory = 512
@@ -37,8 +39,12 @@ func (m Machine) arguments() []string {
 	if memory == 0 {
 		memory = defaultMemory
 	}
+	machine := "q35"
+	if m.Firmware != nil && m.Firmware.Secure {
+		machine = "q35,smm=on"
+	}
 	args := []string{
-		"-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "Nehalem,-cx16", "-smp", fmt.Sprint(max(1, m.Processors)),
+		"-machine", machine, "-accel", "tcg,thread=multi", "-cpu", "Nehalem,-cx16", "-smp", fmt.Sprint(max(1, m.Processors)),
 		"-m", fmt.Sprint(memory), "-nodefaults", "-no-user-config", "-display", "none",
 		// A panicked guest asks for a reboot; the machine ends instead.
 		"-no-reboot",
@@ -57,6 +63,9 @@ func (m Machine) arguments() []string {
 		args = append(args,
 			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+f.Code,
 			"-drive", "if=pflash,format=raw,unit=1,file="+f.Variables)
+		if f.Secure {
+			args = append(args, "-global", "driver=cfi.pflash01,property=secure,value=on")
+		}
 	}
 	if m.Disk != "" {
 		args = append(args, "-drive", "if=virtio,format=raw,file="+m.Disk+m.diskOptions())

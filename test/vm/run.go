@@ -31,7 +31,16 @@ func (m Machine) Run(ctx context.Context, log string, limit time.Duration, until
 
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, Program, m.arguments()...)
+	args := m.arguments()
+	if m.TPM {
+		t, err := startTPM(ctx)
+		if err != nil {
+			return Console{}, fmt.Errorf("start the TPM of %s: %w", m.Name, err)
+		}
+		defer t.stop()
+		args = append(args, t.arguments()...)
+	}
+	cmd := exec.CommandContext(ctx, Program, args...)
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
 	stdout, err := cmd.StdoutPipe()
