@@ -12,7 +12,8 @@ import (
 type Options struct {
 	Stub       []byte // systemd-stub: /usr/lib/systemd/boot/efi/linuxx64.efi.stub
 	Linux      []byte // the kernel, an EFI program itself
-	Initrd     []byte // one or more cpio archives, compressed or not
+	Initrd     []byte // one or more cpio archives, compressed or not; see JoinInitrds
+	Microcode  []byte // a cpio archive of processor microcode; the stub puts it first
 	Cmdline    string // a final newline is dropped
 	OSRelease  []byte // content of os-release; boot menus show its PRETTY_NAME
 	Uname      string // kernel version; empty: read from Linux, if that can be done
@@ -20,7 +21,7 @@ type Options struct {
 	Splash     []byte // a BMP picture
 	PCRPKey    []byte // public key of the PCR signature, PEM
 	PCRSig     []byte // PCR signature, JSON
-	SBAT       []byte // SBAT lines to add to those of the stub and the kernel
+	SBAT       []byte // SBAT lines to add to those of the stub and the kernel; nil: that of every UKI
 }
 
 // ErrOptions is the cause when the parts given can't make a UKI.
@@ -40,12 +41,12 @@ var parts = []struct {
 	{".pcrpkey", func(o Options) []byte { return o.PCRPKey }},
 	{".pcrsig", func(o Options) []byte { return o.PCRSig }},
 	{".sbat", func(o Options) []byte { return o.SBAT }},
+	{".ucode", func(o Options) []byte { return o.Microcode }},
 	{".initrd", func(o Options) []byte { return o.Initrd }},
 	{".linux", func(o Options) []byte { return o.Linux }},
 }
 
-// Assemble makes a UKI. For an addon, which has no kernel, use Build with the
-// addon stub and a .cmdline section.
+// Assemble makes a UKI.
 func Assemble(o Options) ([]byte, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -59,13 +60,58 @@ func Assemble(o Options) ([]byte, error) {
 	if o.SBAT, err = mergeSBAT(o); err != nil {
 		return nil, err
 	}
-	var sections []Section
+	return Build(o.Stub, o.sections())
+}
+
+// sections returns those that have content, in order.
+func (o Options) sections() (out []Section) {
 	for _, p := range parts {
 		if data := p.data(o); len(data) > 0 {
-			sections = append(sections, Section{Name: p.name, Data: data})
+			out = append(out, Section{Name: p.name, Data: data})
 		}
 	}
-	return Build(o.Stub, sections)
+	return out
+}
+
+// AssembleAddon makes an addon: a program without a kernel whose sections
+// systemd-stub adds to those of the UKI that it lies beside, if it is signed by a
+// key that firmware trusts. Of the options it takes Stub, which is systemd's
+// addonx64.efi.stub, Cmdline, DeviceTree, Initrd, Microcode, Uname (the addon is
+// then for that kernel only) and SBAT.
+func AssembleAddon(o Options) ([]byte, error) {
+	o = Options{
+		Stub: o.Stub, Cmdline: strings.TrimRight(o.Cmdline, " \n"), DeviceTree: o.DeviceTree,
+		Initrd: o.Initrd, Microcode: o.Microcode, Uname: o.Uname, SBAT: o.SBAT,
+	}
+	if err := checkCmdline(o.Cmdline); err != nil {
+		return nil, err
+	}
+	if len(o.Cmdline)+len(o.DeviceTree)+len(o.Initrd)+len(o.Microcode) == 0 {
+		return nil, fmt.Errorf("%w: an addon without a command line, device tree or initrd adds nothing", ErrOptions)
+	}
+	if o.SBAT == nil {
+		o.SBAT = []byte(sbatHeader + "\n" + sbatAddon + "\n")
+	}
+	lines, err := splitSBAT(o.SBAT)
+	if err != nil {
+		return nil, err
+	}
+	o.SBAT = joinSBAT(lines)
+	return Build(o.Stub, o.sections())
+}
+
+// JoinInitrds returns one initrd that unpacks as the given ones do, one after
+// another. The kernel looks for the next archive at a multiple of 4.
+func JoinInitrds(initrds ...[]byte) []byte {
+	if len(initrds) == 1 {
+		return initrds[0]
+	}
+	var out []byte
+	for _, b := range initrds {
+		out = append(out, b...)
+		out = append(out, make([]byte, -len(out)&3)...)
+	}
+	return out
 }
 
 // check refuses what would build and then not boot.
@@ -84,7 +130,10 @@ func (o Options) check() error {
 	if k, s := kernel.file[4:6], stub.file[4:6]; !bytes.Equal(k, s) {
 		return fmt.Errorf("%w: the kernel is for machine type %#x, the stub for %#x", ErrOptions, le16(k), le16(s))
 	}
-	cmdline := strings.TrimRight(o.Cmdline, " \n")
+	return checkCmdline(strings.TrimRight(o.Cmdline, " \n"))
+}
+
+func checkCmdline(cmdline string) error {
 	if i := strings.IndexFunc(cmdline, isControl); i >= 0 {
 		return fmt.Errorf("%w: the command line has the control character %q at position %d; it must be one line of text", ErrOptions, cmdline[i], i)
 	}

@@ -199,17 +199,24 @@ func (b *builder) nextAddress() uint64 {
 	return (end + align - 1) &^ (align - 1)
 }
 
-// replace puts other data into a section of the stub, which must fit both in
-// the file and in memory before the next section.
-func (b *builder) replace(i int, data []byte) error {
-	s := &b.sections[i]
+// room returns how many bytes a section can have where it is, both in the file
+// and in memory before the next section.
+func (p *program) room(i int) int {
+	s := p.sections[i]
 	room := s.rawSize
-	for _, other := range b.sections {
+	for _, other := range p.sections {
 		if other.virtualAddr > s.virtualAddr {
 			room = min(room, other.virtualAddr-s.virtualAddr)
 		}
 	}
-	if len(data) > int(room) {
+	return int(room)
+}
+
+// replace puts other data into a section of the stub, which must fit both in
+// the file and in memory before the next section.
+func (b *builder) replace(i int, data []byte) error {
+	s, room := &b.sections[i], b.room(i)
+	if len(data) > room {
 		return fmt.Errorf("%w: want %d bytes, found %d in the stub's own section; use a newer systemd stub", ErrNoRoom, len(data), room)
 	}
 	old := b.out[s.rawOffset : s.rawOffset+s.rawSize]

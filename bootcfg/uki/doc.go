@@ -13,13 +13,23 @@
 //	| .osrel .cmdline .uname …      |  ours, in the order given
 //	| .initrd                       |
 //	| .linux                        |
+//	+-------------------------------+ rounded up to 8
+//	| signatures                    |  the certificate table; not hashed
 //	+-------------------------------+
 //
 // The stub finds the sections by name, in memory. So each also gets a range of
 // addresses, after those of the stub and a multiple of SectionAlignment.
 //
-// What is built here is the same, byte for byte, as what systemd's ukify makes
-// of the same stub and the same sections; it isn't signed (see sign/secureboot).
+// The sections have the names, the content and the flags that systemd's ukify
+// gives them. An addon is built the same way on another stub, without a kernel.
 //
-// Format: the PE/COFF specification, and the UKI specification of the UAPI group.
+// A signature for Secure Boot stands for the Digest of the program and lies
+// behind the sections. Making and checking one is the business of
+// sign/secureboot; this package says where it is and what it is for.
+//
+// Everything here may be given hostile files: what the headers claim is checked
+// against the file before memory is spent on it.
+//
+// Format: the PE/COFF specification, Microsoft's "Windows Authenticode Portable
+// Executable Signature Format", and the UKI specification of the UAPI group.
 package uki

@@ -17,9 +17,10 @@ type Section struct {
 
 // A File is what Parse finds in an EFI program.
 type File struct {
-	Machine  uint16 // IMAGE_FILE_MACHINE_…: 0x8664 x86-64, 0xaa64 arm64, 0x5064 riscv64
-	Signed   bool   // carries an Authenticode signature; nothing is said of its worth
-	Sections []Section
+	Machine    uint16 // IMAGE_FILE_MACHINE_…: 0x8664 x86-64, 0xaa64 arm64, 0x5064 riscv64
+	Signed     bool   // carries an Authenticode signature; nothing is said of its worth
+	Sections   []Section
+	Signatures [][]byte // PKCS #7, DER; sign/secureboot says what they are worth
 }
 
 // Section returns the data of the first section of that name, and whether there is one.
@@ -51,7 +52,24 @@ func Parse(r io.ReaderAt) (*File, error) {
 		}
 		f.Sections = append(f.Sections, Section{Name: s.name, Data: data})
 	}
-	return f, nil
+	f.Signatures, err = p.readSignatures(r)
+	return f, err
+}
+
+// readSignatures reads the certificate table.
+func (p *program) readSignatures(r io.ReaderAt) ([][]byte, error) {
+	offset, size := p.certificateTable()
+	if offset == 0 && size == 0 {
+		return nil, nil
+	}
+	if size == 0 || size > maxCertificateTable {
+		return nil, formatError("its certificate table has %d bytes, want 1 to %d", size, maxCertificateTable)
+	}
+	table, err := readAt(r, int64(offset), int(size), "the certificate table")
+	if err != nil {
+		return nil, err
+	}
+	return signatures(table)
 }
 
 // dataSize returns how much of the section's bytes in the file is its content.

@@ -177,8 +177,8 @@ func (p *program) setU32(off int, v uint32) { binary.LittleEndian.PutUint32(p.op
 
 // signed reports whether the program carries an Authenticode signature.
 func (p *program) signed() bool {
-	at := p.directory + directorySecurity*directorySize
-	return at+directorySize <= len(p.optional) && p.u32(at) != 0
+	offset, size := p.certificateTable()
+	return offset != 0 || size != 0
 }
 
 // find returns the index of the named section, -1 when there is none.
