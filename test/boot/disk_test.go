@@ -35,8 +35,14 @@ func changedDisk(t *testing.T, b base, c change) string {
 	return disk
 }
 
-// rootOffset is where the root partition begins, in bytes.
-func rootOffset(t *testing.T, disk string) int64 {
+// The partitions of a disk, in their order on it.
+const (
+	espPartition = iota
+	rootPartition
+)
+
+// partitionOffset is where a partition begins, in bytes.
+func partitionOffset(t *testing.T, disk string, partition int) int64 {
 	t.Helper()
 	out, err := run("sfdisk", "--json", disk)
 	if err != nil {
@@ -45,22 +51,16 @@ func rootOffset(t *testing.T, disk string) int64 {
 	var table struct {
 		PartitionTable struct {
 			SectorSize int64
-			Partitions []struct {
-				Start int64
-				Name  string
-			}
+			Partitions []struct{ Start int64 }
 		}
 	}
 	if err := json.Unmarshal([]byte(out), &table); err != nil {
 		t.Fatalf("read what sfdisk says of %s: %v", disk, err)
 	}
-	for _, p := range table.PartitionTable.Partitions {
-		if p.Name == "root" {
-			return p.Start * table.PartitionTable.SectorSize
-		}
+	if partition >= len(table.PartitionTable.Partitions) {
+		t.Fatalf("%s has %d partitions", disk, len(table.PartitionTable.Partitions))
 	}
-	t.Fatalf("%s has no partition named root", disk)
-	return 0
+	return table.PartitionTable.Partitions[partition].Start * table.PartitionTable.SectorSize
 }
 
 // debugfs changes the root partition: nobody has to be root for that.
@@ -72,7 +72,7 @@ func debugfs(t *testing.T, disk string, commands ...string) {
 	}
 	// It exits with 0 whatever happens; complaints are the lines that are not its
 	// banner and not the echo of a command.
-	out, err := run("sh", "-c", `debugfs -w -f "$1" "$2" 2>&1`, "sh", script, fmt.Sprintf("%s?offset=%d", disk, rootOffset(t, disk)))
+	out, err := run("sh", "-c", `debugfs -w -f "$1" "$2" 2>&1`, "sh", script, fmt.Sprintf("%s?offset=%d", disk, partitionOffset(t, disk, rootPartition)))
 	if err != nil {
 		t.Fatal(err)
 	}
