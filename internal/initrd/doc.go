@@ -1,6 +1,8 @@
-// Package initrd makes a minimal initrd: composefs-setup-root as /init, the
-// kernel modules that reach the root partition, policy and keys. No shell, no
-// other program, no tool of the distribution.
+// Package initrd makes a minimal initrd, and reads those that anybody made.
+//
+// What it makes has composefs-setup-root as /init, the kernel modules that reach
+// the root partition, policy and keys. No shell, no other program, no tool of the
+// distribution.
 //
 //	/init                                       composefs-setup-root
 //	/dev/console /dev/kmsg /dev/null            what is needed before devtmpfs is mounted
@@ -12,4 +14,7 @@
 //
 // The archive is newc cpio, compressed with zstd or not. Everything belongs to
 // root and has time 0. Same input, same bytes.
+//
+// Open unpacks an initrd as the kernel does, into an fs.FS. It is safe with bytes
+// that nobody vouches for.
 package initrd

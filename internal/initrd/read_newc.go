@@ -1,0 +1,167 @@
+package initrd
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+)
+
+// header is that of a member of a newc archive: 13 numbers of 8 hex digits after
+// the magic.
+//
+//	0       6    14    22    30    38     46     54    62     …  94        102
+//	| magic | ino | mode | uid | gid | nlink | mtime | size | … | name size | sum |
+type header struct {
+	ino, mode, links, size, major, minor, nameSize uint32
+}
+
+const headerSize = 6 + 13*8
+
+// trailer is the name of the member that ends an archive.
+const trailer = "TRAILER!!!"
+
+// unpack adds the members of the archives in s: of one if single, else of all to
+// its end.
+func (a *Archive) unpack(s *source, single bool) error {
+	for {
+		if err := s.skipZeros(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := a.unpackOne(s); err != nil || single {
+			return err
+		}
+	}
+}
+
+// unpackOne adds the members of an archive.
+func (a *Archive) unpackOne(s *source) error {
+	linked := make(map[header]*node) // by inode and device alone
+	for {
+		h, err := readHeader(s)
+		if err != nil {
+			return err
+		}
+		name, err := readName(s, h)
+		if err != nil {
+			return err
+		}
+		if name == trailer {
+			return nil
+		}
+		if a.members++; a.members > maxMembers {
+			return fmt.Errorf("it has more than %d members", maxMembers)
+		}
+		data, err := readData(s, h.size)
+		if err != nil {
+			return fmt.Errorf("read %q: %w", name, err)
+		}
+		n, err := newNode(h, data)
+		if err != nil {
+			return fmt.Errorf("read %q: %w", name, err)
+		}
+		key := header{ino: h.ino, major: h.major, minor: h.minor}
+		if first := linked[key]; first != nil && h.links > 1 && n.mode.IsRegular() {
+			// The content is with one of the names, usually the last.
+			if len(data) > 0 {
+				first.data = data
+			}
+			n = first
+		} else if h.links > 1 && n.mode.IsRegular() {
+			linked[key] = n
+		}
+		a.add(name, n)
+	}
+}
+
+func readHeader(s *source) (header, error) {
+	b := make([]byte, headerSize)
+	at := s.at
+	if _, err := io.ReadFull(s, b); err != nil {
+		return header{}, fmt.Errorf("archive is cut off at its byte %d: %w", at, noEOF(err))
+	}
+	if magic := string(b[:6]); magic != "070701" && magic != "070702" {
+		return header{}, fmt.Errorf("want the magic 070701 of a newc archive at its byte %d, found %q", at, magic)
+	}
+	numbers := make([]byte, hex.DecodedLen(headerSize-6))
+	if _, err := hex.Decode(numbers, b[6:]); err != nil {
+		return header{}, fmt.Errorf("header at byte %d of the archive: %w", at, err)
+	}
+	field := func(i int) (n uint32) {
+		for _, b := range numbers[4*i : 4*i+4] {
+			n = n<<8 | uint32(b)
+		}
+		return n
+	}
+	return header{ino: field(0), mode: field(1), links: field(4), size: field(6), major: field(7), minor: field(8), nameSize: field(11)}, nil
+}
+
+// readName reads the name and what pads it.
+func readName(s *source, h header) (string, error) {
+	if h.nameSize == 0 || h.nameSize > maxName {
+		return "", fmt.Errorf("want a name of 1 to %d bytes, found %d", maxName, h.nameSize)
+	}
+	b := make([]byte, h.nameSize)
+	if _, err := io.ReadFull(s, b); err != nil {
+		return "", fmt.Errorf("archive is cut off in a name: %w", noEOF(err))
+	}
+	name, _, _ := strings.Cut(string(b), "\x00")
+	if name == trailer {
+		return name, nil // nothing needs to follow
+	}
+	return name, s.align()
+}
+
+// readData reads a member's content and what pads it. The buffer grows with what
+// is really there.
+func readData(s *source, size uint32) ([]byte, error) {
+	var b bytes.Buffer
+	if n, err := io.CopyN(&b, s, int64(size)); err != nil {
+		return nil, fmt.Errorf("want %d bytes, found %d: %w", size, n, noEOF(err))
+	}
+	return b.Bytes(), s.align()
+}
+
+// align skips to a multiple of 4. At the end of the file the padding may be missing.
+func (s *source) align() error {
+	if _, err := io.CopyN(io.Discard, s, -s.at&3); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// types are the kinds of files by the bits S_IFMT of their mode.
+var types = map[uint32]fs.FileMode{
+	0o010000: fs.ModeNamedPipe, 0o020000: fs.ModeDevice | fs.ModeCharDevice, 0o040000: fs.ModeDir,
+	0o060000: fs.ModeDevice, 0o100000: 0, 0o120000: fs.ModeSymlink, 0o140000: fs.ModeSocket,
+}
+
+func newNode(h header, data []byte) (*node, error) {
+	kind, known := types[h.mode&0o170000]
+	if !known {
+		kind = fs.ModeIrregular
+	}
+	n := &node{mode: kind | fs.FileMode(h.mode&0o777), data: data}
+	switch kind {
+	case fs.ModeDir:
+		n.children, n.data = make(map[string]*node), nil
+	case fs.ModeSymlink:
+		if len(data) > maxName {
+			return nil, fmt.Errorf("want a symbolic link of at most %d bytes, found %d", maxName, len(data))
+		}
+		n.link, n.data = string(data), nil
+	}
+	return n, nil
+}
