@@ -55,9 +55,12 @@ type header struct {
 // the image is looked at.
 func ReadHeader(r io.ReaderAt) (Header, error) {
 	var b [headerSize]byte
+	fault := func(off int64, err error, what string, args ...any) (Header, error) {
+		return Header{}, &FormatError{-1, off, fmt.Sprintf(what, args...), err}
+	}
 	if n, err := r.ReadAt(b[:], 0); n < len(b) {
 		if err == io.EOF {
-			return Header{}, fmt.Errorf("%w: want a header of %d bytes, found %d", ErrCorrupt, headerSize, n)
+			return fault(int64(n), ErrCorrupt, "want a header of %d bytes, found %d", headerSize, n)
 		}
 		return Header{}, fmt.Errorf("read image header: %w", err)
 	}
@@ -65,11 +68,11 @@ func ReadHeader(r io.ReaderAt) (Header, error) {
 	flags, format := binary.LittleEndian.Uint32(b[8:]), binary.LittleEndian.Uint32(b[12:])
 	switch {
 	case magic != headerMagic:
-		return Header{}, fmt.Errorf("%w: not a composefs image: want magic %#x, found %#x", ErrCorrupt, uint32(headerMagic), magic)
+		return fault(0, ErrCorrupt, "not a composefs image: want magic %#x, found %#x", uint32(headerMagic), magic)
 	case version != headerVersion:
-		return Header{}, fmt.Errorf("%w: want header version %d, found %d", ErrUnsupported, headerVersion, version)
+		return fault(4, ErrUnsupported, "want header version %d, found %d", headerVersion, version)
 	case format > uint32(V2):
-		return Header{}, fmt.Errorf("%w: want composefs version 0 to %d, found %d", ErrUnsupported, V2, format)
+		return fault(12, ErrUnsupported, "want composefs version 0 to %d, found %d", V2, format)
 	}
 	return Header{Version: Format(format), HasACL: flags&flagHasACL != 0}, nil
 }

@@ -3,11 +3,8 @@ package crfs_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"runtime"
 	"strings"
 	"testing"
-	"testing/iotest"
 
 	"github.com/composefs-go/composefs/internal/crfs"
 	"github.com/composefs-go/composefs/internal/dumpfile"
@@ -155,32 +152,4 @@ func TestWhatIsRefused(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Any bytes give an error or a valid tree, in memory that their number bounds, and
-// however they come in.
-func FuzzRead(f *testing.F) {
-	f.Add([]byte(entries(`{"type": "reg", "name": "d/a", "mode": 420, "uid": 5, "size": 9, "x-payload": "p", "xattrs": {"user.a": "MQ=="}}`,
-		`{"type": "hardlink", "name": "l", "linkName": "d/a"}`, `{"type": "symlink", "name": "ü", "linkName": "x", "modtime": "2024-05-01T12:00:00Z"}`)))
-	f.Add([]byte(entries(`{"type": "char", "name": "c", "devMajor": 1, "devMinor": 3}`, `{"type": "reg", "name": "r", "x-content": "MQ=="}`,
-		`{"type": "reg", "name": "q", "size": 1, "digest": "sha256:`+hash+`"}`, `{"type": "chunk"}`)))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		root, err := crfs.Read(bytes.NewReader(b))
-		runtime.ReadMemStats(&after)
-		if used := after.TotalAlloc - before.TotalAlloc; used > 16*uint64(len(b))+16<<20 {
-			t.Errorf("%d bytes of input took %d bytes of memory", len(b), used)
-		}
-		if err != nil {
-			return
-		}
-		if err := tree.Check(root); err != nil {
-			t.Error(err)
-		}
-		again, err := crfs.Read(iotest.OneByteReader(bytes.NewReader(b)))
-		if err != nil || fmt.Sprint(dump(t, again)) != dump(t, root) {
-			t.Errorf("in small pieces: %v", err)
-		}
-	})
 }

@@ -258,37 +258,6 @@ type brokenWriter struct{ err error }
 
 func (w brokenWriter) Write([]byte) (int, error) { return 0, w.err }
 
-func FuzzParse(f *testing.F) {
-	for _, path := range glob(f, "*.dump") {
-		if text := readVector(f, path); len(text) < 4096 {
-			f.Add([]byte(text))
-		}
-	}
-	f.Add([]byte(rootLine + `/\x2d 1 120777 1 0 0 0 -1.5 \x2d - -` + "\n/l 0 @120000 - - - - 0.0 /\\x2d - -"))
-	for _, path := range []string{"policy", "nopolicy-dir", "notype"} {
-		f.Add([]byte(readVector(f, "testdata/rust/"+path+".plain.dump")))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		for _, d := range []dumpfile.Dialect{dumpfile.C, dumpfile.Strict, dumpfile.Rust} {
-			root, err := d.Parse(bytes.NewReader(text))
-			if err != nil {
-				continue
-			}
-			if err := tree.Check(root); err != nil {
-				t.Fatalf("a parsed tree must pass Check: %v", err)
-			}
-			once := writeAs(t, d, root)
-			back, err := d.Parse(strings.NewReader(once))
-			if err != nil {
-				t.Fatalf("dialect %d: what is written must be read: %v", d, err)
-			}
-			if twice := writeAs(t, d, back); once != twice {
-				t.Errorf("dialect %d: the text changed:\n%s", d, firstDifference(once, twice))
-			}
-		}
-	})
-}
-
 // manyLines returns a dump of a system of n files: 30 to a directory, with
 // labels, every tenth a symlink.
 func manyLines(n int) []byte {

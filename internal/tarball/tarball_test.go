@@ -251,9 +251,9 @@ func TestAnArchiveThatIsCutOrLongerIsRefused(t *testing.T) {
 	whole := archive(t, dir("d"), file("d/a", long), file("d/b", strings.Repeat(long, 10000)), file("zeros", strings.Repeat("\x00", 1024)))
 	for _, pack := range []struct {
 		name string
-		pack func(*testing.T, []byte) []byte
+		pack func(testing.TB, []byte) []byte
 		step int
-	}{{"plain", func(_ *testing.T, b []byte) []byte { return b }, 512}, {"gzip", gzipped, 97}, {"zstd", zstded, 7}} {
+	}{{"plain", func(_ testing.TB, b []byte) []byte { return b }, 512}, {"gzip", gzipped, 97}, {"zstd", zstded, 7}} {
 		packed := pack.pack(t, whole)
 		if _, err := read(packed); err != nil {
 			t.Errorf("%s, whole: %v", pack.name, err)
@@ -286,7 +286,7 @@ func TestAnArchiveThatIsCutOrLongerIsRefused(t *testing.T) {
 	}
 }
 
-func gzipped(t *testing.T, b []byte) []byte {
+func gzipped(t testing.TB, b []byte) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
@@ -297,7 +297,7 @@ func gzipped(t *testing.T, b []byte) []byte {
 	return out.Bytes()
 }
 
-func zstded(t *testing.T, b []byte) []byte {
+func zstded(t testing.TB, b []byte) []byte {
 	t.Helper()
 	w, err := zstd.NewWriter(nil)
 	if err != nil {
