@@ -16,6 +16,6 @@
 // mkcomposefs where that goes on with undefined values: the DIGEST of a file whose
 // content is outside of the image must be 64 or 128 hex digits, GID and RDEV must
 // be numbers, and a directory can't be the target of a hard link. Rust takes what
-// composefs-rs does, and no more. Source: composefs-dump(5), and the behaviour of
+// composefs-rs does, and of what that writes without reading it the times before 1970. Source: composefs-dump(5), and the behaviour of
 // the programs where the page is silent.
 package dumpfile

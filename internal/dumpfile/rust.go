@@ -24,8 +24,8 @@ func checkRust(n *tree.Node, names uint32) (Field, error) {
 	switch {
 	case n.IsWhiteout() && names > 1:
 		return Nlink, errors.New("a whiteout with several names, which composefs-rs refuses")
-	case n.Mtime.Sec < 0 || n.Mtime.Nsec > nsecMax:
-		return Mtime, fmt.Errorf("want a time since 1970 with at most %d nanoseconds, found %d.%d", nsecMax, n.Mtime.Sec, n.Mtime.Nsec)
+	case n.Mtime.Nsec > nsecMax:
+		return Mtime, fmt.Errorf("want at most %d nanoseconds, found %d", nsecMax, n.Mtime.Nsec)
 	case len(n.Target) > rustTargetMax:
 		return Payload, fmt.Errorf("want a symlink of at most %d bytes, found %d", rustTargetMax, len(n.Target))
 	case len(n.Inline) > rustInlineMax:

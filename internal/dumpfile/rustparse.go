@@ -197,6 +197,7 @@ func (p *parser) rustNumbers(n *tree.Node, f *fields) error {
 		return p.fault(Rdev, fmt.Errorf("want 0 for what is no device, found %d", n.Rdev))
 	}
 	before, after, _ := bytes.Cut(f[Mtime], []byte{'.'})
+	before, old := bytes.CutPrefix(before, []byte{'-'})
 	sec, err := decimal(before, 10, 63)
 	if err != nil {
 		return p.fault(Mtime, err)
@@ -206,6 +207,9 @@ func (p *parser) rustNumbers(n *tree.Node, f *fields) error {
 		return p.fault(Mtime, err)
 	}
 	n.Mtime = tree.Time{Sec: int64(sec), Nsec: uint32(nsec)}
+	if old {
+		n.Mtime.Sec = -n.Mtime.Sec
+	}
 	return nil
 }
 
