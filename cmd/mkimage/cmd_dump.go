@@ -32,7 +32,7 @@ IMAGE is a file, or with --repo a digest or ref.`,
 			if err := o.check(); err != nil {
 				return usageError{cmd, err}
 			}
-			return o.each(args, func(m image) error { return d.Write(u.out, m.root) })
+			return o.eachWhole(args, func(m image) error { return d.Write(u.out, m.root, o.filter...) })
 		},
 	}
 	o.flags(cmd)

@@ -69,7 +69,7 @@ func (i *info) ls(u *ui) error {
 }
 
 func (i *info) dump(u *ui) error {
-	return i.look.each(i.names, func(m image) error { return dumpfile.Write(u.out, m.root) })
+	return i.look.eachWhole(i.names, func(m image) error { return dumpfile.Write(u.out, m.root, i.look.filter...) })
 }
 
 func (i *info) objects(u *ui) error {

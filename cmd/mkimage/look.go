@@ -61,7 +61,7 @@ func (o *lookOptions) open(name string) (*os.File, error) {
 	return r.OpenImage(d)
 }
 
-// read reads an image whole, and leaves out what the filters don't name.
+// read reads an image whole.
 func (o *lookOptions) read(name string) (image, error) {
 	f, err := o.open(name)
 	if err != nil {
@@ -73,7 +73,6 @@ func (o *lookOptions) read(name string) (image, error) {
 		return image{}, fmt.Errorf("%s: %w", name, err)
 	}
 	m.name = name
-	o.keepFiltered(m.root)
 	return m, nil
 }
 
@@ -101,8 +100,17 @@ func (o *lookOptions) keepFiltered(root *tree.Node) {
 	}
 }
 
-// each reads images one after the other and shows them to do.
+// each reads images one after the other and shows them to do, without what the
+// filters leave out.
 func (o *lookOptions) each(names []string, do func(image) error) error {
+	return o.eachWhole(names, func(m image) error {
+		o.keepFiltered(m.root)
+		return do(m)
+	})
+}
+
+// eachWhole is each without the filters.
+func (o *lookOptions) eachWhole(names []string, do func(image) error) error {
 	for _, name := range names {
 		m, err := o.read(name)
 		if err == nil {

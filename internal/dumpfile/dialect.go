@@ -20,5 +20,5 @@ const (
 // Parse reads a dump in the dialect that understands most, C.
 func Parse(r io.Reader) (*tree.Node, error) { return C.Parse(r) }
 
-// Write writes a dump in the dialect that most understand, C.
-func Write(w io.Writer, root *tree.Node) error { return C.Write(w, root) }
+// Write writes a dump in the dialect that most understand, C; see Dialect.Write.
+func Write(w io.Writer, root *tree.Node, only ...string) error { return C.Write(w, root, only...) }

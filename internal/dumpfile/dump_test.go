@@ -302,3 +302,19 @@ func BenchmarkWrite25000(b *testing.B) {
 		}
 	}
 }
+
+// Of a dump of some files the lines are those of the whole: an attribute that occurs
+// once among them still comes after the file's own if it isn't the only one of the tree.
+func TestWriteOfSomeFilesIsPartOfTheWhole(t *testing.T) {
+	text := rootLine +
+		"/a 0 40755 2 0 0 0 0.0 - - -\n" +
+		"/a/f 0 100644 1 0 0 0 0.0 - - - user.own=1 trusted.shared=1\n" +
+		"/b 0 100644 1 0 0 0 0.0 - - - trusted.shared=1\n"
+	var b bytes.Buffer
+	if err := dumpfile.Write(&b, parse(t, text), "a", "nosuch"); err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.Join(strings.SplitAfter(text, "\n")[:3], ""); b.String() != want {
+		t.Errorf("%s", firstDifference(want, b.String()))
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/composefs-go/composefs/internal/tree"
@@ -24,7 +25,11 @@ var typeBits = [...]uint64{
 // C and Strict write what composefs-info 1.0.8 prints for an image. Sizes and link
 // counts are those of the nodes, except that devices, pipes and sockets have no
 // size. Rust refuses what its Parse doesn't read.
-func (d Dialect) Write(w io.Writer, root *tree.Node) error {
+//
+// With names of files at the top, only the root and what they stand for is written;
+// the lines are those of the whole tree's dump, but for which of a file's names is
+// the first.
+func (d Dialect) Write(w io.Writer, root *tree.Node, only ...string) error {
 	linked := tree.Linked(root)
 	b := &dumper{w: bufio.NewWriterSize(w, 64<<10), names: linked, first: make(map[*tree.Node]string, len(linked))}
 	if d == Rust {
@@ -32,7 +37,7 @@ func (d Dialect) Write(w io.Writer, root *tree.Node) error {
 	} else {
 		b.shared, b.appendLine = countXattrs(root), b.appendCLine
 	}
-	if err := b.entry(tree.Entry{Node: root}); err != nil {
+	if err := b.tree(root, only); err != nil {
 		return fmt.Errorf("write dump file: %w", err)
 	}
 	if err := b.w.Flush(); err != nil {
@@ -50,6 +55,24 @@ type dumper struct {
 	path       []byte                                                     // of the current file, escaped; empty for the root
 	length     int                                                        // of that path without escapes
 	buf        []byte
+}
+
+// tree writes all lines that are wanted.
+func (d *dumper) tree(root *tree.Node, only []string) error {
+	if len(only) == 0 {
+		return d.entry(tree.Entry{Node: root})
+	}
+	if err := d.writeLine(root); err != nil {
+		return err
+	}
+	for _, e := range root.Entries() {
+		if slices.Contains(only, e.Name) {
+			if err := d.entry(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // entry writes the line of one name, and for a directory of all below.
