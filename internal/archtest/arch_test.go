@@ -18,7 +18,7 @@ const module = "github.com/composefs-go/composefs/"
 var allowed = map[string][]string{
 	"verity":             {"golang.org/x/sys"},
 	"sign":               {"verity", "aead.dev/minisign"},
-	"bootcfg":            {"verity", "github.com/BurntSushi/toml"},
+	"bootcfg":            {"verity", "sign", "github.com/BurntSushi/toml"},
 	"bootcfg/uki":        {},
 	"internal/kernel":    {"golang.org/x/sys"},
 	"internal/kmsg":      {"golang.org/x/sys"},
