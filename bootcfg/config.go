@@ -7,6 +7,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -105,6 +106,16 @@ func (v Verify) SignatureWith(keys int) Requirement {
 		return Require
 	}
 	return Off
+}
+
+// Policy returns what seals are held against with the keys. Without a key none can
+// be required, which is the error.
+func (v Verify) Policy(keys sign.Keyring) (sign.Policy, error) {
+	p := sign.Policy{Need: sign.Need(v.SignatureWith(len(keys))), Keys: keys, MinimumSequence: v.MinimumSequence, Revoked: v.Revoked}
+	if p.Need == sign.Require && len(keys) == 0 {
+		return p, fmt.Errorf("the policy requires a signature, but there is no *.pub key in %s of the initramfs", v.Keys)
+	}
+	return p, nil
 }
 
 // DefaultConfig is what holds without a file.

@@ -22,6 +22,7 @@ var (
 // A Policy is what a seal is held against. It comes from a source that the user
 // trusts, never from beside the image.
 type Policy struct {
+	Need            Need            // for Check
 	Keys            Keyring         // whose signatures count; one is enough
 	MinimumSequence uint64          // images with a lower one are refused
 	Revoked         []verity.Digest // images that are refused, whoever signed them

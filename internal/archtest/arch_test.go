@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"internal/kmsg":      {"golang.org/x/sys"},
 	"internal/testutil":  {},
 	"internal/testtree":  {"golang.org/x/sys"},
+	"internal/kernelview": {"erofs", "internal/tree", "golang.org/x/sys"},
 	"internal/archtest":  {},
 	"internal/tree":      {"verity"},
 	"internal/osfile":    {"internal/kernel", "golang.org/x/sys"},

@@ -30,8 +30,7 @@ func writeTestFile(t testing.TB, name, text string) {
 type fake struct {
 	t      testing.TB
 	images map[verity.Digest]verity.Digest // by name, what is measured
-	seal   []byte
-	sigs   [][]byte
+	seals  map[string][]byte // files of composefs/seals
 	fails  map[string]error // by method
 	open   verity.Digest
 	calls  []string
@@ -65,8 +64,11 @@ func (f *fake) ReadImage() error { return f.call("ReadImage") }
 func (f *fake) HashImage(verity.Algorithm) (verity.Digest, error) {
 	return f.images[f.open], f.call("HashImage")
 }
-func (f *fake) ReadSeal(string, []string) ([]byte, [][]byte, error) {
-	return f.seal, f.sigs, f.call("ReadSeal")
+func (f *fake) ReadSeal(name string, _ int64) ([]byte, error) {
+	if text, ok := f.seals[name]; ok {
+		return text, f.call("ReadSeal")
+	}
+	return nil, fs.ErrNotExist
 }
 func (f *fake) MountImage() error { return f.call("MountImage") }
 func (f *fake) MountOverlay(_ string, verity bool, m bootcfg.TransientMode) error {

@@ -1,10 +1,8 @@
 package setup
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"strings"
@@ -13,16 +11,12 @@ import (
 
 	"github.com/composefs-go/composefs/internal/mount"
 	"github.com/composefs-go/composefs/internal/osfile"
-	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
 // openFlags open what may be anything: a FIFO must not keep us waiting for its
 // writer, nor a terminal become ours.
 const openFlags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY
-
-// maxSignature is the largest signature file that is read, in bytes.
-const maxSignature = 4096
 
 // bufferSize is how much is read at a time. Reading goes through one buffer.
 const bufferSize = 128 << 10
@@ -114,36 +108,6 @@ func (l *linux) HashImage(alg verity.Algorithm) (verity.Digest, error) {
 	return h.Sum(), nil
 }
 
-func (l *linux) ReadSeal(seal string, signatures []string) ([]byte, [][]byte, error) {
-	dir, err := osfile.OpenPlain(l.store, "seals", unix.O_RDONLY|unix.O_DIRECTORY)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	defer dir.Close()
-	text, err := readIfThere(dir, seal, sign.MaxSealSize)
-	if err != nil {
-		return nil, nil, err
-	}
-	var found [][]byte
-	for _, name := range signatures {
-		s, err := readIfThere(dir, name, maxSignature)
-		if err != nil {
-			return nil, nil, err
-		}
-		if s != nil {
-			found = append(found, s)
-		}
-	}
-	return text, found, nil
-}
-
-func readIfThere(dir *os.File, name string, limit int64) ([]byte, error) {
-	b, err := osfile.ReadFileIn(dir, name, limit)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return b, err
+func (l *linux) ReadSeal(name string, limit int64) ([]byte, error) {
+	return osfile.ReadFileIn(l.store, path.Join("seals", name), limit)
 }

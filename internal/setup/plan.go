@@ -7,6 +7,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/kernel"
+	"github.com/composefs-go/composefs/sign"
 )
 
 // A stage is a part of the boot, as boot.json names it.
@@ -69,15 +70,15 @@ func newPlan(o Options, k *kernel.Kernel) (plan, error) {
 // checkArguments refuses what the policy doesn't allow the command line to ask for.
 func checkArguments(o Options) error {
 	v := o.Config.Verify
-	signature := v.SignatureWith(len(o.Keys))
 	if !o.Cmdline.Asked() {
 		return refuse(CodeNoArgument, errors.New("the kernel command line names no image: want composefs.digest=v1-sha256-12:HEX (mkimage measure prints it)"))
 	}
-	if o.Cmdline.Ref != "" && signature != bootcfg.Require {
-		return refuse(CodeConfig, fmt.Errorf("composefs.ref=%s needs a policy with [verify] signature = \"require\", found %q: without it the root partition would choose what is booted", o.Cmdline.Ref, signature))
+	policy, err := v.Policy(o.Keys)
+	if o.Cmdline.Ref != "" && policy.Need != sign.Require {
+		return refuse(CodeConfig, fmt.Errorf("composefs.ref=%s needs a policy with [verify] signature = \"require\", found %q: without it the root partition would choose what is booted", o.Cmdline.Ref, policy.Need))
 	}
-	if signature == bootcfg.Require && len(o.Keys) == 0 {
-		return refuse(CodeConfig, fmt.Errorf("the policy requires a signature, but there is no *.pub key in %s of the initramfs", v.Keys))
+	if err != nil {
+		return refuse(CodeConfig, err)
 	}
 	for _, i := range o.Cmdline.Images {
 		if i.Optional && !v.AllowInsecure {

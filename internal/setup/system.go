@@ -23,8 +23,8 @@ type system interface {
 	// HashImage copies the image into memory, where it is mounted from, and
 	// returns the fs-verity digest of the copy.
 	HashImage(alg verity.Algorithm) (verity.Digest, error)
-	// ReadSeal returns the files of composefs/seals, nil for those that aren't there.
-	ReadSeal(seal string, signatures []string) ([]byte, [][]byte, error)
+	// ReadSeal reads a file of composefs/seals; see sign.ReadSeal.
+	ReadSeal(name string, limit int64) ([]byte, error)
 	// MountImage mounts the image's metadata.
 	MountImage() error
 	// MountOverlay makes the new root of metadata and object store.

@@ -98,10 +98,7 @@ func (s *session) measure() error {
 }
 
 func (s *session) compare(found verity.Digest) error {
-	if found == s.image.Digest {
-		return nil
-	}
-	return fmt.Errorf("digest mismatch: want %s, found %s in its place: the image was changed or is another: restore it or boot another entry", s.image.Digest, found.Hex())
+	return sign.CheckDigest(s.image.Digest, found)
 }
 
 // readImage finds damage now: fs-verity checks a block only when it is read.
@@ -128,26 +125,19 @@ func (s *session) hashImage() error {
 // checkSeal holds the seal against the policy. Revocation needs no seal.
 func (s *session) checkSeal() error {
 	v := s.o.Config.Verify
-	policy := sign.Policy{Keys: s.o.Keys, MinimumSequence: v.MinimumSequence, Revoked: v.Revoked}
-	if err := policy.CheckRevoked(s.image.Digest); err != nil {
-		return fmt.Errorf("signature refused: %w", err)
-	}
-	need := v.SignatureWith(len(s.o.Keys))
-	if need == bootcfg.Off {
-		return nil
-	}
-	d := s.image.Digest
-	seal, signatures, err := s.sys.ReadSeal(sign.SealName(d), s.o.Keys.SignatureNames(d))
+	policy, err := v.Policy(s.o.Keys)
 	if err != nil {
-		return fmt.Errorf("signature refused: read the seal: %w", err)
+		return refuse(CodeConfig, err)
 	}
-	if need == bootcfg.Optional && len(seal) == 0 {
+	verdict, err := policy.Check(s.image.Digest, s.sys.ReadSeal)
+	switch {
+	case err != nil:
+		return err
+	case policy.Need == sign.Off:
+		return nil
+	case verdict.Seal.Digest.IsZero():
 		s.boot.Seal.Status = "none"
 		return nil
-	}
-	verdict, err := policy.Verify(d, seal, signatures)
-	if err != nil {
-		return fmt.Errorf("signature refused: %w", err)
 	}
 	s.boot.Seal = sealRecord{Status: "valid", Key: sign.FormatID(verdict.Key.ID), KeyName: verdict.Key.Name, Sequence: verdict.Seal.Sequence}
 	return nil
