@@ -15,10 +15,10 @@ import (
 )
 
 // bootTransform makes a source's tree one to boot from, in the way of composefs-rs.
-func bootTransform(s source, name string) error {
+func bootTransform(s source, name string, release transform.Release) error {
 	err := transform.OCI(s.root, transform.AllowlistOnly)
 	if err == nil {
-		err = transform.Boot(s.root, s.content)
+		err = release.Boot(s.root, s.content)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)

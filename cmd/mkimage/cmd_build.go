@@ -17,6 +17,7 @@ import (
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/repo"
 	"github.com/composefs-go/composefs/internal/tarball"
+	"github.com/composefs-go/composefs/internal/transform"
 	"github.com/composefs-go/composefs/internal/tree"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -28,7 +29,7 @@ type buildOptions struct {
 	ref       string
 	format    string
 	algorithm string
-	boot      bool
+	boot      string // the release of composefs-rs whose way it is done in; or ""
 	seal      sealOptions
 	read      reading
 }
@@ -46,7 +47,9 @@ repository stays as it was.
 
 --boot makes the tree one to boot from: / takes /usr's attributes, /boot, /run and
 /sysroot become empty, extended attributes other than security.capability are
-dropped, and if the tree has an SELinux policy, all files are labelled by it.
+dropped, and if the tree has an SELinux policy, all files are labelled by it. For the
+digest that cfsctl 0.9.4 prints say --boot=composefs-rs-0.9.4: it gives /boot and
+/sysroot the nanoseconds of /usr's time too, which older ones and mkimage don't.
 
 --format v0 and v1 are the formats of the C tools, v2 is that of composefs-rs. A
 dump is read as the tool reads it whose format it is.
@@ -72,7 +75,8 @@ func newBuild(u *ui) *cobra.Command {
 	f.StringVar(&o.ref, "ref", "", "let `NAME` in the repository stand for the image")
 	f.StringVar(&o.format, "format", "", "image format: v0, v1 or v2 (default: the repository's, else v1)")
 	f.StringVar(&o.algorithm, "digest", "", "hash: sha256 or sha512 (default: the repository's, else sha256)")
-	f.BoolVar(&o.boot, "boot", false, "make it a tree to boot from")
+	f.StringVar(&o.boot, "boot", "", "make it a tree to boot from, as the `RELEASE` does")
+	f.Lookup("boot").NoOptDefVal = transform.Release090.String()
 	f.BoolVar(&o.read.UseEpoch, "use-epoch", false, "set all times to 0")
 	f.BoolVar(&o.read.SkipXattrs, "skip-xattrs", false, "leave all extended attributes out")
 	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "keep only the extended attributes user.*")
@@ -91,6 +95,11 @@ func (o *buildOptions) check(cmd *cobra.Command) error {
 		return usagef(cmd, "--seal needs --repo: the seal is stored beside the image")
 	case o.read.SkipXattrs && o.read.UserXattrs:
 		return usagef(cmd, "--skip-xattrs and --user-xattrs exclude each other")
+	}
+	if o.boot != "" {
+		if _, err := transform.ParseRelease(o.boot); err != nil {
+			return usagef(cmd, "--boot: %w", err)
+		}
 	}
 	if o.seal.key != "" {
 		return o.seal.check(cmd)
@@ -288,15 +297,19 @@ func countInodes(root *tree.Node) int {
 // tree reads the source. Objects that it only names can be had from object.
 func (o *buildOptions) tree(ctx context.Context, u *ui, to sink, meta repo.Meta, object func(verity.Digest) (*os.File, error)) (*tree.Node, error) {
 	how := o.read
-	how.sink, how.object, how.format, how.policy = to, object, erofs.Format(meta.Format), o.boot
-	if o.boot {
+	how.sink, how.object, how.format, how.policy = to, object, erofs.Format(meta.Format), o.boot != ""
+	if o.boot != "" {
 		how.Empty = []string{"boot", "run", "sysroot"}
 	}
 	s, err := readSource(ctx, u, o.source, &how)
-	if err != nil || !o.boot {
+	if err != nil || o.boot == "" {
 		return s.root, err
 	}
-	return s.root, bootTransform(s, o.source)
+	release, err := transform.ParseRelease(o.boot)
+	if err != nil {
+		return nil, err
+	}
+	return s.root, bootTransform(s, o.source, release)
 }
 
 // writeOutput makes a file that is there either whole or not at all.

@@ -14,5 +14,5 @@
 //
 // Both recompute link counts from names, and make the first name of a file in
 // sorted depth-first order its original. The steps are those of composefs-rs,
-// which gives the same digests.
+// which gives the same digests; where its releases differ, Release says whose.
 package transform
