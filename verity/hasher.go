@@ -66,6 +66,30 @@ func (h *Hasher) Write(p []byte) (int, error) {
 	return length, nil
 }
 
+// SumBuffer resets h and returns the digest of a file with the first n bytes of buf.
+// What is behind them in the last block is scratch.
+func (h *Hasher) SumBuffer(buf []byte, n int) Digest {
+	h.Reset()
+	h.writeRest(buf, n)
+	return h.Sum()
+}
+
+// writeRest adds the first n bytes of buf, which are whole blocks or the end of the
+// file. If there is room, the last block is filled up with zeros in place: that
+// hashes it together with the one before.
+func (h *Hasher) writeRest(buf []byte, n int) {
+	end := int(roundUp(int64(n)))
+	if end > len(buf) || h.data.n > 0 {
+		_, _ = h.Write(buf[:n])
+		return
+	}
+	clear(buf[n:end])
+	for p := buf[:end]; len(p) > 0; {
+		p = p[h.push(p):]
+	}
+	h.size += int64(n)
+}
+
 // readSize is how much is read at a time: large enough to make the system call
 // cheap, small enough to be hashed while it is in the processor's cache.
 const readSize = 128 << 10

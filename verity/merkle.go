@@ -26,7 +26,7 @@ func MerkleTree(alg Algorithm, r io.ReaderAt, size int64, w io.Writer) (root []b
 		}
 		levels[level] = append(levels[level], hashes...)
 	}
-	if err := h.addRest(r, size); err != nil {
+	if err := h.addRest(r, size, nil); err != nil {
 		return nil, 0, err
 	}
 	var sum [64]byte

@@ -45,29 +45,61 @@ func SumFile(alg Algorithm, r io.ReaderAt, size int64) (Digest, error) {
 	if !alg.Valid() {
 		return Digest{}, fmt.Errorf("%w: number %d", ErrAlgorithm, alg)
 	}
-	h := NewHasher(alg)
-	if workers := runtime.GOMAXPROCS(0); workers > 1 && size >= parallelFrom {
+	return NewHasher(alg).sumFile(r, size, parallelFrom, nil)
+}
+
+// manyFrom is the size of a file, in bytes, from which more than one goroutine
+// hashes it although there are other files to hash at the same time.
+const manyFrom = 16 << 20
+
+// SumFile is the function SumFile for one file of many that are hashed at the same
+// time. It resets h. What it reads goes through buf, a multiple of BlockSize long,
+// and nothing is allocated, but for a file of at least 16 MiB.
+func (h *Hasher) SumFile(r io.ReaderAt, size int64, buf []byte) (Digest, error) {
+	h.Reset()
+	return h.sumFile(r, size, manyFrom, buf)
+}
+
+// sumFile is SumFile for a Hasher that is new or reset, with several goroutines for
+// a file of at least so many bytes.
+func (h *Hasher) sumFile(r io.ReaderAt, size, parallel int64, buf []byte) (Digest, error) {
+	if workers := runtime.GOMAXPROCS(0); workers > 1 && size >= parallel {
 		if err := h.addSpans(r, size, workers); err != nil {
 			return Digest{}, err
 		}
 	}
-	if err := h.addRest(r, size); err != nil {
+	if err := h.addRest(r, size, buf); err != nil {
 		return Digest{}, err
 	}
 	return h.Sum(), nil
 }
 
-// addRest adds what r has from where the Hasher is up to size.
-func (h *Hasher) addRest(r io.ReaderAt, size int64) error {
-	rest := size - h.size
-	if h.buf == nil {
-		h.buf = make([]byte, max(1, min(rest, readSize)))
+// endsEarly is the error for a read that gave less than the file's size promised.
+func endsEarly(err error, size, end int64) error {
+	if err == nil || err == io.EOF {
+		return truncated(size, end)
 	}
-	if _, err := h.ReadFrom(io.NewSectionReader(r, h.size, rest)); err != nil {
-		return err
+	return err
+}
+
+func roundUp(n int64) int64 { return (n + BlockSize - 1) / BlockSize * BlockSize }
+
+// addRest adds what r has from where the Hasher is up to size. Without buf it makes
+// one.
+func (h *Hasher) addRest(r io.ReaderAt, size int64, buf []byte) error {
+	if buf == nil {
+		buf = make([]byte, max(BlockSize, min(roundUp(size-h.size), readSize)))
 	}
-	if h.size != size {
+	buf = buf[:min(len(buf), readSize)]
+	if size < h.size {
 		return truncated(size, h.size)
+	}
+	for h.size < size {
+		n := min(size-h.size, int64(len(buf)))
+		if got, err := r.ReadAt(buf[:n], h.size); int64(got) < n {
+			return endsEarly(err, size, h.size+int64(got))
+		}
+		h.writeRest(buf, int(n))
 	}
 	return nil
 }
@@ -140,10 +172,7 @@ func (a Algorithm) sumSpan(dst []byte, r io.ReaderAt, off int64, buf []byte) err
 	filled := 0
 	for end := off + a.span(); off < end; off += int64(len(buf)) {
 		if n, err := r.ReadAt(buf, off); n < len(buf) {
-			if err == io.EOF {
-				return truncated(end, off+int64(n))
-			}
-			return err
+			return endsEarly(err, end, off+int64(n))
 		}
 		filled += a.hashBlocks(level[filled:], buf) * a.Size()
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/composefs-go/composefs/verity"
@@ -81,6 +82,16 @@ var ways = map[string]func(verity.Algorithm, []byte) (verity.Digest, error){
 			return d, fmt.Errorf("read %d bytes of %d", n, len(b))
 		}
 		return d, err
+	},
+	"Hasher.SumFile": func(alg verity.Algorithm, b []byte) (verity.Digest, error) {
+		return verity.NewHasher(alg).SumFile(bytes.NewReader(b), int64(len(b)), bytes.Repeat([]byte("scratch "), 1024))
+	},
+	"Hasher.SumBuffer": func(alg verity.Algorithm, b []byte) (verity.Digest, error) {
+		buf := append(bytes.Clone(b), bytes.Repeat([]byte("scratch "), 512)...)
+		return verity.NewHasher(alg).SumBuffer(buf, len(b)), nil
+	},
+	"Hasher.SumBuffer without room": func(alg verity.Algorithm, b []byte) (verity.Digest, error) {
+		return verity.NewHasher(alg).SumBuffer(slices.Clip(b), len(b)), nil
 	},
 	"SumFile": func(alg verity.Algorithm, b []byte) (verity.Digest, error) {
 		return verity.SumFile(alg, bytes.NewReader(b), int64(len(b)))
@@ -279,6 +290,7 @@ func FuzzHasherSplit(f *testing.F) {
 func TestHasherAllocatesNothingOnceItIsWarm(t *testing.T) {
 	content := randomBytes(1, 300000)
 	r := bytes.NewReader(content)
+	buf := make([]byte, 64<<10)
 	for _, alg := range []verity.Algorithm{verity.SHA256, verity.SHA512} {
 		h := verity.NewHasher(alg)
 		if n := testing.AllocsPerRun(10, func() {
@@ -287,6 +299,8 @@ func TestHasherAllocatesNothingOnceItIsWarm(t *testing.T) {
 			_, _ = h.ReadFrom(r)
 			_, _ = h.Write(content[:5000])
 			_ = h.Sum()
+			_, _ = h.SumFile(r, int64(len(content)), buf)
+			_ = h.SumBuffer(buf, 5000)
 		}); n != 0 {
 			t.Errorf("%s: found %g allocations", alg, n)
 		}
