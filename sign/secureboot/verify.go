@@ -1,0 +1,179 @@
+package secureboot
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"math/big"
+
+	"github.com/foxboron/go-uefi/authenticode"
+	"github.com/foxboron/go-uefi/pkcs7"
+)
+
+// maxSignature bounds a signature in bytes; they have some 2 KB.
+const maxSignature = 1 << 18
+
+// Why a signature is of no worth.
+var (
+	ErrFormat    = errors.New("not a signature for Secure Boot")
+	ErrDigest    = errors.New("signature of another program")
+	ErrUntrusted = errors.New("not signed by a trusted certificate")
+	ErrSignature = errors.New("bad signature")
+	ErrUnsigned  = errors.New("not signed")
+)
+
+// A Signature is what a program carries, taken apart. Nothing in it is to be
+// believed before Verify has said so.
+type Signature struct {
+	Program      Digest              // what it claims to sign
+	Certificates []*x509.Certificate // those that it carries
+
+	issuer     []byte // DER
+	serial     *big.Int
+	attributes []byte // DER, as signed
+	raw        []byte
+}
+
+func formatError(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))
+}
+
+// Parse reads a signature: PKCS #7, in DER. Zeros may follow.
+func Parse(der []byte) (*Signature, error) {
+	if len(der) > maxSignature {
+		return nil, formatError("it has %d bytes, want at most %d", len(der), maxSignature)
+	}
+	var outer asn1.RawValue
+	rest, err := asn1.Unmarshal(der, &outer)
+	if err != nil || len(bytes.Trim(rest, "\x00")) > 0 {
+		return nil, formatError("want one DER structure, found %d bytes that are something else or end with it", len(der))
+	}
+	a, err := authenticode.ParseAuthenticode(outer.FullBytes)
+	if err != nil {
+		return nil, formatError("read PKCS #7: %v", err)
+	}
+	s := &Signature{Certificates: a.Pkcs.Certs}
+	if len(a.Digest) != len(s.Program) || !a.Algid.Algorithm.Equal(pkcs7.OIDDigestAlgorithmSHA256) {
+		return nil, formatError("want a SHA-256 digest of the program, found %d bytes by the algorithm %s", len(a.Digest), a.Algid.Algorithm)
+	}
+	copy(s.Program[:], a.Digest)
+	for _, c := range s.Certificates {
+		if err := checkPublic(c); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+		}
+	}
+	if len(s.Certificates) > maxChain {
+		return nil, formatError("it carries %d certificates, want at most %d", len(s.Certificates), maxChain)
+	}
+	return s, s.readSigner(a.Pkcs)
+}
+
+// readSigner takes over the signer, and checks that what he signed is about the
+// content: the library doesn't.
+func (s *Signature) readSigner(p *pkcs7.PKCS7) error {
+	if len(p.SignerInfo) != 1 {
+		return formatError("it has %d signers, want 1", len(p.SignerInfo))
+	}
+	info := p.SignerInfo[0]
+	if !info.DigestAlgorithm.Algorithm.Equal(pkcs7.OIDDigestAlgorithmSHA256) {
+		return formatError("the signer used the digest algorithm %s, want SHA-256", info.DigestAlgorithm.Algorithm)
+	}
+	attributes := info.AuthenticatedAttributes
+	if attributes == nil {
+		return formatError("it has no signed attributes")
+	}
+	var content asn1.RawValue
+	if rest, err := asn1.Unmarshal(p.ContentInfo, &content); err != nil || len(rest) > 0 {
+		return formatError("its content is more than one DER structure")
+	}
+	sum := sha256.Sum256(content.Bytes)
+	if !attributes.ContentType.Equal(authenticode.OIDSpcIndirectDataContent) || !bytes.Equal(attributes.MessageDigest, sum[:]) {
+		return formatError("its signed attributes are about another content")
+	}
+	s.issuer, s.serial = info.IssuerAndSerialnumber.RawIssuer, info.IssuerAndSerialnumber.SerialNumber
+	s.attributes, s.raw = attributes.RawBytes, info.EncryptedDigest
+	return nil
+}
+
+// Signer returns the certificate of the key that is said to have signed, nil if
+// the signature doesn't carry it.
+func (s *Signature) Signer() *x509.Certificate { return s.named(s.Certificates) }
+
+// named returns the certificate that the signer is named by.
+func (s *Signature) named(certs []*x509.Certificate) *x509.Certificate {
+	for _, c := range certs {
+		if bytes.Equal(c.RawIssuer, s.issuer) && c.SerialNumber.Cmp(s.serial) == 0 {
+			return c
+		}
+	}
+	return nil
+}
+
+// Verify checks that the signature is that of the program, by a trusted
+// certificate or one that a trusted one leads to, and returns the trusted one.
+func (s *Signature) Verify(program Digest, trusted []*x509.Certificate) (*x509.Certificate, error) {
+	if s.Program != program {
+		return nil, fmt.Errorf("%w: want the digest %x, found %x; it was changed after signing, or the signature is not its own", ErrDigest, program, s.Program)
+	}
+	signer := s.named(trusted)
+	if signer == nil {
+		signer = s.Signer()
+	}
+	if signer == nil {
+		return nil, fmt.Errorf("%w: it carries no certificate of its signer, and none that is trusted has the serial number %x", ErrUntrusted, s.serial)
+	}
+	if err := signer.CheckSignature(x509.SHA256WithRSA, s.attributes, s.raw); err != nil {
+		return nil, fmt.Errorf("%w: it names the certificate of %q: %w", ErrSignature, signer.Subject, err)
+	}
+	if root := s.anchor(signer, trusted); root != nil {
+		return root, nil
+	}
+	return nil, fmt.Errorf("%w: it is signed by %q, whom none of the certificates given vouches for", ErrUntrusted, signer.Subject)
+}
+
+// anchor follows issuers from a certificate to a trusted one, nil if none is reached.
+func (s *Signature) anchor(cert *x509.Certificate, trusted []*x509.Certificate) *x509.Certificate {
+	for range maxChain {
+		for _, t := range trusted {
+			if t.Equal(cert) || cert.CheckSignatureFrom(t) == nil {
+				return t
+			}
+		}
+		next := (*x509.Certificate)(nil)
+		for _, c := range s.Certificates {
+			if !c.Equal(cert) && cert.CheckSignatureFrom(c) == nil {
+				next = c
+			}
+		}
+		if next == nil {
+			return nil
+		}
+		cert = next
+	}
+	return nil
+}
+
+// Verify checks the signatures that a program carries. One by a trusted
+// certificate is enough, as for firmware. The error tells of each that isn't.
+func Verify(program Digest, signatures [][]byte, trusted []*x509.Certificate) (signer, anchor *x509.Certificate, err error) {
+	if len(signatures) == 0 {
+		return nil, nil, ErrUnsigned
+	}
+	var errs []error
+	for _, der := range signatures {
+		s, err := Parse(der)
+		if err == nil {
+			if anchor, err = s.Verify(program, trusted); err == nil {
+				if signer = s.named(trusted); signer == nil {
+					signer = s.Signer()
+				}
+				return signer, anchor, nil
+			}
+		}
+		errs = append(errs, err)
+	}
+	return nil, nil, errors.Join(errs...)
+}

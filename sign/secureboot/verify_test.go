@@ -1,0 +1,222 @@
+package secureboot_test
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/pem"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/foxboron/go-uefi/authenticode"
+	"github.com/foxboron/go-uefi/pkcs7"
+
+	"github.com/composefs-go/composefs/sign/secureboot"
+)
+
+// Each way in which a signature is of no worth has its error.
+func TestVerifyRefuses(t *testing.T) {
+	ours, other := secureboot.Digest{1}, secureboot.Digest{2}
+	good := signature(t, ours, "db.key", "db.crt")
+	changed := func(old, new []byte) []byte {
+		if bytes.Count(good, old) == 0 {
+			t.Fatalf("the signature has no %x", old)
+		}
+		return bytes.ReplaceAll(good, old, new)
+	}
+	flipped := bytes.Clone(good)
+	flipped[len(flipped)-1] ^= 1
+	for _, test := range []struct {
+		name       string
+		signatures [][]byte
+		trusted    string
+		want       error
+		says       string
+	}{
+		{"none", nil, "db.crt", secureboot.ErrUnsigned, "not signed"},
+		{"by another", [][]byte{good}, "ca.crt", secureboot.ErrUntrusted, `"CN=test db"`},
+		{"of another program", [][]byte{signature(t, other, "db.key", "db.crt")}, "db.crt", secureboot.ErrDigest, "02000000"},
+		{"damaged", [][]byte{flipped}, "db.crt", secureboot.ErrSignature, "test db"},
+		// The attack: the digest in the content isn't what the key signed.
+		{"digest replaced", [][]byte{changed(octets(ours), octets(other))}, "db.crt", secureboot.ErrFormat, "another content"},
+		{"two signers", [][]byte{signers(t, good, 2)}, "db.crt", secureboot.ErrFormat, "2 signers"},
+		{"no signer", [][]byte{signers(t, good, 0)}, "db.crt", secureboot.ErrFormat, "0 signers"},
+		{"empty", [][]byte{{}}, "db.crt", secureboot.ErrFormat, "one DER structure"},
+		{"text", [][]byte{[]byte("hello")}, "db.crt", secureboot.ErrFormat, "one DER structure"},
+		{"cut", [][]byte{good[:len(good)-9]}, "db.crt", secureboot.ErrFormat, "one DER structure"},
+		{"something behind it", [][]byte{append(bytes.Clone(good), 1)}, "db.crt", secureboot.ErrFormat, "end with it"},
+		{"huge", [][]byte{make([]byte, 1<<20)}, "db.crt", secureboot.ErrFormat, "at most"},
+		{"other content type", [][]byte{changed([]byte{0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 1, 4}, []byte{0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 1, 5})}, "db.crt", secureboot.ErrFormat, "PKCS #7"},
+		{"SHA-384", [][]byte{changed([]byte{0x86, 0x48, 1, 0x65, 3, 4, 2, 1}, []byte{0x86, 0x48, 1, 0x65, 3, 4, 2, 2})}, "db.crt", secureboot.ErrFormat, "SHA-256"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			digest := ours
+			if test.name == "digest replaced" {
+				digest = other
+			}
+			_, _, err := secureboot.Verify(digest, test.signatures, certs(t, test.trusted))
+			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("want %q saying %q, found %v", test.want, test.says, err)
+			}
+		})
+	}
+}
+
+// signers returns the signature with its signer n times.
+func signers(t *testing.T, der []byte, n int) []byte {
+	t.Helper()
+	explicit := func(content []byte) asn1.RawValue {
+		return asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: content}
+	}
+	type info struct {
+		Type    asn1.ObjectIdentifier
+		Content asn1.RawValue
+	}
+	var outer info
+	var parts struct {
+		Version                             int
+		Algorithms, Content, Certs, Signers asn1.RawValue
+	}
+	_, err := asn1.Unmarshal(der, &outer)
+	if err == nil {
+		_, err = asn1.Unmarshal(outer.Content.Bytes, &parts)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts.Signers = asn1.RawValue{Tag: asn1.TagSet, IsCompound: true, Bytes: bytes.Repeat(parts.Signers.Bytes, n)}
+	inner, err := asn1.Marshal(parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := asn1.Marshal(info{outer.Type, explicit(inner)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// octets is how a digest stands in the content: an OCTET STRING of 32 bytes.
+func octets(d secureboot.Digest) []byte { return append([]byte{4, 32}, d[:]...) }
+
+// Signatures of other makers that leave out what ties them to the program, or to
+// their signer.
+func TestVerifyRefusesOtherMakers(t *testing.T) {
+	content := []byte("program")
+	digest := secureboot.Digest(sha256.Sum256(content))
+	nine := slices.Repeat(certs(t, "db.crt"), 8)
+	for _, test := range []struct {
+		name   string
+		option pkcs7.Option
+		want   error
+		says   string
+	}{
+		{"no signed attributes", pkcs7.NoAttr(), secureboot.ErrFormat, "no signed attributes"},
+		{"no certificates", pkcs7.NoCerts(), secureboot.ErrUntrusted, "carries no certificate"},
+		{"nine certificates", pkcs7.WithAdditionalCerts(nine), secureboot.ErrFormat, "at most 8"},
+		{"certificate of a small key", pkcs7.WithAdditionalCerts([]*x509.Certificate{small(t)}), secureboot.ErrFormat, "1024 bits"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			der, err := authenticode.SignAuthenticode(key(t, "db.key"), certs(t, "db.crt")[0], bytes.NewReader(content), crypto.SHA256, test.option)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _, err = secureboot.Verify(digest, [][]byte{der}, certs(t, "ca.crt"))
+			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("want %q saying %q, found %v", test.want, test.says, err)
+			}
+		})
+	}
+	der, err := authenticode.SignAuthenticode(key(t, "db.key"), certs(t, "db.crt")[0], bytes.NewReader(content), crypto.SHA256, pkcs7.NoCerts())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := secureboot.Verify(digest, [][]byte{der}, certs(t, "db.crt")); err != nil {
+		t.Errorf("a trusted signer needn't be carried along: %v", err)
+	}
+}
+
+// small returns a certificate that ParseCertificates refuses.
+func small(t *testing.T) *x509.Certificate {
+	t.Helper()
+	block, _ := pem.Decode(read(t, "testdata/small.crt"))
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+// One good signature among bad ones is enough, as for firmware.
+func TestVerifyOneOfSeveral(t *testing.T) {
+	d := secureboot.Digest{1}
+	good, bad := signature(t, d, "db.key", "db.crt"), signature(t, d, "leaf.key", "leaf-chain.crt")
+	signer, anchor, err := secureboot.Verify(d, [][]byte{bad, []byte("?"), append(good, 0, 0, 0)}, certs(t, "db.crt"))
+	if err != nil || signer.Subject.CommonName != "test db" || !anchor.Equal(signer) {
+		t.Errorf("found signer %v, error %v", signer, err)
+	}
+}
+
+// Keys that firmware can't use are refused before anything is signed with them.
+func TestParseRefuses(t *testing.T) {
+	for _, test := range []struct{ name, file, says string }{
+		{"elliptic curve", "ec.crt", "RSA"},
+		{"too few bits", "small.crt", "1024 bits"},
+		{"a key instead", "db.key", "found 0"},
+	} {
+		t.Run("certificate, "+test.name, func(t *testing.T) {
+			_, err := secureboot.ParseCertificates(read(t, "testdata/"+test.file))
+			if !errors.Is(err, secureboot.ErrKey) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("want %q saying %q, found %v", secureboot.ErrKey, test.says, err)
+			}
+		})
+	}
+	for _, test := range []struct{ name, file, says string }{
+		{"elliptic curve", "ec.key", "RSA"},
+		{"encrypted", "encrypted.key", "openssl dgst"},
+		{"a certificate instead", "db.crt", "private key"},
+	} {
+		t.Run("key, "+test.name, func(t *testing.T) {
+			_, err := secureboot.ParseKey(read(t, "testdata/"+test.file))
+			if !errors.Is(err, secureboot.ErrKey) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("want %q saying %q, found %v", secureboot.ErrKey, test.says, err)
+			}
+		})
+	}
+	if _, err := secureboot.ParseCertificates([]byte("hello")); !errors.Is(err, secureboot.ErrKey) {
+		t.Errorf("text: want %q, found %v", secureboot.ErrKey, err)
+	}
+	many := bytes.Repeat(read(t, "testdata/db.crt"), 9)
+	if _, err := secureboot.ParseCertificates(many); !errors.Is(err, secureboot.ErrKey) {
+		t.Errorf("nine certificates: want %q, found %v", secureboot.ErrKey, err)
+	}
+}
+
+// Whatever is made of good signatures, none is a signature of another program:
+// the fuzzer has no key.
+func FuzzVerify(f *testing.F) {
+	program := sha256.Sum256([]byte("program"))
+	f.Add(signature(f, program, "db.key", "db.crt"))
+	f.Add(signature(f, program, "leaf.key", "leaf-chain.crt"))
+	f.Add(read(f, "testdata/sbsign.p7"))
+	trusted := append(certs(f, "db.crt"), certs(f, "ca.crt")...)
+	stubbed := read(f, "testdata/sbsign.p7")
+	known, err := secureboot.Parse(stubbed)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, der []byte) {
+		s, err := secureboot.Parse(der)
+		if err != nil {
+			return
+		}
+		s.Signer()
+		if _, err := s.Verify(s.Program, trusted); err == nil && s.Program != program && s.Program != known.Program {
+			t.Fatalf("a signature of %x was forged", s.Program)
+		}
+	})
+}
