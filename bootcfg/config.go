@@ -49,11 +49,13 @@ const (
 // A Requirement says how much a check matters.
 type Requirement string
 
-// The values of [verify] signature and fs-verity; each key takes three of them.
+// The values of [verify] signature and fs-verity and of [measure] tpm; each key
+// takes three of them.
 const (
 	Require   Requirement = "require"
-	Optional  Requirement = "optional"  // signature: a bad one is refused, none is accepted
-	Userspace Requirement = "userspace" // fs-verity: hash the image ourselves
+	Optional  Requirement = "optional"   // signature: a bad one is refused, none is accepted
+	Userspace Requirement = "userspace"  // fs-verity: hash the image ourselves
+	IfPresent Requirement = "if-present" // tpm: a machine without one boots too
 	Off       Requirement = "off"
 )
 
@@ -73,6 +75,7 @@ type Config struct {
 	Etc     MountMode
 	Var     MountMode
 	Verify  Verify
+	Measure Measure
 	Failure FailureAction
 }
 
@@ -95,6 +98,22 @@ type Verify struct {
 	// AllowInsecure obeys "?" on the command line.
 	AllowInsecure bool
 }
+
+// Measure is the section [measure].
+type Measure struct {
+	// TPM says whether the digest goes into a PCR of the TPM 2.0.
+	TPM Requirement
+	// PCR is the number of the register.
+	PCR uint32
+}
+
+// The registers that the digest may go into. Those below belong to the firmware,
+// those above can be reset.
+const (
+	minPCR     = 8
+	maxPCR     = 15
+	defaultPCR = 15 // "system identity" in systemd's list of uses
+)
 
 // SignatureWith returns what holds for signatures: with a key present and
 // nothing written, a valid seal is required.
@@ -124,12 +143,13 @@ func DefaultConfig() Config {
 		Etc:     MountOverlay,
 		Var:     MountBind,
 		Verify:  Verify{Keys: KeysPath, FSVerity: Require},
+		Measure: Measure{TPM: Off, PCR: defaultPCR},
 		Failure: Emergency,
 	}
 }
 
-// ParseConfig reads a policy. An unknown key in [verify] or [failure], an
-// unknown section and a bad value anywhere are errors that name the line. Other
+// ParseConfig reads a policy. An unknown key in [verify], [measure] or [failure],
+// an unknown section and a bad value anywhere are errors that name the line. Other
 // unknown keys of [root], [etc] and [var] are ignored, as composefs-rs does.
 func ParseConfig(text []byte) (Config, error) {
 	if len(text) > MaxConfig {

@@ -39,6 +39,10 @@ var keys = map[string]map[string]setter{
 		"revoked":          setRevoked,
 		"allow-insecure":   func(r *configReader, v any) error { return setBool(&r.c.Verify.AllowInsecure, v) },
 	},
+	"measure": {
+		"tpm": setRequirement(func(c *Config) *Requirement { return &c.Measure.TPM }, Require, IfPresent, Off),
+		"pcr": setPCR,
+	},
 	"failure": {"action": setAction},
 }
 
@@ -51,7 +55,7 @@ func varDir(c *Config) *MountMode { return &c.Var }
 func (r *configReader) section(name string, values map[string]any) {
 	known, ok := keys[name]
 	if !ok {
-		r.fail(name, "", "unknown section; known are [root], [etc], [var], [verify] and [failure]")
+		r.fail(name, "", "unknown section; known are [root], [etc], [var], [verify], [measure] and [failure]")
 		return
 	}
 	names := make([]string, 0, len(values))
@@ -168,6 +172,15 @@ func setSequence(r *configReader, v any) error {
 		return fmt.Errorf("want a whole number from 0 on, found %.60q", fmt.Sprint(v))
 	}
 	r.c.Verify.MinimumSequence = uint64(n)
+	return nil
+}
+
+func setPCR(r *configReader, v any) error {
+	n, ok := v.(int64)
+	if !ok || n < minPCR || n > maxPCR {
+		return fmt.Errorf("want a number from %d to %d (those below are the firmware's, those above can be reset), found %.60q", minPCR, maxPCR, fmt.Sprint(v))
+	}
+	r.c.Measure.PCR = uint32(n)
 	return nil
 }
 

@@ -37,6 +37,10 @@ func TestParseConfigReadsEverySetting(t *testing.T) {
 				c.Verify = bootcfg.Verify{Signature: bootcfg.Optional, Keys: "/k", MinimumSequence: 40,
 					Revoked: []verity.Digest{digest(t, hexA)}, FSVerity: bootcfg.Off, AllowInsecure: true}
 			})},
+		{"measure", "[measure]\ntpm = \"if-present\"\npcr = 8",
+			change(func(c *bootcfg.Config) { c.Measure = bootcfg.Measure{TPM: bootcfg.IfPresent, PCR: 8} })},
+		{"measure in the usual register", "[measure]\ntpm = \"require\"",
+			change(func(c *bootcfg.Config) { c.Measure = bootcfg.Measure{TPM: bootcfg.Require, PCR: 15} })},
 		{"failure", "[failure]\naction = \"poweroff\"", change(func(c *bootcfg.Config) { c.Failure = bootcfg.PowerOff })},
 	} {
 		got, err := bootcfg.ParseConfig([]byte(c.text))
@@ -57,6 +61,11 @@ func TestParseConfigNamesLineAndKey(t *testing.T) {
 		{"negative sequence", "[verify]\nminimum-sequence = -1", "line 2: [verify] minimum-sequence: want a whole number"},
 		{"bad digest", "[verify]\nrevoked = [\"" + strings.ToUpper(hexA) + "\"]", "line 2: [verify] revoked: malformed digest"},
 		{"relative path", "[verify]\nkeys = \"k\"", "want an absolute path"},
+		{"a register of the firmware", "[measure]\npcr = 7", "line 2: [measure] pcr: want a number from 8 to 15"},
+		{"a register that can be reset", "[measure]\npcr = 16", "line 2: [measure] pcr: want a number from 8 to 15"},
+		{"a register that is no number", "[measure]\npcr = \"15\"", "want a number from 8 to 15"},
+		{"a bad word about the TPM", "[measure]\ntpm = \"optional\"", "want one of require, if-present, off"},
+		{"an unknown key of measure", "[measure]\nbank = \"sha256\"", "line 2: [measure] bank: unknown key"},
 		{"bad action", "[failure]\naction = \"shell\"", "want one of emergency, reboot, poweroff"},
 		{"bad mount", "[etc]\nmount = \"rbind\"", "line 2: [etc] mount: want one of none"},
 		{"bad value in a foreign section", "[root]\ntransient = 1", "line 2: [root] transient: want true or false"},
