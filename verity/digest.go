@@ -157,15 +157,18 @@ func (d Digest) String() string {
 // of the digest as a directory, the rest as the name, "0f/0e…". It is empty for
 // the zero Digest.
 func (d Digest) ObjectPath() string {
-	if d.IsZero() {
-		return ""
-	}
 	var b [2*64 + 1]byte
+	return string(d.AppendObjectPath(b[:0]))
+}
+
+// AppendObjectPath appends the ObjectPath to b.
+func (d Digest) AppendObjectPath(b []byte) []byte {
+	if d.IsZero() {
+		return b
+	}
 	n := d.alg.Size()
-	hex.Encode(b[:2], d.sum[:1])
-	b[2] = '/'
-	hex.Encode(b[3:], d.sum[1:n])
-	return string(b[:2*n+1])
+	b = append(hex.AppendEncode(b, d.sum[:1]), '/')
+	return hex.AppendEncode(b, d.sum[1:n])
 }
 
 // ParseObjectPath is the inverse of ObjectPath.

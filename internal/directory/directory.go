@@ -1,23 +1,23 @@
 // Package directory reads a directory of the running system into a file tree.
 //
 // One goroutine walks the directories in the order of their names; the files in
-// them are opened, described and hashed by as many workers as there are cores.
-// The result doesn't depend on which of them is faster, nor on the file system's
-// order, the umask, the locale or the time zone.
+// them are opened, described and hashed by as many goroutines as there are cores,
+// the walker among them when the others have enough to do. The result doesn't
+// depend on which of them is faster, nor on the file system's order, the umask, the
+// locale or the time zone.
 //
-//	walk ──▶ leaves ──▶ worker ─┐
-//	  │                 worker ─┴─▶ Sink (digest only, or a repository)
-//	  └──▶ tree of directories, filled in by the workers
+//	walk ──▶ batches ──▶ worker ─┐
+//	  │          └────▶ walker ─┴─▶ Sink (digest only, or a repository)
+//	  └──▶ tree, whose files are filled in by the workers
 //
 // Hard links within the tree are kept, unless asked otherwise: the first name in
-// depth-first order is the original. Files of 1 to InlineMax bytes go into the image, larger ones to the Sink.
+// depth-first order is the original. Files of 1 to InlineMax bytes go into the
+// image, larger ones to the Sink.
 package directory
 
 import (
 	"context"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -67,159 +67,171 @@ const scratchSize = 512 << 10
 // Read returns the tree of the directory at path. Errors name the file; a file
 // that changes while it is read is an error, since no digest describes it.
 func Read(ctx context.Context, path string, opts Options) (*tree.Node, error) {
-	top, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	top, err := openTop(path)
 	if err != nil {
-		return nil, fmt.Errorf("read directory: %w", err)
+		return nil, err
 	}
-	s := &scan{opts: opts, leaves: make(chan []*leaf, 4), inodes: map[inode]*leaf{}}
+	helpers := runtime.GOMAXPROCS(0) - 1
+	s := &scan{opts: opts, full: make(chan []leaf, batchesAhead), free: make(chan []leaf, batchesAhead+helpers+1)}
 	group, ctx := errgroup.WithContext(ctx)
-	for range runtime.GOMAXPROCS(0) {
-		group.Go(func() error { return s.work(ctx) })
+	workers := make([]*worker, helpers+1)
+	for i := range workers {
+		workers[i] = &worker{scan: s, scratch: make([]byte, scratchSize)}
+	}
+	for _, w := range workers[1:] {
+		group.Go(func() error { return w.work(ctx) })
 	}
 	var root *tree.Node
 	group.Go(func() error {
-		defer close(s.leaves)
-		dir := newHandle(top, nil)
-		defer dir.release()
-		if root, err = s.directory(ctx, dir); err == nil {
-			err = s.send(ctx)
+		defer close(s.full)
+		defer top.release()
+		w := walker{worker: workers[0], dirents: make([]byte, direntsSize)}
+		root, err = w.directory(ctx, top)
+		if err != nil {
+			s.giveBack(w.batch)
+			return err
 		}
-		return err
+		return w.finish(ctx)
 	})
 	if err := group.Wait(); err != nil {
+		for batch := range s.full { // what nobody came to
+			s.giveBack(batch)
+		}
 		return nil, err
 	}
-	s.link()
+	s.link(workers)
 	return root, nil
 }
 
 // A scan is one Read in progress.
 type scan struct {
 	opts   Options
-	leaves chan []*leaf // to the workers, batchSize at a time
-	batch  []*leaf      // the next of them
-	order  []*leaf      // all of them in depth-first order; the walker's own
+	full   chan []leaf // to the workers
+	free   chan []leaf // from them, to be filled again
 	claims claims
-	inodes map[inode]*leaf
 }
 
-// A leaf is a file that isn't a directory, on its way to a worker.
+// A leaf is a file that isn't a directory, on its way to a worker. Its node has its
+// name already.
 type leaf struct {
 	dir    *handle
 	parent *tree.Node
 	name   string
-	kind   fs.FileMode // as the directory has it
+	kind   uint32 // as the directory has it: S_IFMT bits of st_mode
+	number int    // in depth-first order
 	node   *tree.Node
-	inode  inode // of a file with several names
 }
 
 func (l *leaf) path() string { return filepath.Join(l.dir.path(), l.name) }
 
+// Waking up a worker for every small file would cost as much as reading it. So
+// leaves go to the workers batchSize at a time, and batchesAhead batches at most wait
+// for one. The product bounds how many directories are open.
+const (
+	batchSize    = 32
+	batchesAhead = 6
+)
+
+// A walker goes through the directories.
+type walker struct {
+	*worker
+	dirents []byte   // buffer
+	entries []dirent // of the directories from the top to the current one
+	batch   []leaf   // the next for a worker
+	leaves  int      // so far
+}
+
 // directory reads what is in dir and below.
-func (s *scan) directory(ctx context.Context, dir *handle) (*tree.Node, error) {
-	node, err := s.describeDirectory(dir)
-	if err != nil {
+func (w *walker) directory(ctx context.Context, dir *handle) (*tree.Node, error) {
+	node := w.arena.Node()
+	if err := w.describeDirectory(node, dir); err != nil {
 		return nil, fmt.Errorf("read %s: %w", dir.path(), err)
 	}
-	if dir.parent != nil && dir.parent.parent == nil && slices.Contains(s.opts.Empty, dir.name) {
+	if dir.parent != nil && dir.parent.parent == nil && slices.Contains(w.opts.Empty, dir.name) {
 		return node, nil
 	}
-	entries, err := dir.f.ReadDir(-1)
-	if err != nil {
-		return nil, fmt.Errorf("read directory %s: %w", dir.path(), plain(err))
+	start := len(w.entries)
+	var err error
+	if w.entries, err = readDirents(w.entries, dir.fd, w.dirents, w.arena.String); err != nil {
+		return nil, fmt.Errorf("read directory %s: %w", dir.path(), err)
 	}
-	sortByName(entries)
-	for _, e := range entries {
-		if e.IsDir() {
-			err = s.subdirectory(ctx, dir, node, e.Name())
-		} else {
-			err = s.enqueue(ctx, &leaf{dir: dir.retain(), parent: node, name: e.Name(), kind: e.Type(), node: &tree.Node{}})
-		}
-		if err != nil {
+	for i := start; i < len(w.entries); i++ {
+		if err := w.entry(ctx, dir, node, w.entries[i]); err != nil {
 			return nil, err
 		}
 	}
+	w.entries = w.entries[:start]
 	return node, nil
 }
 
-func (s *scan) subdirectory(ctx context.Context, parent *handle, node *tree.Node, name string) error {
+func (w *walker) entry(ctx context.Context, dir *handle, parent *tree.Node, e dirent) error {
+	switch e.kind {
+	case unix.S_IFDIR:
+		return w.subdirectory(ctx, dir, parent, e.name)
+	case unix.S_IFCHR, unix.S_IFBLK:
+		if w.opts.SkipDevices {
+			return nil
+		}
+	}
+	l := leaf{dir: dir, parent: parent, name: e.name, kind: e.kind, number: w.leaves, node: w.arena.Node()}
+	if err := parent.Add(l.name, l.node); err != nil {
+		return fmt.Errorf("read %s: %w", l.path(), err)
+	}
+	dir.retain()
+	w.leaves++
+	w.batch = append(w.batch, l)
+	if len(w.batch) < batchSize {
+		return nil
+	}
+	return w.send(ctx)
+}
+
+func (w *walker) subdirectory(ctx context.Context, parent *handle, node *tree.Node, name string) error {
 	dir, err := parent.open(name)
 	if err != nil {
 		return err
 	}
 	defer dir.release()
-	child, err := s.directory(ctx, dir)
+	child, err := w.directory(ctx, dir)
 	if err != nil {
 		return err
 	}
-	return addTo(node, dir.path(), name, child)
-}
-
-// batchSize is how many leaves go to a worker at a time. Waking one up for every
-// small file would cost as much as reading it.
-const batchSize = 32
-
-func (s *scan) enqueue(ctx context.Context, l *leaf) error {
-	s.order = append(s.order, l)
-	s.batch = append(s.batch, l)
-	if len(s.batch) < batchSize {
-		return nil
-	}
-	return s.send(ctx)
-}
-
-// send gives the batch to the workers.
-func (s *scan) send(ctx context.Context) error {
-	select {
-	case s.leaves <- s.batch:
-		s.batch = make([]*leaf, 0, batchSize)
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// link puts the leaves into their directories, once all are described.
-func (s *scan) link() {
-	for _, l := range s.order {
-		switch {
-		case l.node.Kind == 0: // left out
-		case l.inode == inode{}:
-			l.parent.Add(l.name, l.node)
-		default:
-			s.linkInode(l)
-		}
-	}
-}
-
-// linkInode adds one of the names of a file with several. The original is the
-// first name; the content is that of whichever name a worker came to first.
-func (s *scan) linkInode(l *leaf) {
-	original, ok := s.inodes[l.inode]
-	if ok {
-		original.node.Nlink++
-		l.parent.Link(l.name, original.node)
-		return
-	}
-	l.node = s.claims.of(l.inode).node
-	l.node.Nlink = 1
-	s.inodes[l.inode] = l
-	l.parent.Add(l.name, l.node)
-}
-
-// addTo adds a child and names the path when the name can't be one.
-func addTo(parent *tree.Node, path, name string, child *tree.Node) error {
-	if err := parent.Add(name, child); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
+	if err := node.Add(name, child); err != nil {
+		return fmt.Errorf("read %s: %w", dir.path(), err)
 	}
 	return nil
 }
 
-// plain takes the path out of an *os.PathError: our errors name it themselves.
-func plain(err error) error {
-	var p *os.PathError
-	if asPathError(err, &p) {
-		return p.Err
+// send gives the batch to a worker, or to ourselves if enough of them wait.
+func (w *walker) send(ctx context.Context) error {
+	select {
+	case w.full <- w.batch:
+	default:
+		if err := w.describeAll(ctx, w.batch); err != nil {
+			return err
+		}
 	}
-	return err
+	select {
+	case w.batch = <-w.free:
+	default:
+		w.batch = make([]leaf, 0, batchSize)
+	}
+	return ctx.Err()
+}
+
+// finish does with the others what is left.
+func (w *walker) finish(ctx context.Context) error {
+	if err := w.describeAll(ctx, w.batch); err != nil {
+		return err
+	}
+	for {
+		select {
+		case batch := <-w.full:
+			if err := w.describeAll(ctx, batch); err != nil {
+				return err
+			}
+		default:
+			return ctx.Err()
+		}
+	}
 }

@@ -1,35 +1,52 @@
 package directory
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"slices"
-	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/composefs-go/composefs/internal/tree"
 )
 
 // A handle is an open directory that the walker and the workers share. Files are
 // opened relative to it, so that a directory that is renamed or replaced by a
 // symlink meanwhile can't lead us elsewhere, and a path of any length works.
 type handle struct {
-	f      *os.File
+	fd     int
 	parent *handle // for the path alone; not kept open by it
-	name   string
+	name   string  // the whole path of the top
 	refs   atomic.Int32
 }
 
-func newHandle(f *os.File, parent *handle) *handle {
-	h := &handle{f: f, parent: parent, name: filepath.Base(f.Name())}
-	if parent == nil {
-		h.name = f.Name()
+// openTop opens the directory to be read, which may be behind a symbolic link.
+func openTop(path string) (*handle, error) {
+	fd, err := openDirectory(unix.AT_FDCWD, path, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read directory %s: %w", path, err)
 	}
+	return newHandle(fd, path, nil), nil
+}
+
+func (h *handle) open(name string) (*handle, error) {
+	fd, err := openDirectory(h.fd, name, unix.O_NOFOLLOW)
+	if err != nil {
+		return nil, fmt.Errorf("read directory %s: %w", filepath.Join(h.path(), name), err)
+	}
+	return newHandle(fd, name, h), nil
+}
+
+func openDirectory(dirfd int, name string, flags int) (int, error) {
+	for {
+		fd, err := unix.Openat(dirfd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|flags, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return fd, err
+		}
+	}
+}
+
+func newHandle(fd int, name string, parent *handle) *handle {
+	h := &handle{fd: fd, name: name, parent: parent}
 	h.refs.Store(1)
 	return h
 }
@@ -41,14 +58,6 @@ func (h *handle) path() string {
 	return filepath.Join(h.parent.path(), h.name)
 }
 
-func (h *handle) open(name string) (*handle, error) {
-	fd, err := unix.Openat(int(h.f.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("read directory %s: %w", filepath.Join(h.path(), name), err)
-	}
-	return newHandle(os.NewFile(uintptr(fd), name), h), nil
-}
-
 func (h *handle) retain() *handle {
 	h.refs.Add(1)
 	return h
@@ -56,35 +65,6 @@ func (h *handle) retain() *handle {
 
 func (h *handle) release() {
 	if h.refs.Add(-1) == 0 {
-		h.f.Close()
+		unix.Close(h.fd)
 	}
-}
-
-func sortByName(entries []os.DirEntry) {
-	slices.SortFunc(entries, func(a, b os.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
-}
-
-func asPathError(err error, p **os.PathError) bool { return errors.As(err, p) }
-
-// An inode identifies a file with several names.
-type inode struct{ dev, ino uint64 }
-
-// claims says which leaf reads the content of a file with several names.
-type claims struct{ m sync.Map }
-
-// claim reports whether l is the first to come.
-func (c *claims) claim(id inode, l *leaf) bool {
-	_, taken := c.m.LoadOrStore(id, l)
-	return !taken
-}
-
-func (c *claims) of(id inode) *leaf {
-	l, _ := c.m.Load(id)
-	return l.(*leaf)
-}
-
-// kinds maps the type bits of st_mode.
-var kinds = map[uint32]tree.Kind{
-	unix.S_IFREG: tree.Regular, unix.S_IFDIR: tree.Directory, unix.S_IFLNK: tree.Symlink, unix.S_IFCHR: tree.CharDevice,
-	unix.S_IFBLK: tree.BlockDevice, unix.S_IFIFO: tree.FIFO, unix.S_IFSOCK: tree.Socket,
 }

@@ -19,30 +19,38 @@ var (
 	ErrSocket  = errors.New("a socket can't be part of an image; remove it from the tree")
 )
 
+// A worker describes files. What it has is its own.
+type worker struct {
+	*scan
+	arena   tree.Arena
+	scratch []byte   // scratchSize long
+	linked  []linked // the names met of files with several
+}
+
 // work describes leaves until there are no more.
-func (s *scan) work(ctx context.Context) error {
-	scratch := make([]byte, scratchSize)
+func (w *worker) work(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case batch, ok := <-s.leaves:
+		case batch, ok := <-w.full:
 			if !ok {
 				return nil
 			}
-			if err := s.describeAll(ctx, batch, scratch); err != nil {
+			if err := w.describeAll(ctx, batch); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-func (s *scan) describeAll(ctx context.Context, batch []*leaf, scratch []byte) error {
-	for _, l := range batch {
-		if err := s.describe(l, scratch); err != nil {
-			return fmt.Errorf("read %s: %w", l.path(), err)
+// describeAll describes a batch and gives it back.
+func (w *worker) describeAll(ctx context.Context, batch []leaf) error {
+	defer w.giveBack(batch)
+	for i := range batch {
+		if err := w.describe(&batch[i]); err != nil {
+			return fmt.Errorf("read %s: %w", batch[i].path(), err)
 		}
-		l.dir.release()
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -50,70 +58,70 @@ func (s *scan) describeAll(ctx context.Context, batch []*leaf, scratch []byte) e
 	return nil
 }
 
-// describe fills in the node of a leaf.
-func (s *scan) describe(l *leaf, scratch []byte) error {
-	if err := tree.CheckName(l.name); err != nil {
-		return err
+// giveBack lets go of a batch's directories, and of the batch.
+func (s *scan) giveBack(batch []leaf) {
+	for i := range batch {
+		batch[i].dir.release()
 	}
-	dirfd := int(l.dir.f.Fd())
-	if l.kind.IsRegular() {
-		return s.regular(l, dirfd, scratch)
+	select {
+	case s.free <- batch[:0]:
+	default:
+	}
+}
+
+// describe fills in the node of a leaf.
+func (w *worker) describe(l *leaf) error {
+	if l.kind == unix.S_IFREG {
+		return w.regular(l)
 	}
 	var st unix.Stat_t
-	if err := unix.Fstatat(dirfd, l.name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.Fstatat(l.dir.fd, l.name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
 	}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFSOCK:
-		if !s.opts.Sockets {
-			return ErrSocket
-		}
-	case unix.S_IFCHR, unix.S_IFBLK:
-		if s.opts.SkipDevices {
-			return nil
-		}
-	case unix.S_IFDIR, unix.S_IFREG:
+	switch {
+	case st.Mode&unix.S_IFMT != l.kind:
 		return ErrChanged // it was another kind of file when the directory was read
-	}
-	if !s.setStat(l, &st) {
+	case l.kind == unix.S_IFSOCK && !w.opts.Sockets:
+		return ErrSocket
+	case !w.setStat(l, &st):
 		return nil
 	}
 	if l.node.Kind == tree.Symlink {
-		if err := s.symlink(l, dirfd); err != nil {
+		if err := w.symlink(l); err != nil {
 			return err
 		}
 	}
-	return s.readXattrs(l.node, entryOf(dirfd, l.name))
+	return w.readXattrs(l.node, entryOf(l.dir.fd, l.name))
 }
 
 // setStat fills in what stat knows. It reports whether the rest is wanted: of a
 // file with several names, one of them is enough.
-func (s *scan) setStat(l *leaf, st *unix.Stat_t) bool {
-	if st.Nlink > 1 && !s.opts.SplitLinks {
-		l.inode = inode{uint64(st.Dev), st.Ino}
-		if !s.claims.claim(l.inode, l) {
-			l.node.Kind = kinds[st.Mode&unix.S_IFMT]
+func (w *worker) setStat(l *leaf, st *unix.Stat_t) bool {
+	if st.Nlink > 1 && !w.opts.SplitLinks {
+		id := inode{uint64(st.Dev), st.Ino}
+		w.linked = append(w.linked, linked{l.number, l.parent, l.name, id})
+		if !w.claims.claim(id, l.node) {
 			return false
 		}
 	}
-	s.describeNode(l.node, st)
+	w.describeNode(l.node, st)
 	return true
 }
 
-func (s *scan) symlink(l *leaf, dirfd int) error {
-	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(dirfd, l.name, buf)
+func (w *worker) symlink(l *leaf) error {
+	buf := w.scratch[:unix.PathMax]
+	n, err := unix.Readlinkat(l.dir.fd, l.name, buf)
 	if err != nil {
 		return err
 	}
-	l.node.Target, l.node.Size = string(buf[:n]), uint64(n)
+	l.node.Target, l.node.Size = w.arena.String(buf[:n]), uint64(n)
 	return nil
 }
 
 // regular reads a file's content, its extended attributes, and makes sure that
 // nobody wrote to it meanwhile.
-func (s *scan) regular(l *leaf, dirfd int, scratch []byte) error {
-	f, err := osfile.OpenRaw(dirfd, l.name)
+func (w *worker) regular(l *leaf) error {
+	f, err := osfile.OpenRaw(l.dir.fd, l.name)
 	if errors.Is(err, unix.ELOOP) {
 		return ErrChanged // it was no symlink when the directory was read
 	}
@@ -128,13 +136,13 @@ func (s *scan) regular(l *leaf, dirfd int, scratch []byte) error {
 	if before.Mode&unix.S_IFMT != unix.S_IFREG {
 		return ErrChanged
 	}
-	if !s.setStat(l, &before) {
+	if !w.setStat(l, &before) {
 		return nil
 	}
-	if err := s.content(l.node, f, scratch); err != nil {
+	if err := w.content(l.node, f); err != nil {
 		return err
 	}
-	if err := s.readXattrs(l.node, openFile(int(f.Fd()))); err != nil {
+	if err := w.readXattrs(l.node, attributed{fd: int(f.Fd())}); err != nil {
 		return err
 	}
 	if err := unix.Fstat(int(f.Fd()), &after); err != nil {
@@ -143,13 +151,13 @@ func (s *scan) regular(l *leaf, dirfd int, scratch []byte) error {
 	if changed(&before, &after) {
 		return ErrChanged
 	}
-	if s.opts.Progress != nil {
-		s.opts.Progress(after.Size)
+	if w.opts.Progress != nil {
+		w.opts.Progress(after.Size)
 	}
 	return nil
 }
 
-func (s *scan) content(n *tree.Node, f osfile.Source, scratch []byte) error {
+func (w *worker) content(n *tree.Node, f osfile.Source) error {
 	switch size := int64(n.Size); {
 	case size == 0:
 		return nil
@@ -157,9 +165,12 @@ func (s *scan) content(n *tree.Node, f osfile.Source, scratch []byte) error {
 		n.Inline = make([]byte, size)
 		return unexpectedEOF(readFull(f, n.Inline))
 	default:
-		d, err := s.opts.Sink.PutFile(f, size, scratch)
-		n.Object, n.Payload = d, d.ObjectPath()
-		return unexpectedEOF(err)
+		d, err := w.opts.Sink.PutFile(f, size, w.scratch)
+		if err != nil {
+			return unexpectedEOF(err)
+		}
+		n.Object, n.Payload = d, w.arena.String(d.AppendObjectPath(w.scratch[:0]))
+		return nil
 	}
 }
 
@@ -180,11 +191,11 @@ func changed(a, b *unix.Stat_t) bool {
 	return a.Ino != b.Ino || a.Dev != b.Dev || a.Size != b.Size || a.Mtim != b.Mtim || a.Ctim != b.Ctim
 }
 
-func (s *scan) describeNode(n *tree.Node, st *unix.Stat_t) {
-	n.Kind = kinds[st.Mode&unix.S_IFMT]
+func (w *worker) describeNode(n *tree.Node, st *unix.Stat_t) {
+	n.Kind = kinds[st.Mode&unix.S_IFMT>>12]
 	n.Perm = uint16(st.Mode & 0o7777)
 	n.Nlink, n.UID, n.GID = 1, st.Uid, st.Gid
-	if !s.opts.UseEpoch {
+	if !w.opts.UseEpoch {
 		n.Mtime = tree.Time{Sec: st.Mtim.Sec, Nsec: uint32(st.Mtim.Nsec)}
 	}
 	switch n.Kind {
@@ -195,12 +206,18 @@ func (s *scan) describeNode(n *tree.Node, st *unix.Stat_t) {
 	}
 }
 
-func (s *scan) describeDirectory(dir *handle) (*tree.Node, error) {
+func (w *worker) describeDirectory(n *tree.Node, dir *handle) error {
 	var st unix.Stat_t
-	if err := unix.Fstat(int(dir.f.Fd()), &st); err != nil {
-		return nil, err
+	if err := unix.Fstat(dir.fd, &st); err != nil {
+		return err
 	}
-	n := &tree.Node{}
-	s.describeNode(n, &st)
-	return n, s.readXattrs(n, openFile(int(dir.f.Fd())))
+	w.describeNode(n, &st)
+	return w.readXattrs(n, attributed{fd: dir.fd})
+}
+
+// kinds maps the type bits of st_mode, shifted down.
+var kinds = [16]tree.Kind{
+	unix.S_IFREG >> 12: tree.Regular, unix.S_IFDIR >> 12: tree.Directory, unix.S_IFLNK >> 12: tree.Symlink,
+	unix.S_IFCHR >> 12: tree.CharDevice, unix.S_IFBLK >> 12: tree.BlockDevice,
+	unix.S_IFIFO >> 12: tree.FIFO, unix.S_IFSOCK >> 12: tree.Socket,
 }

@@ -8,13 +8,6 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// largeFile is the size in bytes from which all cores hash one file together.
-const largeFile = 16 << 20
-
-// hashSize is how many bytes are read at a time to be hashed: so few that they are
-// still in the processor's cache then.
-const hashSize = 128 << 10
-
 // Digests is a Sink that keeps nothing: it only computes digests. Like a repository
 // it also takes contents that aren't files.
 type Digests struct {
@@ -29,22 +22,9 @@ func NewDigests(a verity.Algorithm) *Digests {
 
 // PutFile implements Sink.
 func (d *Digests) PutFile(f osfile.Source, size int64, scratch []byte) (verity.Digest, error) {
-	if size >= largeFile {
-		return verity.SumFile(d.algorithm, f, size)
-	}
 	h := d.hashers.Get().(*verity.Hasher)
 	defer d.hashers.Put(h)
-	h.Reset()
-	scratch = scratch[:min(len(scratch), hashSize)]
-	for off := int64(0); off < size; {
-		n, err := f.ReadAt(scratch[:min(size-off, int64(len(scratch)))], off)
-		if n == 0 {
-			return verity.Digest{}, err // io.EOF: it shrank
-		}
-		h.Write(scratch[:n])
-		off += int64(n)
-	}
-	return h.Sum(), nil
+	return h.SumFile(f, size, scratch)
 }
 
 // PutBytes returns the digest of content.
