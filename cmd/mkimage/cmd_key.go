@@ -126,10 +126,10 @@ func loadPublicKey(name string) (sign.Key, error) {
 func loadKeyring(names []string) (sign.Keyring, error) {
 	var all sign.Keyring
 	for _, name := range names {
-		if st, err := os.Stat(name); err == nil && st.IsDir() {
+		if st, err := os.Stat(name); err == nil && st.IsDir() || err != nil && !strings.HasSuffix(name, ".pub") {
 			keys, err := sign.LoadKeyring(os.DirFS(name), ".")
 			if err != nil {
-				return nil, fmt.Errorf("read the keys of %s: %w", name, err)
+				return nil, fmt.Errorf("%s: %w", name, err)
 			}
 			all = append(all, keys...)
 			continue

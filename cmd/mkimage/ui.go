@@ -16,6 +16,7 @@ import (
 
 	"github.com/composefs-go/composefs/internal/kernel"
 	"github.com/composefs-go/composefs/internal/repo"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -69,6 +70,12 @@ func usagef(cmd *cobra.Command, format string, args ...any) error {
 	return usageError{cmd, fmt.Errorf(format, args...)}
 }
 
+// A configError is a policy or a key that composefs-setup-root wouldn't take: the
+// exit status is the same.
+type configError struct{ error }
+
+func (e configError) Unwrap() error { return e.error }
+
 // Exit statuses. 4 to 7 mean what they mean for composefs-setup-root.
 const (
 	exitFailure  = 1
@@ -93,6 +100,7 @@ var exits = []struct {
 	{repo.ErrNoImage, exitNotFound, "list what there is with: ls REPO/images REPO/images/refs"},
 	{repo.ErrNoObject, exitNotFound, "the repository is incomplete; build the image again to fill it in"},
 	{errRefused, exitRefused, ""},
+	{sign.ErrRefused, exitRefused, ""},
 	{verity.ErrMismatch, exitMismatch, ""},
 	{repo.ErrNotRepo, exitFailure, ""},
 	{unix.ENOSPC, exitFailure, "nothing was added; free some space and try again"},
@@ -132,6 +140,10 @@ func (u *ui) explain(err error) int {
 	var missing *kernel.MissingError
 	if errors.As(err, &missing) {
 		return exitKernel
+	}
+	var config configError
+	if errors.As(err, &config) {
+		return exitUsage
 	}
 	for _, e := range exits {
 		if errors.Is(err, e.err) {

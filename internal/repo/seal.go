@@ -51,6 +51,18 @@ func (r *Repo) ReadSeal(d verity.Digest) (Seal, error) {
 	return s, nil
 }
 
+// ReadSealFile reads a file of the directory of seals as composefs-setup-root does:
+// a regular file of at most limit bytes, through no symbolic link. It is a
+// sign.ReadSeal.
+func (r *Repo) ReadSealFile(name string, limit int64) ([]byte, error) {
+	dir, err := r.root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return osfile.ReadFileIn(dir, path.Join("seals", name), limit)
+}
+
 func (r *Repo) readBounded(name string, limit int64) ([]byte, error) {
 	f, err := r.root.Open(name)
 	if err != nil {

@@ -30,8 +30,8 @@ func writeTestFile(t testing.TB, name, text string) {
 type fake struct {
 	t      testing.TB
 	images map[verity.Digest]verity.Digest // by name, what is measured
-	seals  map[string][]byte // files of composefs/seals
-	fails  map[string]error // by method
+	seals  map[string][]byte               // files of composefs/seals
+	fails  map[string]error                // by method
 	open   verity.Digest
 	calls  []string
 	record *Boot
