@@ -131,11 +131,18 @@ func replaceObject(of, by func(base) string) change {
 // write puts a file of the host in the place of one on the disk.
 func write(t *testing.T, disk, path string, content []byte) {
 	t.Helper()
+	debugfs(t, disk, "unlink "+path)
+	add(t, disk, path, content)
+}
+
+// add puts a file of the host on the disk.
+func add(t *testing.T, disk, path string, content []byte) {
+	t.Helper()
 	source := filepath.Join(t.TempDir(), "content")
 	if err := os.WriteFile(source, content, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	debugfs(t, disk, "unlink "+path, "write "+source+" "+path)
+	debugfs(t, disk, "write "+source+" "+path)
 }
 
 // stored is a file of the repository that the disk was made from.

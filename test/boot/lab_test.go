@@ -32,7 +32,8 @@ type base struct {
 	image       string // hex digest of what the disk boots
 	other       string // of another image that is whole and on the same disk
 	key, pub    string // what sealed both
-	wrong       string // a private key that no initrd knows
+	wrong       string // a private key that no initrd knows, unless a case wants that
+	wrongPub    string
 	disk        string
 	large       string // digest of the object with /usr/share/large
 	replacement string // digest of an object of other content
@@ -137,7 +138,7 @@ func (l *lab) buildBase() (b base, err error) {
 		return b, err
 	}
 	b.repo, b.disk = l.path("repo"), l.path("disk.img")
-	b.key, b.pub, b.wrong = l.path("good.key"), l.path("good.pub"), l.path("wrong.key")
+	b.key, b.pub, b.wrong, b.wrongPub = l.path("good.key"), l.path("good.pub"), l.path("wrong.key"), l.path("wrong.pub")
 	for _, name := range []string{"good", "wrong"} {
 		if _, err := l.mkimage("key", "new", l.path(name)); err != nil {
 			return b, err
@@ -245,18 +246,24 @@ func (l *lab) kernel(t *testing.T, suite string) (dir, release string) {
 	return dir, strings.TrimSpace(string(text))
 }
 
-// initrd makes our own initrd for a suite's kernel, with a policy (may be empty).
+// initrd makes our own initrd for a suite's kernel, with a policy (may be empty)
+// and the key that sealed the images.
 func (l *lab) initrd(t *testing.T, suite, policy string) string {
 	t.Helper()
-	b, err := l.base()
-	if err != nil {
-		t.Fatal(err)
-	}
+	return l.initrdWith(t, suite, policy, []string{need(t).pub})
+}
+
+// initrdWith makes one that trusts the keys.
+func (l *lab) initrdWith(t *testing.T, suite, policy string, keys []string) string {
+	t.Helper()
 	dir, release := l.kernel(t, suite)
-	name := fmt.Sprintf("initrd-%s-%x.img", suite, hash(policy))
+	name := fmt.Sprintf("initrd-%s-%x.img", suite, hash(policy+strings.Join(keys, "\x00")))
 	return l.once(t, name, func(path string) error {
-		args := []string{"initrd", "--setup-root", l.path("composefs-setup-root"), "--keys", b.pub,
+		args := []string{"initrd", "--setup-root", l.path("composefs-setup-root"),
 			"--modules", filepath.Join(dir, "lib/modules", release), "--output", path}
+		for _, k := range keys {
+			args = append(args, "--keys", k)
+		}
 		if policy != "" {
 			config := path + ".toml"
 			if err := os.WriteFile(config, []byte(policy), 0o644); err != nil {

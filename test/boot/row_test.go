@@ -17,18 +17,21 @@ import (
 type row struct {
 	name      string
 	policy    string
-	arguments func(base) string // default: pin the image
-	change    change            // of the root partition
-	initrd    []entry           // put over the files of the initrd, unchecked
+	keys      func(base) []string // files, that are trusted; default: the one that sealed
+	arguments func(base) string   // default: pin the image
+	change    change              // of the root partition
+	initrd    []entry             // put over the files of the initrd, unchecked
 	status    int
-	says      string // in the reason, or with status 0 in boot.json or on the console
+	boots     func(base) string // with status 0: which image; default: the first
+	says      string            // in the reason, or with status 0 in boot.json or on the console
 }
 
 // An entry is a file of an initrd that the kernel unpacks over another one.
 type entry struct {
-	path, content string
-	link          bool // content is where a symbolic link leads
-	mode          os.FileMode
+	path     string
+	content  string
+	template string // the same, with {image} and {other} for their digests
+	link     bool   // content is where a symbolic link leads
 }
 
 const (
@@ -53,7 +56,11 @@ func (r row) boot(t *testing.T, b base) vm.Console {
 	if r.arguments != nil {
 		arguments = r.arguments(b)
 	}
-	initrd := overlaid(t, shared.initrd(t, "trixie", r.policy), r.initrd)
+	keys := []string{b.pub}
+	if r.keys != nil {
+		keys = r.keys(b)
+	}
+	initrd := overlaid(t, shared.initrdWith(t, "trixie", r.policy, keys), b.fill(r.initrd))
 	return bootDirect(t, "trixie", initrd, changedDisk(t, b, r.change), arguments, false)
 }
 
@@ -63,7 +70,11 @@ func (r row) check(t *testing.T, b base, c vm.Console) {
 		checkRefused(t, c, r.status, r.says)
 		return
 	}
-	checkBoots(t, c, b.image)
+	image := b.image
+	if r.boots != nil {
+		image = r.boots(b)
+	}
+	checkBoots(t, c, image)
 	if !strings.Contains(c.Guest()["boot.json"], r.says) && !strings.Contains(strings.Join(c.Composefs(), "\n"), r.says) {
 		t.Errorf("neither boot.json nor the console says %q:\n%s\n%q", r.says, c.Guest()["boot.json"], c.Composefs())
 	}
@@ -102,7 +113,7 @@ func overlaid(t *testing.T, initrd string, entries []entry) string {
 		case strings.HasSuffix(e.path, "/"):
 			err = os.MkdirAll(path, 0o755)
 		default:
-			err = os.WriteFile(path, []byte(e.content), 0o644|e.mode)
+			err = os.WriteFile(path, []byte(e.content), 0o644)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -113,4 +124,16 @@ func overlaid(t *testing.T, initrd string, entries []entry) string {
 		t.Fatal(err)
 	}
 	return both
+}
+
+// fill fills in what the entries leave open.
+func (b base) fill(entries []entry) (filled []entry) {
+	digests := strings.NewReplacer("{image}", b.image, "{other}", b.other)
+	for _, e := range entries {
+		if e.template != "" {
+			e.content = digests.Replace(e.template)
+		}
+		filled = append(filled, e)
+	}
+	return filled
 }

@@ -1,6 +1,9 @@
 package vm
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Machine is what the guest gets to see.
 type Machine struct {
@@ -61,20 +64,23 @@ func (m Machine) arguments() []string {
 	}
 	if f := m.Firmware; f != nil {
 		args = append(args,
-			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+f.Code,
-			"-drive", "if=pflash,format=raw,unit=1,file="+f.Variables)
+			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+escaped(f.Code),
+			"-drive", "if=pflash,format=raw,unit=1,file="+escaped(f.Variables))
 		if f.Secure {
 			args = append(args, "-global", "driver=cfi.pflash01,property=secure,value=on")
 		}
 	}
 	if m.Disk != "" {
-		args = append(args, "-drive", "if=virtio,format=raw,file="+m.Disk+m.diskOptions())
+		args = append(args, "-drive", "if=virtio,format=raw,file="+escaped(m.Disk)+m.diskOptions())
 	}
 	for _, c := range m.Credentials {
 		args = append(args, "-smbios", "type=11,value=io.systemd.credential:"+c)
 	}
 	return args
 }
+
+// escaped is a file's name as a value among others.
+func escaped(name string) string { return strings.ReplaceAll(name, ",", ",,") }
 
 func (m Machine) diskOptions() string {
 	if m.Writable {
