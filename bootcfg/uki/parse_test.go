@@ -36,14 +36,16 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// Whatever Parse accepts isn't larger than the file, and what Build makes of any
-// stub is read back with the section that was added.
+// Whatever Parse accepts isn't larger than the file; what Build makes of any stub
+// is read back with the section that was added; and what has a digest keeps it when
+// it is signed, and the signature is found again.
 func FuzzParse(f *testing.F) {
 	f.Add(plainStub().bytes())
 	with := plainStub()
 	with.symbols = 3
 	f.Add(with.bytes())
 	f.Add(kernel("6.12"))
+	f.Add(mustSign(f, mustSign(f, plainStub().bytes(), "signature"), "another"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file, err := uki.Parse(bytes.NewReader(b))
 		if err == nil {
@@ -56,6 +58,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		_, _ = uki.KernelVersion(b)
+		checkSigning(t, b)
 		out, err := uki.Build(b, []uki.Section{{Name: ".fuzz", Data: []byte("added")}})
 		if err != nil {
 			return
@@ -68,4 +71,25 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("the added section reads %q", got)
 		}
 	})
+}
+
+func checkSigning(t *testing.T, program []byte) {
+	d, err := uki.Digest(program)
+	if err != nil {
+		return
+	}
+	signed, err := uki.AddSignature(program, []byte("added"))
+	if err != nil {
+		return // the table is full
+	}
+	if after, err := uki.Digest(signed); err != nil || after != d {
+		t.Fatalf("signing changed the digest from %x to %x, error %v", d, after, err)
+	}
+	f, err := uki.Parse(bytes.NewReader(signed))
+	if err != nil {
+		return // Parse looks at more than is signed
+	}
+	if n := len(f.Signatures); n == 0 || string(f.Signatures[n-1]) != "added" {
+		t.Fatalf("the signature that was added isn't the last of %d", n)
+	}
 }

@@ -191,7 +191,7 @@ func TestUkifyInspects(t *testing.T) {
 		Size int
 		Text string
 	}
-	if err := json.Unmarshal(s.run(t, "inspect", "--json", "short", put(t, ours)), &found); err != nil {
+	if err := json.Unmarshal(s.run(t, "inspect", put(t, ours), "--json", "short"), &found); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{".cmdline": "quiet", ".uname": "6.12.7"} {
