@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/verity"
 )
@@ -13,21 +17,60 @@ import (
 // repository that insists on fs-verity, the right fs-verity digest. One that is
 // there and isn't intact is written anew.
 func (s *Store) hasIntact(d verity.Digest, size int64) bool {
-	name := s.layout.object(d)
-	st, err := s.root.Lstat(name)
-	if err != nil || !st.Mode().IsRegular() || st.Size() != size {
+	var st unix.Stat_t
+	if !s.stat(d, &st) || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size != size {
 		return false
 	}
 	if !s.secure {
 		return true
 	}
-	f, err := s.root.Open(name)
+	f, err := s.root.Open(s.layout.object(d))
 	if err != nil {
 		return false
 	}
 	defer f.Close()
 	have, err := verity.Measure(f, d.Algorithm())
 	return err == nil && have == d
+}
+
+// shards holds the directories of the objects, by first byte of the digest, opened
+// when they are first asked for. An os.Root follows a path anew each time, which
+// for a build that finds all objects there would be most of what it does.
+type shards [256]atomic.Pointer[os.File]
+
+// stat is lstat of an object, and reports whether it is there.
+func (s *Store) stat(d verity.Digest, st *unix.Stat_t) bool {
+	var buf [2*64 + 1]byte
+	object := d.AppendObjectPath(buf[:0])
+	if len(object) == 0 {
+		return false
+	}
+	dir := s.shard(d, string(object[:2]))
+	return dir != nil && unix.Fstatat(int(dir.Fd()), string(object[3:]), st, unix.AT_SYMLINK_NOFOLLOW) == nil
+}
+
+// shard returns the open directory of an object, nil if there is none.
+func (s *Store) shard(d verity.Digest, name string) *os.File {
+	place := &s.shards[d.Bytes()[0]]
+	if dir := place.Load(); dir != nil {
+		return dir
+	}
+	dir, err := s.root.Open(path.Join(s.layout.objects, name))
+	if err != nil {
+		return nil
+	}
+	if !place.CompareAndSwap(nil, dir) { // somebody was faster
+		dir.Close()
+	}
+	return place.Load()
+}
+
+func (s *shards) close() {
+	for i := range s {
+		if dir := s[i].Swap(nil); dir != nil {
+			dir.Close()
+		}
+	}
 }
 
 // OpenObject opens an object for reading. It isn't verified.

@@ -125,16 +125,18 @@ func (s *Stage) needs(d verity.Digest, size int64) bool {
 }
 
 // PutFile adds the content of f, size bytes, and returns its digest; see
-// directory.Sink. An f that has fewer bytes is an io.ErrUnexpectedEOF.
+// directory.Sink. An f that has fewer bytes is an io.EOF or verity.ErrTruncated.
 func (s *Stage) PutFile(f osfile.Source, size int64, scratch []byte) (verity.Digest, error) {
+	h := s.hashers.Get().(*verity.Hasher)
+	defer s.hashers.Put(h)
 	if size <= int64(len(scratch)) {
-		content := scratch[:size]
-		if n, err := f.ReadAt(content, 0); n < len(content) {
+		if n, err := f.ReadAt(scratch[:size], 0); int64(n) < size {
 			return verity.Digest{}, err
 		}
-		return s.PutBytes(content)
+		d := h.SumBuffer(scratch, int(size))
+		return d, s.put(d, scratch[:size])
 	}
-	d, err := verity.SumFile(s.store.algorithm, f, size)
+	d, err := h.SumFile(f, size, scratch)
 	if err != nil || !s.needs(d, size) {
 		return d, err
 	}
@@ -143,22 +145,23 @@ func (s *Stage) PutFile(f osfile.Source, size int64, scratch []byte) (verity.Dig
 
 // PutBytes adds content as an object and returns its digest.
 func (s *Stage) PutBytes(content []byte) (verity.Digest, error) {
-	d := s.sum(content)
-	if !s.needs(d, int64(len(content))) {
-		return d, nil
-	}
-	return d, s.write(d, int64(len(content)), func(w *os.File) error {
-		_, err := w.Write(content)
-		return err
-	})
-}
-
-func (s *Stage) sum(content []byte) verity.Digest {
 	h := s.hashers.Get().(*verity.Hasher)
 	defer s.hashers.Put(h)
 	h.Reset()
 	h.Write(content)
-	return h.Sum()
+	d := h.Sum()
+	return d, s.put(d, content)
+}
+
+// put adds content, whose digest is d, if it is needed.
+func (s *Stage) put(d verity.Digest, content []byte) error {
+	if !s.needs(d, int64(len(content))) {
+		return nil
+	}
+	return s.write(d, int64(len(content)), func(w *os.File) error {
+		_, err := w.Write(content)
+		return err
+	})
 }
 
 // Put adds what write writes as an object and returns its digest and size.

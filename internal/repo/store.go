@@ -20,6 +20,7 @@ type Store struct {
 	secure    bool // fs-verity is on for meta.json: each object must have it
 	root      *os.Root
 	lock      *os.File
+	shards    shards
 }
 
 // A layout says where in a Store objects lie.
@@ -67,6 +68,7 @@ func (s *Store) hold() (err error) {
 
 // Close releases the lock. What was put and not committed is gone.
 func (s *Store) Close() error {
+	s.shards.close()
 	if s.lock != nil {
 		s.lock.Close()
 	}
