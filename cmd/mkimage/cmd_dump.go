@@ -3,7 +3,9 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/dumpfile"
+	"github.com/composefs-go/composefs/internal/transform"
 )
 
 // dialects are the values of dump --dialect.
@@ -17,6 +19,9 @@ func newDump(u *ui) *cobra.Command {
 		Short: "print images as text that an image can be made of again",
 		Long: `Dump prints each IMAGE in composefs-dump format, one file a line. Of that text
 mkimage build dump:FILE makes the same image again.
+
+With --dialect rust it is what cfsctl create-dumpfile prints of the image's source: of
+a V1 image the attributes that mark directories with whiteouts are left out.
 
 IMAGE is a file, or with --repo a digest or ref.`,
 		Example: "  mkimage dump image.erofs | mkimage build dump:-",
@@ -32,7 +37,12 @@ IMAGE is a file, or with --repo a digest or ref.`,
 			if err := o.check(); err != nil {
 				return usageError{cmd, err}
 			}
-			return o.eachWhole(args, func(m image) error { return d.Write(u.out, m.root, o.filter...) })
+			return o.eachWhole(args, func(m image) error {
+				if d == dumpfile.Rust && m.format == erofs.V1 {
+					transform.DropMarks(m.root)
+				}
+				return d.Write(u.out, m.root, o.filter...)
+			})
 		},
 	}
 	o.flags(cmd)
