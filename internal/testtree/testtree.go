@@ -6,7 +6,7 @@
 // opaque directories, ACLs, SELinux labels, capabilities, device nodes, sparse files,
 // odd names, large owners, times of all sizes with nanoseconds, and the directories of
 // a root file system. What some programs or file systems can't have depends on the
-// seed's bits, see Old, Whiteouts and Policy.
+// seed's bits, see Old, Whiteouts, Policy and Clash.
 package testtree
 
 import (
@@ -32,6 +32,10 @@ func Whiteouts(seed uint64) bool { return seed&2 != 0 }
 // Policy reports whether a seed's tree has an SELinux policy.
 func Policy(seed uint64) bool { return seed&4 != 0 }
 
+// Clash reports whether in a seed's tree directories with whiteouts may have the very
+// attributes that V1 marks them with.
+func Clash(seed uint64) bool { return seed&8 != 0 }
+
 // inodes is roughly how many files a tree has.
 const inodes = 150
 
@@ -39,14 +43,15 @@ const inodes = 150
 type grower struct {
 	*rand.Rand
 	seed  uint64
-	dirs  []string // those that files may get into
-	files []string // all else that hard links may be made of
-	err   error    // the first; after it nothing is done
+	dirs  []string        // those that files may get into
+	files []string        // all else that hard links may be made of
+	white map[string]bool // directories with whiteouts
+	err   error           // the first; after it nothing is done
 }
 
 // Grow makes the tree of a seed in dir, which must be an empty directory. It needs root.
 func Grow(dir string, seed uint64) error {
-	g := &grower{Rand: rand.New(rand.NewPCG(seed, 0)), seed: seed}
+	g := &grower{Rand: rand.New(rand.NewPCG(seed, 0)), seed: seed, white: map[string]bool{}}
 	g.dirs = []string{dir}
 	g.skeleton(dir)
 	for range inodes {
@@ -129,6 +134,7 @@ func (g *grower) file(path string) {
 		if Whiteouts(g.seed) {
 			g.do(unix.Mknod(path, unix.S_IFCHR|one[uint32](g, 0, 0o644), 0))
 			g.decorate(path)
+			g.white[filepath.Dir(path)] = true
 		}
 		return
 	default:
@@ -228,8 +234,10 @@ func (g *grower) attributes(path string, st fs.FileInfo) {
 	case st.IsDir():
 		set("system.posix_acl_default", acl)
 		set("system.posix_acl_access", acl)
-		set("trusted.overlay.opaque", "y")
-		set("user.overlay.opaque", one(g, "x", "y"))
+		if Clash(g.seed) || !g.white[path] {
+			set("trusted.overlay.opaque", "y")
+			set("user.overlay.opaque", one(g, "x", "y"))
+		}
 		set("user.dir", odd())
 	case st.Mode().IsRegular():
 		set("system.posix_acl_access", acl)
