@@ -116,7 +116,7 @@ func run(args []string, stdout, stderr io.Writer) setup.Code {
 	if err == nil {
 		err = s.boot(o, log, stdout)
 	}
-	return end(err, s.dryRun, o.Config.Failure, log)
+	return end(err, s.dryRun, o.Config, log)
 }
 
 func (s settings) read() (setup.Options, error) {
@@ -150,18 +150,18 @@ func beFirstProcess(argv []string) setup.Code {
 	if err != nil {
 		// There may be no command line to read, but the policy says what to do.
 		o, _ := setup.Read("", s.paths)
-		return end(err, false, o.Config.Failure, log)
+		return end(err, false, o.Config, log)
 	}
 	o, err := s.read()
 	if err == nil {
 		o.Init = argv
 		err = setup.Run(o, log)
 	}
-	return end(err, false, o.Config.Failure, log)
+	return end(err, false, o.Config, log)
 }
 
 // end says why a boot is refused and does what the policy has for that.
-func end(err error, dryRun bool, action bootcfg.FailureAction, log *kmsg.Log) setup.Code {
+func end(err error, dryRun bool, policy bootcfg.Config, log *kmsg.Log) setup.Code {
 	code := setup.CodeOf(err)
 	if code == setup.CodeOK {
 		return code
@@ -171,8 +171,6 @@ func end(err error, dryRun bool, action bootcfg.FailureAction, log *kmsg.Log) se
 		return code
 	}
 	log.Printf(kmsg.Err, "boot refused, exit status %d (%s)", code, code)
-	if err := setup.Stop(action); err != nil {
-		log.Printf(kmsg.Err, "%s: %v", action, err)
-	}
+	setup.Refused(policy, code, log)
 	return code
 }

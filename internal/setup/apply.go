@@ -61,11 +61,22 @@ func codeFor(code Code, err error) Code {
 	return code
 }
 
+func (s *session) mountImage() error {
+	pauseForTest(s)
+	return s.sys.MountImage()
+}
+
 func (s *session) mountOverlay() error {
 	return s.sys.MountOverlay("composefs:"+s.image.Digest.Hex(), s.level == bootcfg.Require, s.o.Config.Root.Transient)
 }
 
 func (s *session) record() error {
+	switch s.level {
+	case bootcfg.Userspace:
+		s.warn(`fs-verity = "userspace": the image is verified, the contents of its files are not`)
+	case bootcfg.Off:
+		s.log.Printf(kmsg.Err, `fs-verity = "off": nothing is verified, neither the image nor the contents of its files`)
+	}
 	s.boot.Digest, s.boot.Argument, s.boot.FSVerity = s.image.Digest, s.image.Argument, s.level
 	return s.sys.Record(&s.boot)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/kernel"
 	"github.com/composefs-go/composefs/internal/kmsg"
+	"github.com/composefs-go/composefs/internal/tpm"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -69,6 +70,9 @@ func (f *fake) ReadSeal(name string, _ int64) ([]byte, error) {
 		return text, f.call("ReadSeal")
 	}
 	return nil, fs.ErrNotExist
+}
+func (f *fake) Extend(pcr uint32, event string, needed bool) ([]tpm.Digest, error) {
+	return []tpm.Digest{{Algorithm: "sha256", Sum: []byte{1, 0xff}}}, f.call("Extend", pcr, " ", event, " ", needed)
 }
 func (f *fake) MountImage() error { return f.call("MountImage") }
 func (f *fake) MountOverlay(_ string, verity bool, m bootcfg.TransientMode) error {
@@ -192,7 +196,7 @@ func TestBootJSON(t *testing.T) {
 	b.Milliseconds.add(stageVerify, 500000)
 	got := b.JSON(42)
 	want := `{"version":1,"digest":"fsverity-sha256-12:` + hexA + `","argument":"composefs=\"\u0001\\é` + "\ufffd" + `",` +
-		`"seal":{"status":"valid","key":"0123456789ABCDEF","key-name":"k","sequence":7},"fs-verity":"off","kernel":"` + k.Release() + `",` +
+		`"seal":{"status":"valid","key":"0123456789ABCDEF","key-name":"k","sequence":7},"fs-verity":"off","tpm":{"status":""},"kernel":"` + k.Release() + `",` +
 		`"features":{"overlay-verity":false},"milliseconds":{"verify":2.000},"setup-root":{"version":"1","max-rss-kib":42}}` + "\n"
 	if got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)

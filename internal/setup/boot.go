@@ -22,6 +22,7 @@ type Boot struct {
 	Argument     string
 	Seal         sealRecord
 	FSVerity     bootcfg.Requirement
+	TPM          tpmRecord
 	Milliseconds timings
 	Version      string
 	kernel       *kernel.Kernel
@@ -53,7 +54,7 @@ func (t *timings) add(s stage, took time.Duration) {
 }
 
 func newBoot(o Options, k *kernel.Kernel) Boot {
-	return Boot{Version: o.Version, Seal: sealRecord{Status: "not-required"}, kernel: k}
+	return Boot{Version: o.Version, Seal: sealRecord{Status: "not-required"}, TPM: tpmRecord{Status: "off"}, kernel: k}
 }
 
 // JSON returns the record as a line of JSON. maxRSS is our largest memory use in
@@ -78,6 +79,7 @@ func (b *Boot) JSON(maxRSS int64) string {
 		{"argument", quote(b.Argument)},
 		{"seal", seal.String()},
 		{"fs-verity", quote(string(b.FSVerity))},
+		{"tpm", b.TPM.json()},
 		{"kernel", quote(b.kernel.Release())},
 		{"features", features.String()},
 		{"milliseconds", took.String()},

@@ -250,10 +250,9 @@ func (l *linux) SwitchRoot(newRoot string, inits, args []string) error {
 	return fmt.Errorf("execute init: none of %s is there", strings.Join(inits, ", "))
 }
 
-// Stop ends a refused boot as the policy says. It returns for Emergency, and for
-// the others if the kernel refuses: whoever started us goes on then, and where
-// that is the kernel, it panics.
-func Stop(action bootcfg.FailureAction) error {
+// stop ends a refused boot as the policy says. It returns for Emergency, and for
+// the others if the kernel refuses.
+func stop(action bootcfg.FailureAction) error {
 	commands := map[bootcfg.FailureAction]int{bootcfg.Reboot: unix.LINUX_REBOOT_CMD_RESTART, bootcfg.PowerOff: unix.LINUX_REBOOT_CMD_POWER_OFF}
 	command, ok := commands[action]
 	if !ok {

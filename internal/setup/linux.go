@@ -23,6 +23,7 @@ const stagePath = "/run/composefs/stage"
 type linux struct {
 	kernel   *kernel.Kernel
 	log      *kmsg.Log
+	machine  string   // where /dev, /sys and /run are looked for, but for tests ""
 	physical *os.File // root of the physical root
 	store    *os.File // its directory composefs
 	image    *os.File // what was measured

@@ -1,15 +1,16 @@
 package setup
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/composefs-go/composefs/internal/mount"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -45,23 +46,40 @@ func wantRegular(f *os.File) error {
 }
 
 // ResolveRef reads one link, images/refs/NAME -> ../HEX, and trusts nothing but
-// the form of its text.
+// the form of its text. No other link is followed on the way.
 func (l *linux) ResolveRef(name string) (verity.Digest, error) {
-	link, err := osfile.OpenIn(l.store, path.Join("images/refs", name), unix.O_PATH|unix.O_NOFOLLOW)
+	link, err := osfile.OpenPlain(l.store, path.Join("images/refs", name), unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
 		return verity.Digest{}, err
 	}
 	defer link.Close()
-	buf := make([]byte, 1024)
+	info, err := link.Stat()
+	if err != nil {
+		return verity.Digest{}, err
+	}
+	if info.Mode().Type() != fs.ModeSymlink {
+		return verity.Digest{}, fmt.Errorf("%s: want a link to ../HEX of an image, found something else", link.Name())
+	}
+	buf := make([]byte, maxRefLink)
 	n, err := unix.Readlinkat(int(link.Fd()), "", buf)
 	if err != nil {
 		return verity.Digest{}, fmt.Errorf("read the link %s: %w", link.Name(), err)
 	}
-	// A ref in a subdirectory has more "../", down to images.
-	hex, ok := strings.CutPrefix(string(buf[:n]), strings.Repeat("../", 1+strings.Count(name, "/")))
+	return parseRef(name, string(buf[:n]))
+}
+
+// maxRefLink is more than the text of any ref has, in bytes: a name of 255 has no
+// more than 128 parts.
+const maxRefLink = 1024
+
+// parseRef reads the text of the link images/refs/NAME. One in a subdirectory has
+// more "../", down to images.
+func parseRef(name, link string) (verity.Digest, error) {
+	up := strings.Repeat("../", 1+strings.Count(name, "/"))
+	hex, ok := strings.CutPrefix(link, up)
 	d, err := verity.ParseAnyHex(hex)
 	if !ok || err != nil {
-		return verity.Digest{}, fmt.Errorf("%s: want a link to ../HEX of an image, found %.140q", link.Name(), buf[:n])
+		return verity.Digest{}, fmt.Errorf("composefs/images/refs/%s: want a link to %sHEX of an image, found %.140q", name, up, link)
 	}
 	return d, nil
 }
@@ -73,39 +91,70 @@ func (l *linux) Measure(alg verity.Algorithm) (verity.Digest, error) {
 func (l *linux) ReadImage() error { return copyAll(io.Discard, l.image) }
 
 // copyAll reads the whole file from its start through one buffer.
-func copyAll(w io.Writer, f *os.File) error {
-	_, err := io.CopyBuffer(onlyWriter{w}, io.NewSectionReader(f, 0, 1<<62), make([]byte, bufferSize))
+func copyAll(w io.Writer, f *os.File) error { return copyTo(w, f, 1<<62) }
+
+// copyTo reads no more than so many bytes.
+func copyTo(w io.Writer, f *os.File, size int64) error {
+	_, err := io.CopyBuffer(onlyWriter{w}, io.NewSectionReader(f, 0, size), make([]byte, bufferSize))
 	return err
 }
 
 // onlyWriter hides ReadFrom, which would bring a buffer of its own.
 type onlyWriter struct{ io.Writer }
 
+// maxImage is the largest image that is held in memory, in bytes.
+const maxImage = 1 << 30
+
 // HashImage makes a private copy: where there is no fs-verity the file could
-// change between hashing and mounting. ramfs, because EROFS can't be mounted
-// from a file on tmpfs; it never goes to swap either.
+// change between hashing and mounting. The copy is sealed: from then on nobody,
+// whatever his privileges, can change it by writing to it.
 func (l *linux) HashImage(alg verity.Algorithm) (verity.Digest, error) {
-	memory, err := mount.Memory("ramfs", "mode=0700")
+	info, err := l.image.Stat()
 	if err != nil {
 		return verity.Digest{}, err
 	}
-	defer memory.Close()
-	to, err := osfile.OpenPlain(memory, "image", unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
+	if most := imageLimit(); info.Size() > most {
+		return verity.Digest{}, refuse(CodeMount, fmt.Errorf("the image is too large to hold in memory: want at most %d bytes here, found %d: use a file system with fs-verity and [verify] fs-verity = \"require\"", most, info.Size()))
+	}
+	memory, err := newMemory("composefs image")
 	if err != nil {
 		return verity.Digest{}, err
 	}
-	defer to.Close()
 	h := verity.NewHasher(alg)
-	if err := copyAll(io.MultiWriter(to, h), l.image); err != nil {
+	if err := copyTo(io.MultiWriter(memory, h), l.image, info.Size()); err != nil {
+		memory.Close()
 		return verity.Digest{}, err
 	}
-	copied, err := osfile.OpenPlain(memory, "image", unix.O_RDONLY)
-	if err != nil {
-		return verity.Digest{}, err
+	if _, err := unix.FcntlInt(memory.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL); err != nil {
+		memory.Close()
+		return verity.Digest{}, fmt.Errorf("seal the copy in memory: %w", err)
 	}
 	l.image.Close()
-	l.image = copied
+	l.image = memory
 	return h.Sum(), nil
+}
+
+// newMemory makes a file that is only in memory and may be sealed.
+func newMemory(name string) (*os.File, error) {
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := unix.MemfdCreate(name, flags|unix.MFD_NOEXEC_SEAL)
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.3
+		fd, err = unix.MemfdCreate(name, flags)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make a file in memory: %w", err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// imageLimit leaves half of the memory to the system: what is larger than all of it
+// would bring the first process down.
+func imageLimit() int64 {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return maxImage
+	}
+	return min(maxImage, int64(uint64(info.Totalram)*uint64(info.Unit)/2))
 }
 
 func (l *linux) ReadSeal(name string, limit int64) ([]byte, error) {

@@ -17,6 +17,7 @@ type stage string
 const (
 	stageRoot     stage = "root-device"
 	stageVerify   stage = "verify"
+	stageMeasure  stage = "measure"
 	stageMount    stage = "mount"
 	stageCompose  stage = "compose"
 	stageSelfTest stage = "self-test"
@@ -59,6 +60,7 @@ func newPlan(o Options, k *kernel.Kernel) (plan, error) {
 			func(s *session) error { return s.sys.MountRoot(o.Sysroot, o.Cmdline) }})
 	}
 	p = append(p, verifySteps(o)...)
+	p = append(p, measureSteps(o)...)
 	p = append(p, mountSteps(o)...)
 	p = append(p, composeSteps(o)...)
 	p = append(p, step{stageSelfTest, "read the init program, its interpreter and usr/lib/os-release through the new root", CodeSelfTest,
@@ -120,8 +122,7 @@ func mountSteps(o Options) plan {
 		what += ", verity=require"
 	}
 	return plan{
-		{stageMount, "mount the image from the open file (EROFS)", CodeMount,
-			func(s *session) error { return s.sys.MountImage() }},
+		{stageMount, "mount the image from the open file (EROFS)", CodeMount, (*session).mountImage},
 		{stageMount, what, CodeMount, (*session).mountOverlay},
 	}
 }

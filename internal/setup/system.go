@@ -2,6 +2,7 @@ package setup
 
 import (
 	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/internal/tpm"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -20,11 +21,14 @@ type system interface {
 	Measure(alg verity.Algorithm) (verity.Digest, error)
 	// ReadImage reads every block of the image once.
 	ReadImage() error
-	// HashImage copies the image into memory, where it is mounted from, and
-	// returns the fs-verity digest of the copy.
+	// HashImage copies the image into memory that nobody can write, where it is
+	// mounted from, and returns the fs-verity digest of the copy.
 	HashImage(alg verity.Algorithm) (verity.Digest, error)
 	// ReadSeal reads a file of composefs/seals; see sign.ReadSeal.
 	ReadSeal(name string, limit int64) ([]byte, error)
+	// Extend extends a register of the TPM with the event, and logs it. A TPM that
+	// isn't there is fs.ErrNotExist; one that is needed is waited for.
+	Extend(pcr uint32, event string, needed bool) ([]tpm.Digest, error)
 	// MountImage mounts the image's metadata.
 	MountImage() error
 	// MountOverlay makes the new root of metadata and object store.

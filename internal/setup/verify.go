@@ -60,14 +60,18 @@ func (s *session) openFirst() error {
 func (s *session) openRef() error {
 	name := s.o.Cmdline.Ref
 	d, err := s.sys.ResolveRef(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("image not found: the command line has composefs.ref=%s, but there is no composefs/images/refs/%s on the root partition: make it or boot another entry", name, name)
+	}
 	if err != nil {
-		return fmt.Errorf("image not found: composefs.ref=%s: %w", name, err)
+		return fmt.Errorf("image not found: composefs.ref=%s: %w: make the ref again or boot another entry", name, err)
 	}
 	s.use(bootcfg.Image{Digest: d, Argument: "composefs.ref=" + name})
-	if err := s.sys.OpenImage(d); err != nil {
-		return fmt.Errorf("image not found: composefs.ref=%s points to %s: %w", name, d.Hex(), err)
+	err = s.sys.OpenImage(d)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("image not found: composefs.ref=%s points to %s, but there is no composefs/images/%s on the root partition: restore it or boot another entry", name, d.Hex(), d.Hex())
 	}
-	return nil
+	return err
 }
 
 // use remembers which image it is, and how much is asked of it.
