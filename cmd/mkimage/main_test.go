@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -18,9 +19,13 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs testdata/script: each begins with the sentence that it proves.
-// What a script can't do without stands in a line like [!have:minisign] skip.
+// What a script can't do without stands in a line like [!have:minisign] skip;
+// $STUB is systemd's stub for UKIs.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true, Condition: have})
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true, Condition: have, Setup: func(e *testscript.Env) error {
+		e.Setenv("STUB", stub("linux", runtime.GOARCH))
+		return nil
+	}})
 }
 
 // have is the condition [have:PROGRAM], or [have:root]. With CI=true it fails the

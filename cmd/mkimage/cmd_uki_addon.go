@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/bootcfg/uki"
+)
+
+type ukiAddonOptions struct {
+	stub, cmdline, deviceTree, initrd, microcode, uname, sbat, output string
+	secureBoot                                                        secureBoot
+}
+
+const ukiAddonLong = `Addon makes a small EFI program that adds kernel arguments, a device tree or an
+initrd to a UKI without changing it: systemd-stub (254 or newer) takes in what lies
+beside linux.efi in the directory linux.efi.extra.d and is called *.addon.efi; what
+lies in loader/addons goes for all UKIs.
+
+Under Secure Boot an addon counts only if it is signed by a key that firmware trusts.
+Whoever signs one vouches for what it makes of every UKI, so sign as little as
+possible: an addon can't pin another image, which is refused here, but arguments like
+init= or systemd.unit= are as good as a root shell.`
+
+func newUKIAddon(u *ui) *cobra.Command {
+	var o ukiAddonOptions
+	cmd := &cobra.Command{
+		Use:   "addon --cmdline TEXT --output FILE",
+		Short: "make a signed addon: kernel arguments for a UKI that stays as it is",
+		Long:  ukiAddonLong,
+		Example: `  mkimage uki addon --cmdline "console=ttyS0" --sb-key db.key --sb-cert db.crt \
+      --output serial.addon.efi`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.output == "" {
+				return usagef(cmd, "uki addon needs --output")
+			}
+			return o.run(cmd, u)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.stub, "stub", stub("addon", runtime.GOARCH), "systemd's addon stub `FILE`")
+	f.StringVar(&o.cmdline, "cmdline", "", "kernel arguments to add, after those of the UKI")
+	f.StringVar(&o.deviceTree, "devicetree", "", "device tree `FILE`")
+	f.StringVar(&o.initrd, "initrd", "", "initrd `FILE` to unpack after that of the UKI")
+	f.StringVar(&o.microcode, "microcode", "", "initrd `FILE` with microcode of processors")
+	f.StringVar(&o.uname, "uname", "", "only for the kernel of this `VERSION`")
+	f.StringVar(&o.sbat, "sbat", "", "`FILE` of SBAT lines (default: that of all addons)")
+	o.secureBoot.flags(cmd)
+	f.StringVarP(&o.output, "output", "o", "", "write the addon to `FILE`, as in NAME.addon.efi")
+	return cmd
+}
+
+func (o *ukiAddonOptions) run(cmd *cobra.Command, u *ui) error {
+	signer, err := o.secureBoot.open(cmd)
+	if err != nil {
+		return err
+	}
+	line := strings.TrimSpace(o.cmdline)
+	if c, err := bootcfg.ParseCmdline(line); err != nil || c.Asked() {
+		return usagef(cmd, "--cmdline: an addon can't say which image is booted; that stands in the UKI, where it was signed with the keys and the policy")
+	}
+	parts := uki.Options{Cmdline: line, Uname: o.uname}
+	err = readParts([]part{
+		{"--stub", o.stub, &parts.Stub}, {"--devicetree", o.deviceTree, &parts.DeviceTree}, {"--initrd", o.initrd, &parts.Initrd},
+		{"--microcode", o.microcode, &parts.Microcode}, {"--sbat", o.sbat, &parts.SBAT},
+	})
+	if err != nil {
+		return err
+	}
+	program, err := uki.AssembleAddon(parts)
+	if err != nil {
+		return fmt.Errorf("assemble %s: %w", o.output, err)
+	}
+	return signer.save(u, program, ukiReport{File: o.output, Cmdline: parts.Cmdline})
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/composefs-go/composefs/bootcfg/uki"
+	"github.com/composefs-go/composefs/sign/secureboot"
+)
+
+// secureBoot is what build, addon and sign take to sign a program.
+type secureBoot struct{ key, cert string }
+
+func (o *secureBoot) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.key, "sb-key", "", "sign for Secure Boot with the RSA private key in `FILE` (PEM or DER)")
+	f.StringVar(&o.cert, "sb-cert", "", "its certificate, `FILE`; in PEM the ones that lead from it to one in db may follow")
+}
+
+// programSigner signs programs; nil signs none.
+type programSigner struct {
+	key   crypto.Signer
+	chain []*x509.Certificate
+}
+
+// open reads key and certificate before anything else is done.
+func (o *secureBoot) open(cmd *cobra.Command) (*programSigner, error) {
+	if o.key == "" && o.cert == "" {
+		return nil, nil
+	}
+	if o.key == "" || o.cert == "" {
+		return nil, usagef(cmd, "want both --sb-key and --sb-cert: the signature has the certificate in it")
+	}
+	text, err := readSmall(o.key, secureboot.MaxFile)
+	if err != nil {
+		return nil, fmt.Errorf("--sb-key: %w", err)
+	}
+	key, err := secureboot.ParseKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", o.key, err)
+	}
+	chain, err := readCertificates(o.cert)
+	return &programSigner{key, chain}, err
+}
+
+func readCertificates(name string) ([]*x509.Certificate, error) {
+	text, err := readSmall(name, secureboot.MaxFile)
+	if err != nil {
+		return nil, fmt.Errorf("--sb-cert: %w", err)
+	}
+	chain, err := secureboot.ParseCertificates(text)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return chain, nil
+}
+
+// save signs the program, if there is a signer, writes it and reports.
+func (s *programSigner) save(u *ui, program []byte, report ukiReport) error {
+	digest, err := uki.Digest(program)
+	if err == nil {
+		report.Authenticode = hex.EncodeToString(digest[:])
+	}
+	if s != nil {
+		if err != nil {
+			return fmt.Errorf("sign %s: %w", report.File, err)
+		}
+		signature, err := secureboot.Sign(digest, s.key, s.chain)
+		if err != nil {
+			return fmt.Errorf("sign %s: %w", report.File, err)
+		}
+		if program, err = uki.AddSignature(program, signature); err != nil {
+			return fmt.Errorf("sign %s: %w", report.File, err)
+		}
+		report.Signer = s.chain[0].Subject.String()
+	}
+	return save(u, program, report)
+}
+
+func save(u *ui, program []byte, report ukiReport) error {
+	if err := writeOutputBytes(report.File, program); err != nil {
+		return err
+	}
+	report.Size = len(program)
+	return u.result(report, report.String())
+}
+
+type ukiSignOptions struct {
+	secureBoot           secureBoot
+	toBeSigned, add, out string
+}
+
+const ukiSignLong = `Sign signs an EFI program for Secure Boot: a UKI, an addon, a boot loader, a kernel.
+Signatures that it has already stay. Firmware asks for one that it trusts.
+
+With the private key in a safe or in hardware, --to-be-signed writes the 78 bytes
+that are signed there, as RSA (PKCS #1 v1.5) with SHA-256; what comes back, the bare
+signature or PKCS #7 as sbsign --detached makes it, is checked and put in with
+--add-signature. It stands for the digest that mkimage uki inspect shows.
+
+The same program and key give the same bytes: there is no time in the signature.`
+
+func newUKISign(u *ui) *cobra.Command {
+	var o ukiSignOptions
+	cmd := &cobra.Command{
+		Use:   "sign --sb-key FILE --sb-cert FILE --output FILE PROGRAM",
+		Short: "sign an EFI program for Secure Boot, here or elsewhere",
+		Long:  ukiSignLong,
+		Example: `  mkimage uki sign --sb-key db.key --sb-cert db.crt --output signed.efi linux.efi
+
+  mkimage uki sign --to-be-signed tbs linux.efi
+  openssl dgst -sha256 -sign db.key -out signature tbs
+  mkimage uki sign --add-signature signature --sb-cert db.crt --output signed.efi linux.efi`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(cmd); err != nil {
+				return err
+			}
+			return o.run(cmd, u, args[0])
+		},
+	}
+	f := cmd.Flags()
+	o.secureBoot.flags(cmd)
+	f.StringVar(&o.toBeSigned, "to-be-signed", "", "write what is to be signed elsewhere to `FILE`")
+	f.StringVar(&o.add, "add-signature", "", "put in the signature that was made elsewhere, a `FILE`")
+	f.StringVarP(&o.out, "output", "o", "", "write the signed program to `FILE`")
+	return cmd
+}
+
+// check refuses what can't be meant.
+func (o *ukiSignOptions) check(cmd *cobra.Command) error {
+	ways := 0
+	for _, way := range []string{o.toBeSigned, o.add, o.secureBoot.key} {
+		if way != "" {
+			ways++
+		}
+	}
+	if ways != 1 {
+		return usagef(cmd, "uki sign needs one of --sb-key, --to-be-signed and --add-signature")
+	}
+	if o.toBeSigned == "" && o.out == "" {
+		return usagef(cmd, "uki sign needs --output; it may be the program itself")
+	}
+	return nil
+}
+
+func (o *ukiSignOptions) run(cmd *cobra.Command, u *ui, name string) error {
+	if o.secureBoot.key != "" {
+		signer, err := o.secureBoot.open(cmd)
+		if err != nil {
+			return err
+		}
+		program, err := readSmall(name, maxPart)
+		if err != nil {
+			return err
+		}
+		return signer.save(u, program, ukiReport{File: o.out})
+	}
+	program, err := readSmall(name, maxPart)
+	if err != nil {
+		return err
+	}
+	digest, err := uki.Digest(program)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	report := ukiReport{File: o.out, Authenticode: hex.EncodeToString(digest[:])}
+	if o.toBeSigned != "" {
+		text, err := secureboot.ToBeSigned(digest)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		report.File = o.toBeSigned
+		return save(u, text, report)
+	}
+	signature, signer, err := o.signature(cmd, digest)
+	if err != nil {
+		return err
+	}
+	if program, err = uki.AddSignature(program, signature); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	report.Signer = signer
+	return save(u, program, report)
+}
+
+// signature reads the signature that was made elsewhere, PKCS #7 or bare, and
+// returns it as PKCS #7. It must be that of this program and of the certificate,
+// if there is one; whom firmware trusts isn't known here.
+func (o *ukiSignOptions) signature(cmd *cobra.Command, digest secureboot.Digest) (der []byte, signer string, err error) {
+	der, err = readSmall(o.add, secureboot.MaxFile)
+	if err != nil {
+		return nil, "", err
+	}
+	var chain []*x509.Certificate
+	if o.secureBoot.cert != "" {
+		if chain, err = readCertificates(o.secureBoot.cert); err != nil {
+			return nil, "", err
+		}
+	}
+	s, err := secureboot.Parse(der)
+	if err != nil && chain == nil {
+		return nil, "", usagef(cmd, "%s is not PKCS #7 (%w); for a bare signature give the certificate of its key with --sb-cert", o.add, err)
+	}
+	if err != nil {
+		if der, err = secureboot.Wrap(digest, der, chain); err != nil {
+			return nil, "", fmt.Errorf("%w: %s: %w", errRefused, o.add, err)
+		}
+		return der, chain[0].Subject.String(), nil
+	}
+	if chain == nil {
+		chain = s.Certificates
+	}
+	anchor, err := s.Verify(digest, chain)
+	if err != nil {
+		return nil, "", fmt.Errorf("%w: %s: %w", errRefused, o.add, err)
+	}
+	return der, anchor.Subject.String(), nil
+}
