@@ -84,10 +84,7 @@ var smallOrder = []string{
 }
 
 func hasSmallOrder(k minisign.PublicKey) bool {
-	b, err := base64.StdEncoding.DecodeString(k.String())
-	if err != nil || len(b) < ed25519.PublicKeySize {
-		return true
-	}
+	b, _ := base64.StdEncoding.DecodeString(k.String()) // which was just made of the key's bytes
 	y := b[len(b)-ed25519.PublicKeySize:]
 	y[len(y)-1] &= 0x7f
 	return slices.Contains(smallOrder, hex.EncodeToString(y))

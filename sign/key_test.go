@@ -159,3 +159,46 @@ func TestLoadKeyringRefuses(t *testing.T) {
 		})
 	}
 }
+
+// unreadable is a directory of one key that can be listed, and then fails at open,
+// stat or read.
+type unreadable struct {
+	fstest.MapFS
+	fails string
+}
+
+type unreadableFile struct {
+	fs.File
+	fails string
+}
+
+func (u unreadable) Open(name string) (fs.File, error) {
+	f, err := u.MapFS.Open(name)
+	if err != nil || name == "k" {
+		return f, err
+	}
+	if u.fails == "open" {
+		return nil, fs.ErrPermission
+	}
+	return unreadableFile{f, u.fails}, nil
+}
+
+func (f unreadableFile) Stat() (fs.FileInfo, error) {
+	if f.fails == "stat" {
+		return nil, fs.ErrPermission
+	}
+	return f.File.Stat()
+}
+
+func (f unreadableFile) Read([]byte) (int, error) { return 0, fs.ErrPermission }
+
+// One key that can't be read is an error, not one key less.
+func TestUnreadableKeys(t *testing.T) {
+	good := newKey(t).Public("").Text()
+	for _, fails := range []string{"open", "stat", "read"} {
+		keys, err := sign.LoadKeyring(unreadable{fstest.MapFS{"k/a.pub": {Data: good}}, fails}, "k")
+		if keys != nil || !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), `"k/a.pub"`) {
+			t.Errorf("%s: found %v, %v", fails, keys, err)
+		}
+	}
+}

@@ -233,3 +233,34 @@ func FuzzParseKey(f *testing.F) {
 		}
 	})
 }
+
+// A private key that is accepted signs what its public half verifies, and is the
+// same when written again. What is encrypted isn't tried: that takes a second.
+func FuzzParsePrivateKey(f *testing.F) {
+	text, err := newKey(f).Text("")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte("untrusted comment: minisign secret key\nRWQAAEIy\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if sign.IsEncrypted(text) {
+			return
+		}
+		k, err := sign.ParsePrivateKey(text, "")
+		if err != nil {
+			if !errors.Is(err, sign.ErrMalformed) {
+				t.Errorf("%q: %v is no ErrMalformed", text, err)
+			}
+			return
+		}
+		again, err := k.Text("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := sign.ParsePrivateKey(again, "")
+		if err != nil || l.ID() != k.ID() || !l.Public("").Equal(k.Public("")) {
+			t.Errorf("%q written again is %q, %v", text, again, err)
+		}
+	})
+}

@@ -91,13 +91,12 @@ func (p Policy) findSigner(want verity.Digest, seal []byte, signatures [][]byte)
 		unknown []string // keys of signatures that nobody here can check
 	)
 	for _, text := range signatures {
-		key, err := p.Keys.signer(seal, text)
-		var u unknownKey
+		key, id, err := p.Keys.signer(seal, text)
 		switch {
 		case err == nil:
 			return key, nil
-		case errors.As(err, &u):
-			unknown = append(unknown, FormatID(uint64(u)))
+		case errors.Is(err, ErrUnknownKey):
+			unknown = append(unknown, FormatID(id))
 		case bad == nil:
 			bad = err
 		}
@@ -109,26 +108,22 @@ func (p Policy) findSigner(want verity.Digest, seal []byte, signatures [][]byte)
 		ErrUnknownKey, join(unknown), p.Keys)
 }
 
-// unknownKey is the number of a key that is not in the keyring.
-type unknownKey uint64
-
-func (u unknownKey) Error() string { return "unknown key " + FormatID(uint64(u)) }
-
-// signer returns the key that made the signature. The number in a signature is no
-// more than a hint, so all keys that share it are tried.
-func (k Keyring) signer(message, text []byte) (Key, error) {
+// signer returns the key that made the signature, and the number of the key that
+// the signature names. That is no more than a hint, so all keys that share it are
+// tried; none has it is ErrUnknownKey.
+func (k Keyring) signer(message, text []byte) (Key, uint64, error) {
 	sig, err := ParseSignature(text)
 	if err != nil {
-		return Key{}, err
+		return Key{}, 0, err
 	}
-	err = unknownKey(sig.KeyID)
+	err = ErrUnknownKey
 	for _, key := range k {
 		if key.ID != sig.KeyID {
 			continue
 		}
 		if err = key.Verify(message, sig); err == nil {
-			return key, nil
+			return key, key.ID, nil
 		}
 	}
-	return Key{}, err
+	return Key{}, sig.KeyID, err
 }

@@ -1,9 +1,15 @@
 package sign_test
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
+	"io"
+	"slices"
 	"strings"
 	"testing"
+
+	aead "aead.dev/minisign"
 
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
@@ -131,6 +137,90 @@ func TestEveryChangedByteIsNoticed(t *testing.T) {
 		if !refused(seal, sig[:i]) {
 			t.Errorf("signature: cut off at byte %d and not noticed", i)
 		}
+	}
+}
+
+// A key that signs anything doesn't make it a seal: the text is read all the same,
+// and strictly.
+func TestSignedTextsThatAreNoSeals(t *testing.T) {
+	public, private, err := aead.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := sign.ParseKey("ours", []byte(public.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := mustDigest(t, digest256)
+	policy := sign.Policy{Keys: sign.Keyring{key}}
+	for _, test := range []struct{ name, text, message string }{
+		{"something else", "a letter\n", "line 1: want"},
+		{"CRLF", strings.ReplaceAll(smallest, "\n", "\r\n"), "other line ends than LF"},
+		{"not UTF-8", smallest + "os-id \xff\n", "want printable UTF-8"},
+		{"duplicate key", smallest + "sequence 43\n", "for the second time"},
+		{"unknown key", smallest + "valid-until 2030\n", "unknown key"},
+		{"trailing garbage", smallest + "\x00", "want a line feed at the end"},
+		{"trailing blank line", smallest + "\n", "want KEY VALUE"},
+		{"4097 bytes", smallest + "x-a " + strings.Repeat("a", 4096), "want at most 4096 bytes"},
+		{"a key of somebody's own", smallest + "x-a b\n", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := aead.NewReader(strings.NewReader(test.text))
+			if _, err := io.Copy(io.Discard, r); err != nil {
+				t.Fatal(err)
+			}
+			_, err := policy.Verify(image, []byte(test.text), [][]byte{r.Sign(private)})
+			if test.message == "" && err != nil || test.message != "" && (!errors.Is(err, sign.ErrMalformed) || !strings.Contains(err.Error(), test.message)) {
+				t.Errorf("found %v, want %q", err, test.message)
+			}
+		})
+	}
+}
+
+// Two keys that share a number, which anybody can arrange, are both tried.
+func TestKeysThatShareANumber(t *testing.T) {
+	image := mustDigest(t, digest256)
+	ours := newKey(t)
+	seal, sig := makeSeal(t, image, 1, ours)
+	id := make([]byte, 8)
+	binary.LittleEndian.PutUint64(id, ours.ID())
+	theirs, err := base64.StdEncoding.DecodeString(lastLine(newKey(t).Public("").Text()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	twin, err := sign.ParseKey("twin", []byte(base64.StdEncoding.EncodeToString(slices.Concat(theirs[:2], id, theirs[10:]))))
+	if err != nil || twin.ID != ours.ID() {
+		t.Fatalf("found %v, %v", twin, err)
+	}
+	for _, keys := range []sign.Keyring{{twin, ours.Public("ours")}, {ours.Public("ours"), twin}} {
+		if v, err := (sign.Policy{Keys: keys}).Verify(image, seal, [][]byte{sig}); err != nil || v.Key.Name != "ours" {
+			t.Errorf("found %v, %v", v.Key, err)
+		}
+	}
+	if _, err := (sign.Policy{Keys: sign.Keyring{twin}}).Verify(image, seal, [][]byte{sig}); !errors.Is(err, sign.ErrBadSignature) {
+		t.Errorf("the twin alone: found %v", err)
+	}
+}
+
+func lastLine(text []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return lines[len(lines)-1]
+}
+
+// A message names a few keys, not a hundred.
+func TestManyKeysInAMessage(t *testing.T) {
+	image := mustDigest(t, digest256)
+	seal, _ := makeSeal(t, image, 1, newKey(t))
+	var policy sign.Policy
+	var signatures [][]byte
+	for range 100 {
+		_, sig := makeSeal(t, image, 1, newKey(t))
+		signatures = append(signatures, sig)
+		policy.Keys = append(policy.Keys, newKey(t).Public("k"))
+	}
+	_, err := policy.Verify(image, seal, signatures)
+	if !errors.Is(err, sign.ErrUnknownKey) || strings.Count(err.Error(), "and 96 more") != 2 || len(err.Error()) > 600 {
+		t.Errorf("found %v", err)
 	}
 }
 
