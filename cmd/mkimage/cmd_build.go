@@ -54,6 +54,10 @@ digest that cfsctl 0.9.4 prints say --boot=composefs-rs-0.9.4: it gives /boot an
 --format v0 and v1 are the formats of the C tools, v2 is that of composefs-rs. A
 dump is read as the tool reads it whose format it is.
 
+--one-use-key seals the image with a key that is made now, signs nothing else and is
+never written anywhere. Put its public half into the initrd that boots this image,
+and nobody, you included, can make that initrd boot another one.
+
 The same tree gives the same digest, on every machine and file system.`
 
 func newBuild(u *ui) *cobra.Command {
@@ -91,8 +95,8 @@ func (o *buildOptions) check(cmd *cobra.Command) error {
 	switch {
 	case o.repo == "" && o.ref != "":
 		return usagef(cmd, "--ref needs --repo")
-	case o.repo == "" && o.seal.key != "":
-		return usagef(cmd, "--seal needs --repo: the seal is stored beside the image")
+	case o.repo == "" && o.seal.asked():
+		return usagef(cmd, "sealing needs --repo: the seal is stored beside the image")
 	case o.read.SkipXattrs && o.read.UserXattrs:
 		return usagef(cmd, "--skip-xattrs and --user-xattrs exclude each other")
 	}
@@ -101,7 +105,7 @@ func (o *buildOptions) check(cmd *cobra.Command) error {
 			return usagef(cmd, "--boot: %w", err)
 		}
 	}
-	if o.seal.key != "" {
+	if o.seal.asked() {
 		return o.seal.check(cmd)
 	}
 	return nil
@@ -126,7 +130,7 @@ func (o *buildOptions) run(cmd *cobra.Command, u *ui) error {
 	if err != nil {
 		return err
 	}
-	signer, err := o.seal.open(u)
+	signers, err := o.seal.open(u)
 	if err != nil {
 		return err
 	}
@@ -134,7 +138,7 @@ func (o *buildOptions) run(cmd *cobra.Command, u *ui) error {
 	if o.repo == "" {
 		b, err = o.measure(cmd.Context(), u, meta)
 	} else {
-		b, err = o.store(cmd.Context(), u, meta, signer)
+		b, err = o.store(cmd.Context(), u, meta, signers)
 	}
 	if err != nil {
 		return err
@@ -211,7 +215,7 @@ func (o *buildOptions) measure(ctx context.Context, u *ui, meta repo.Meta) (buil
 
 // store builds into a repository. Objects first, then the image's name, then its
 // seal, then the ref: each only when what it stands for is on stable storage.
-func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signer *signer) (built, error) {
+func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers []signer) (built, error) {
 	r, err := repo.Init(o.repo, meta)
 	if err != nil {
 		return built{}, err
@@ -240,7 +244,7 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signer 
 	if err := r.AddImage(digest); err != nil {
 		return built{}, err
 	}
-	if err := o.publish(r, digest, size, signer); err != nil {
+	if err := o.publish(r, digest, size, signers); err != nil {
 		return built{}, err
 	}
 	b := report(digest, meta, size, root)
@@ -250,7 +254,7 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signer 
 }
 
 // publish does what makes the image bootable and findable.
-func (o *buildOptions) publish(r *repo.Repo, digest verity.Digest, size int64, signer *signer) error {
+func (o *buildOptions) publish(r *repo.Repo, digest verity.Digest, size int64, signers []signer) error {
 	if o.output != "" && o.output != "-" {
 		image, err := r.OpenImage(digest)
 		if err != nil {
@@ -261,8 +265,8 @@ func (o *buildOptions) publish(r *repo.Repo, digest verity.Digest, size int64, s
 			return err
 		}
 	}
-	if signer != nil {
-		if _, err := o.seal.seal(r, digest, erofs.Format(r.Meta().Format), size, signer); err != nil {
+	if len(signers) > 0 {
+		if _, err := o.seal.seal(r, digest, erofs.Format(r.Meta().Format), size, signers); err != nil {
 			return err
 		}
 	}

@@ -24,12 +24,12 @@ func newKey(u *ui) *cobra.Command {
 	return cmd
 }
 
-// shownKey is what both commands report.
-type shownKey struct {
+// keyPair is what new reports.
+type keyPair struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`
-	Public  string `json:"public,omitempty"`
-	Private string `json:"private,omitempty"`
+	Public  string `json:"public"`
+	Private string `json:"private"`
 }
 
 func newKeyNew(u *ui) *cobra.Command {
@@ -71,7 +71,7 @@ func saveKey(u *ui, name string, key sign.PrivateKey, password string) error {
 	if err := createFile(name+".pub", public.Text(), 0o644); err != nil {
 		return errors.Join(err, os.Remove(name+".key"))
 	}
-	return u.result(shownKey{sign.FormatID(key.ID()), public.Name, name + ".pub", name + ".key"},
+	return u.result(keyPair{sign.FormatID(key.ID()), public.Name, name + ".pub", name + ".key"},
 		fmt.Sprintf("key %s: %s.key seals, %s.pub verifies", sign.FormatID(key.ID()), name, name))
 }
 
@@ -88,26 +88,73 @@ func createFile(name string, content []byte, mode fs.FileMode) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
+// keyFile is what show tells of a file.
+type keyFile struct {
+	ID   string `json:"id,omitempty"` // of an encrypted one it isn't known without the password
+	Name string `json:"name"`
+	Kind string `json:"kind"` // "public", "private" or "encrypted private"
+	File string `json:"file"`
+}
+
+func (k keyFile) String() string {
+	id := k.ID
+	if id == "" {
+		id = "unknown without its password"
+	}
+	return fmt.Sprintf("%s: %s key %s, called %s", k.File, k.Kind, id, k.Name)
+}
+
 func newKeyShow(u *ui) *cobra.Command {
-	return &cobra.Command{
-		Use:   "show FILE.pub...",
-		Short: "show the numbers of public keys",
-		Long:  "Show prints the number by which signatures, boot.json and error messages name a key.",
-		Args:  usageArgs(cobra.MinimumNArgs(1)),
+	var o sealOptions
+	cmd := &cobra.Command{
+		Use:   "show FILE...",
+		Short: "show the numbers of keys, public or private",
+		Long: `Show prints the number by which signatures, boot.json and messages name a key, the
+name that it has there, and of which kind the file is. The number of an encrypted
+private key is encrypted too: --password-file tells it.`,
+		Example: "  mkimage key show mykey.pub /etc/composefs/keys.d/*.pub",
+		Args:    usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
-			var keys []shownKey
+			var keys []keyFile
 			var lines []string
 			for _, name := range args {
-				key, err := loadPublicKey(name)
+				key, err := o.show(u, name)
 				if err != nil {
 					return err
 				}
-				keys = append(keys, shownKey{ID: sign.FormatID(key.ID), Name: key.Name, Public: name})
-				lines = append(lines, sign.FormatID(key.ID)+" "+key.Name)
+				keys, lines = append(keys, key), append(lines, key.String())
 			}
 			return u.result(keys, strings.Join(lines, "\n"))
 		},
 	}
+	cmd.Flags().StringVar(&o.passwordFile, "password-file", "", "the first line of `FILE` decrypts the private keys")
+	return cmd
+}
+
+// show tells of a file what it is: a key of either kind.
+func (o *sealOptions) show(u *ui, file string) (keyFile, error) {
+	text, err := readSmall(file, sign.MaxKeySize)
+	if err != nil {
+		return keyFile{}, err
+	}
+	base := filepath.Base(file)
+	public, err := sign.ParseKey(strings.TrimSuffix(base, ".pub"), text)
+	if err == nil {
+		return keyFile{sign.FormatID(public.ID), public.Name, "public", file}, nil
+	}
+	shown := keyFile{Name: strings.TrimSuffix(base, ".key"), Kind: "private", File: file}
+	if sign.IsEncrypted(text) {
+		shown.Kind = "encrypted private"
+		if o.passwordFile == "" {
+			return shown, nil
+		}
+	}
+	key, privateErr := o.openKey(u, file)
+	if privateErr != nil && errors.Is(privateErr, sign.ErrMalformed) && !strings.Contains(base, ".key") {
+		return shown, fmt.Errorf("read key %s: %w", file, err)
+	}
+	shown.ID = sign.FormatID(key.ID())
+	return shown, privateErr
 }
 
 func loadPublicKey(name string) (sign.Key, error) {

@@ -1,73 +1,242 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/repo"
+	"github.com/composefs-go/composefs/sign"
+	"github.com/composefs-go/composefs/verity"
 )
 
-func newSeal(u *ui) *cobra.Command {
-	var o sealOptions
-	var repoDir string
-	cmd := &cobra.Command{
-		Use:   "seal --repo DIR --key FILE --sequence N IMAGE",
-		Short: "sign an image, so that machines with the key boot it",
-		Long: `Seal writes a statement about IMAGE (a digest or a ref) into the repository and
+type sealCommand struct {
+	sealOptions
+	repo          string
+	statementOnly bool
+	output        string
+	signature     string
+	statementFile string
+	trusted       []string
+}
+
+const sealLong = `Seal writes a statement about IMAGE (a digest or a ref) into the repository and
 signs it with minisign. A machine whose initramfs has the public key boots the
 image only with such a seal, and only if the number isn't below its minimum.
 
-Sealing with a second key adds a signature, if the statement is the same.`,
+Sealing with a second key adds a signature, if the statement is the same. Any one of
+them is enough to boot.
+
+A key that isn't on this machine signs in three steps:
+
+  mkimage seal --repo repo --sequence 42 --statement-only IMAGE   here: writes HEX.seal
+  minisign -S -s KEY -m HEX.seal                                  where the key is
+  mkimage seal --repo repo --add-signature HEX.seal.minisig --keys KEY.pub IMAGE
+
+The statement is a short text, for people to read before they sign. --add-signature
+reads it beside the signature, or else takes the one in the repository, and refuses
+what composefs-setup-root would refuse.`
+
+func newSeal(u *ui) *cobra.Command {
+	var o sealCommand
+	cmd := &cobra.Command{
+		Use:     "seal --repo DIR --key FILE --sequence N IMAGE",
+		Short:   "sign an image, so that machines with the key boot it",
+		Long:    sealLong,
 		Example: "  mkimage seal --repo repo --key mykey.key --sequence 42 debian/13",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if repoDir == "" || o.key == "" {
-				return usagef(cmd, "seal needs --repo and --key")
-			}
 			if err := o.check(cmd); err != nil {
 				return err
 			}
-			result, err := runSeal(u, &o, repoDir, args[0])
-			if err != nil {
-				return err
-			}
-			return u.result(result, fmt.Sprintf("%s/%s: sequence %d, key %s", repoDir, result.File, result.Sequence, result.Key))
+			return o.run(u, args[0])
 		},
 	}
-	cmd.Flags().StringVar(&repoDir, "repo", "", "repository `DIR`")
+	f := cmd.Flags()
+	f.StringVar(&o.repo, "repo", "", "repository `DIR`")
 	o.flags(cmd, "key")
+	f.BoolVar(&o.statementOnly, "statement-only", false, "write the text to be signed, and sign nothing")
+	f.StringVarP(&o.output, "output", "o", "", "with --statement-only: write it to `FILE` (default: HEX.seal; - is the standard output)")
+	f.StringVar(&o.signature, "add-signature", "", "store the signature in `FILE`, which minisign made of a statement")
+	f.StringVar(&o.statementFile, "statement", "", "with --add-signature: the `FILE` that was signed (default: FILE without .minisig, or the seal in the repository)")
+	f.StringArrayVar(&o.trusted, "keys", nil, "with --add-signature: it must be by one of these: a .pub `FILE`, or a directory of them (repeatable)")
 	return cmd
 }
 
-func runSeal(u *ui, o *sealOptions, repoDir, image string) (sealed, error) {
-	signer, err := o.open(u)
-	if err != nil {
-		return sealed{}, err
+// check finds what can't be meant: there are three ways to use the command.
+func (o *sealCommand) check(cmd *cobra.Command) error {
+	ways := 0
+	for _, way := range []bool{o.asked(), o.statementOnly, o.signature != ""} {
+		if way {
+			ways++
+		}
 	}
-	r, err := repo.Open(repoDir)
+	switch {
+	case o.repo == "" || ways == 0:
+		return usagef(cmd, "seal needs --repo and --key")
+	case ways > 1:
+		return usagef(cmd, "--key, --statement-only and --add-signature exclude each other")
+	case o.signature == "" && (o.statementFile != "" || len(o.trusted) > 0):
+		return usagef(cmd, "--statement and --keys go with --add-signature")
+	case !o.statementOnly && o.output != "":
+		return usagef(cmd, "--output goes with --statement-only")
+	case o.signature != "":
+		return nil // the sequence is in the statement
+	}
+	return o.sealOptions.check(cmd)
+}
+
+func (o *sealCommand) run(u *ui, name string) error {
+	signers, err := o.open(u)
 	if err != nil {
-		return sealed{}, err
+		return err
+	}
+	r, err := repo.Open(o.repo)
+	if err != nil {
+		return err
 	}
 	defer r.Close()
-	digest, err := r.Resolve(image)
+	image, header, size, err := openSound(r, name)
 	if err != nil {
-		return sealed{}, err
+		return err
 	}
-	f, err := r.OpenImage(digest)
+	switch {
+	case o.statementOnly:
+		return o.writeStatement(u, o.statement(image, header.Version, size))
+	case o.signature != "":
+		return o.addSignature(u, r, image, size)
+	}
+	result, err := o.seal(r, image, header.Version, size, signers)
 	if err != nil {
-		return sealed{}, err
+		return err
+	}
+	return o.report(u, result)
+}
+
+func (o *sealCommand) report(u *ui, s sealed) error {
+	return u.result(s, fmt.Sprintf("%s/%s: sequence %d, key %s", o.repo, s.File, s.Sequence, strings.Join(s.Keys, ", ")))
+}
+
+// openSound returns what a seal says about an image, having read all of it: never
+// vouch for an image by its name alone.
+func openSound(r *repo.Repo, name string) (d verity.Digest, h erofs.Header, size int64, err error) {
+	if d, err = r.Resolve(name); err != nil {
+		return
+	}
+	f, err := r.OpenImage(d)
+	if err != nil {
+		return
 	}
 	defer f.Close()
-	// Never vouch for an image by its name alone.
-	size, err := checkObject(f, digest)
-	if err != nil {
-		return sealed{}, err
+	if size, err = checkObject(f, d); err != nil {
+		return
 	}
-	header, err := erofs.ReadHeader(f)
-	if err != nil {
-		return sealed{}, fmt.Errorf("image %s: %w", digest.Hex(), err)
+	if h, err = erofs.ReadHeader(f); err != nil {
+		err = fmt.Errorf("image %s: %w", d.Hex(), err)
 	}
-	return o.seal(r, digest, header.Version, size, signer)
+	return
+}
+
+// writtenStatement is what seal --statement-only reports.
+type writtenStatement struct {
+	Digest   verity.Digest `json:"digest"`
+	Sequence uint64        `json:"sequence"`
+	File     string        `json:"file"`
+}
+
+func (o *sealCommand) writeStatement(u *ui, s sign.Seal) error {
+	text := s.Text()
+	if _, err := sign.ParseSeal(text); err != nil { // the options may say what no seal may
+		return err
+	}
+	if o.output == "-" {
+		_, err := u.out.Write(text)
+		return err
+	}
+	name := o.output
+	if name == "" {
+		name = sign.SealName(s.Digest)
+	}
+	if err := writeOutputBytes(name, text); err != nil {
+		return err
+	}
+	return u.result(writtenStatement{s.Digest, s.Sequence, name},
+		fmt.Sprintf("%s: sign it with `minisign -S -m %s`, then: mkimage seal --repo %s --add-signature %s.minisig %s", name, name, o.repo, name, s.Digest.Hex()))
+}
+
+// addSignature stores what another program signed, if it is a seal of this image.
+func (o *sealCommand) addSignature(u *ui, r *repo.Repo, image verity.Digest, size int64) error {
+	text, err := o.signedStatement(r, image)
+	if err != nil {
+		return err
+	}
+	signature, err := readSmall(o.signature, sign.MaxSignatureSize)
+	if err != nil {
+		return err
+	}
+	s, err := sign.ParseSignature(signature)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", errRefused, o.signature, err)
+	}
+	seal, err := checkStatement(text, image, size)
+	if err == nil {
+		err = o.checkSigner(u, image, text, signature)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	if err := storeSignature(r, image, text, signature, s.KeyID); err != nil {
+		return fmt.Errorf("seal image %s: %w", image.Hex(), err)
+	}
+	return o.report(u, sealed{image, seal.Sequence, []string{sign.FormatID(s.KeyID)}, "seals/" + sign.SealName(image)})
+}
+
+// signedStatement reads the text that the signature is of.
+func (o *sealCommand) signedStatement(r *repo.Repo, image verity.Digest) ([]byte, error) {
+	if o.statementFile != "" {
+		return readSmall(o.statementFile, sign.MaxSealSize)
+	}
+	if beside, ok := strings.CutSuffix(o.signature, ".minisig"); ok {
+		if text, err := readSmall(beside, sign.MaxSealSize); !errors.Is(err, fs.ErrNotExist) {
+			return text, err
+		}
+	}
+	have, err := r.ReadSeal(image)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("the statement that was signed is neither beside %s nor in the repository: name it with --statement", o.signature)
+	}
+	return have.Text, err
+}
+
+// checkStatement checks that a text says the truth about an image.
+func checkStatement(text []byte, image verity.Digest, size int64) (sign.Seal, error) {
+	seal, err := sign.ParseSeal(text)
+	switch {
+	case err != nil:
+		return seal, err
+	case seal.Digest != image:
+		return seal, fmt.Errorf("%w: want %s, found %s", sign.ErrOtherDigest, image, seal.Digest)
+	case seal.Size != 0 && seal.Size != uint64(size):
+		return seal, fmt.Errorf("the statement says that the image has %d bytes, found %d", seal.Size, size)
+	}
+	return seal, nil
+}
+
+// checkSigner wants the signature to be by one of the keys, if there are any to
+// hold it against.
+func (o *sealCommand) checkSigner(u *ui, image verity.Digest, text, signature []byte) error {
+	if len(o.trusted) == 0 {
+		u.remark("remark: without --keys nobody has checked yet that the signature is of this statement; the boot will")
+		return nil
+	}
+	keys, err := loadKeyring(o.trusted)
+	if err != nil {
+		return err
+	}
+	_, err = sign.Policy{Keys: keys}.Verify(image, text, [][]byte{signature})
+	return err
 }
