@@ -58,6 +58,12 @@ dump is read as the tool reads it whose format it is.
 never written anywhere. Put its public half into the initrd that boots this image,
 and nobody, you included, can make that initrd boot another one.
 
+--cache makes the next build of a directory faster: it reads no file again whose
+inode, size, modification and change time are the same as before. Only ext4, XFS,
+Btrfs and F2FS keep them well enough; elsewhere all files are read. Who can set the
+clock back or write to the disk below the file system, as root can, can hide a change
+from it. Without --cache every file is read and hashed.
+
 The same tree gives the same digest, on every machine and file system.`
 
 func newBuild(u *ui) *cobra.Command {
@@ -85,6 +91,7 @@ func newBuild(u *ui) *cobra.Command {
 	f.BoolVar(&o.read.SkipXattrs, "skip-xattrs", false, "leave all extended attributes out")
 	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "keep only the extended attributes user.*")
 	f.BoolVar(&o.read.SkipDevices, "skip-devices", false, "leave out device nodes and whiteouts")
+	f.StringVar(&o.read.cache, "cache", "", "remember in `FILE` the digests of files that don't change, see above")
 	f.Int64Var(&o.read.maxEntries, "max-entries", tarball.DefaultMaxEntries, "take at most `N` entries from tar archives; a million takes about 600 MB of memory")
 	o.seal.flags(cmd, "seal")
 	return cmd
@@ -97,6 +104,8 @@ func (o *buildOptions) check(cmd *cobra.Command) error {
 		return usagef(cmd, "--ref needs --repo")
 	case o.repo == "" && o.seal.asked():
 		return usagef(cmd, "sealing needs --repo: the seal is stored beside the image")
+	case o.read.cache != "" && !isDirectory(o.source):
+		return usagef(cmd, "--cache is for directories, found %s", o.source)
 	case o.read.SkipXattrs && o.read.UserXattrs:
 		return usagef(cmd, "--skip-xattrs and --user-xattrs exclude each other")
 	}
@@ -301,6 +310,7 @@ func countInodes(root *tree.Node) int {
 // tree reads the source. Objects that it only names can be had from object.
 func (o *buildOptions) tree(ctx context.Context, u *ui, to sink, meta repo.Meta, object func(verity.Digest) (*os.File, error)) (*tree.Node, error) {
 	how := o.read
+	how.algorithm = meta.Algorithm
 	how.sink, how.object, how.format, how.policy = to, object, erofs.Format(meta.Format), o.boot != ""
 	if o.boot != "" {
 		how.Empty = []string{"boot", "run", "sysroot"}

@@ -8,9 +8,11 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/crfs"
+	"github.com/composefs-go/composefs/internal/digestcache"
 	"github.com/composefs-go/composefs/internal/directory"
 	"github.com/composefs-go/composefs/internal/dumpfile"
 	"github.com/composefs-go/composefs/internal/tarball"
@@ -57,6 +59,8 @@ type reading struct {
 	format     erofs.Format // of the image: it decides how a dump is understood
 	maxEntries int64        // of tar archives; 0 for the default
 	policy     bool         // transform.Boot will want the SELinux policy
+	algorithm  verity.Algorithm
+	cache      string // file with digests of directories read before; or ""
 
 	// object opens an object that the source names and doesn't hold; nil if there
 	// is no repository.
@@ -88,12 +92,33 @@ func readSource(ctx context.Context, u *ui, arg string, how *reading) (source, e
 	return kind.read(ctx, u, operand, how)
 }
 
-func readDirectory(ctx context.Context, _ *ui, dir string, how *reading) (source, error) {
-	root, err := directory.Read(ctx, dir, how.Options)
+// isDirectory reports whether an argument stands for a directory.
+func isDirectory(arg string) bool { _, _, ok := findSource(arg); return !ok }
+
+func readDirectory(ctx context.Context, u *ui, dir string, how *reading) (source, error) {
+	root, err := readCached(ctx, u, dir, how)
 	if err != nil || !how.policy {
 		return source{root: root}, err
 	}
 	return source{root, directoryContent(root, dir)}, nil
+}
+
+// readCached reads a directory with the help of the digest cache, if there is to be
+// one. What is in it is true whether or not the build succeeds later.
+func readCached(ctx context.Context, u *ui, dir string, how *reading) (*tree.Node, error) {
+	if how.cache == "" {
+		return directory.Read(ctx, dir, how.Options)
+	}
+	cache, err := digestcache.Open(how.cache, how.algorithm, time.Now())
+	if err != nil {
+		u.remark("%s", oneLine(err))
+	}
+	how.Cache = cache
+	root, err := directory.Read(ctx, dir, how.Options)
+	if err != nil {
+		return nil, err
+	}
+	return root, cache.Save()
 }
 
 func readTar(ctx context.Context, u *ui, files string, how *reading) (source, error) {

@@ -41,6 +41,19 @@ type Sink interface {
 	PutFile(f osfile.Source, size int64, scratch []byte) (verity.Digest, error)
 }
 
+// A Cache knows digests of files from before. It must be safe for concurrent use. st
+// is what fstat says of the open file fd.
+type Cache interface {
+	Find(fd int, st *unix.Stat_t) (verity.Digest, bool)
+	Keep(fd int, st *unix.Stat_t, d verity.Digest)
+}
+
+// A Holder is a Sink that says whether it has an object, so that the content
+// needn't be read. A Sink that is none is given every file.
+type Holder interface {
+	Holds(d verity.Digest, size int64) bool
+}
+
 // Options says what of a directory becomes part of the tree.
 type Options struct {
 	Sink        Sink
@@ -50,6 +63,10 @@ type Options struct {
 	UserXattrs  bool // of the extended attributes only user.*
 	Sockets     bool // take sockets; without it they are an error
 	SplitLinks  bool // each name of a file with several is a file of its own
+
+	// Cache, if set, is asked before a file is read. It isn't by default: the
+	// digest is then what the content says, and nothing else.
+	Cache Cache
 
 	// Empty names directories at the top, like "boot", that are taken without
 	// what is in them; that isn't even looked at.

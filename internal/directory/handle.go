@@ -3,6 +3,7 @@ package directory
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 
@@ -23,7 +24,7 @@ type handle struct {
 func openTop(path string) (*handle, error) {
 	fd, err := openDirectory(unix.AT_FDCWD, path, 0)
 	if err != nil {
-		return nil, fmt.Errorf("read directory %s: %w", path, err)
+		return nil, fmt.Errorf("read directory: %w", &os.PathError{Op: "open", Path: path, Err: err})
 	}
 	return newHandle(fd, path, nil), nil
 }

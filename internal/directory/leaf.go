@@ -139,8 +139,11 @@ func (w *worker) regular(l *leaf) error {
 	if !w.setStat(l, &before) {
 		return nil
 	}
-	if err := w.content(l.node, f); err != nil {
-		return err
+	known := w.known(l.node, f, &before)
+	if !known {
+		if err := w.content(l.node, f); err != nil {
+			return err
+		}
 	}
 	if err := w.readXattrs(l.node, attributed{fd: int(f.Fd())}); err != nil {
 		return err
@@ -151,10 +154,34 @@ func (w *worker) regular(l *leaf) error {
 	if changed(&before, &after) {
 		return ErrChanged
 	}
+	if w.opts.Cache != nil && !known && !l.node.Object.IsZero() {
+		w.opts.Cache.Keep(int(f.Fd()), &before, l.node.Object)
+	}
 	if w.opts.Progress != nil {
 		w.opts.Progress(after.Size)
 	}
 	return nil
+}
+
+// known takes the digest of a file from the cache, and reports whether it could.
+func (w *worker) known(n *tree.Node, f osfile.Source, st *unix.Stat_t) bool {
+	if w.opts.Cache == nil || st.Size <= InlineMax {
+		return false
+	}
+	holder, ok := w.opts.Sink.(Holder)
+	if !ok {
+		return false
+	}
+	d, ok := w.opts.Cache.Find(int(f.Fd()), st)
+	if !ok || !holder.Holds(d, st.Size) {
+		return false
+	}
+	w.setObject(n, d)
+	return true
+}
+
+func (w *worker) setObject(n *tree.Node, d verity.Digest) {
+	n.Object, n.Payload = d, w.arena.String(d.AppendObjectPath(w.scratch[:0]))
 }
 
 func (w *worker) content(n *tree.Node, f osfile.Source) error {
@@ -169,7 +196,7 @@ func (w *worker) content(n *tree.Node, f osfile.Source) error {
 		if err != nil {
 			return unexpectedEOF(err)
 		}
-		n.Object, n.Payload = d, w.arena.String(d.AppendObjectPath(w.scratch[:0]))
+		w.setObject(n, d)
 		return nil
 	}
 }

@@ -116,12 +116,20 @@ func (s *Stage) Stats() Stats {
 // needs reports whether the object must be written by the caller: the store
 // doesn't have it, and nobody else is about to write it.
 func (s *Stage) needs(d verity.Digest, size int64) bool {
-	if s.store.hasIntact(d, size) {
-		s.present.Add(1)
+	if s.Holds(d, size) {
 		return false
 	}
 	_, taken := s.pending.LoadOrStore(d, struct{}{})
 	return !taken
+}
+
+// Holds reports whether the store has the object, and counts it as put if so.
+func (s *Stage) Holds(d verity.Digest, size int64) bool {
+	if !s.store.hasIntact(d, size) {
+		return false
+	}
+	s.present.Add(1)
+	return true
 }
 
 // PutFile adds the content of f, size bytes, and returns its digest; see

@@ -1,0 +1,26 @@
+// Package digestcache remembers the digests of files from one build to the next, so
+// that the next one reads only what has changed since.
+//
+// It trusts the kernel: a file whose size, modification time and change time are
+// those of before has the content of before. Nobody can set the change time, but it
+// has its limits, hence the rules:
+//
+//   - A file counts by file system, device number and inode number.
+//   - It is remembered only if it had changed longer than Settled before the build
+//     began. Change times are as coarse as the kernel's tick, on some file systems
+//     a second, and whoever has mapped a file can write to it without a new change
+//     time until the kernel has written it back.
+//   - Only ext4, XFS, Btrfs and F2FS count. Others keep no change time, let somebody
+//     else keep it, or don't renew it for mapped files.
+//   - A cache that others can write to isn't used: it could say anything.
+//
+// What remains: who sets the clock back, writes to the disk below the file system,
+// or restores an older state of it can hide a change. All of these need root. Who
+// mustn't trust them hashes everything, which is the default.
+//
+//	file:   "composefs-dc 1\n" algorithm, records in order of their keys, SHA-256 of
+//	        all that
+//	record: key (60 bytes), digest (32 or 64 bytes)
+//	key:    type and id of the file system, device, inode, size, seconds and
+//	        nanoseconds of modification and of change, as big-endian numbers
+package digestcache
