@@ -246,6 +246,39 @@ func TestRunRefusesAndLeavesEverythingAsItWas(t *testing.T) {
 		{"a state directory that is a link", "", "", func(t *testing.T, d disk) {
 			d.link(t, "state/deploy", "/etc")
 		}, CodeMount, "too many levels of symbolic links"},
+		{"a ref that isn't there", "composefs.ref=os", refPolicy, nil, CodeNotFound, "there is no composefs/images/refs/os on the root partition"},
+		{"a ref that is a file", "composefs.ref=os", refPolicy, func(t *testing.T, d disk) {
+			writeTestFile(t, d.path("composefs/images/refs/os"), d.image.Hex())
+		}, CodeNotFound, "want a link to ../HEX of an image, found something else"},
+		{"a ref to an image that isn't there", "composefs.ref=os", refPolicy, func(t *testing.T, d disk) {
+			d.link(t, "composefs/images/refs/os", "../"+hexA)
+		}, CodeNotFound, "points to " + hexA + ", but there is no composefs/images/" + hexA},
+		{"a ref to itself", "composefs.ref=os", refPolicy, func(t *testing.T, d disk) {
+			d.link(t, "composefs/images/refs/os", "os")
+		}, CodeNotFound, `want a link to ../HEX of an image, found "os"`},
+		{"a ref in a directory that is a link", "composefs.ref=os/stable", refPolicy, func(t *testing.T, d disk) {
+			d.link(t, "composefs/images/refs/other/stable", "../../"+d.image.Hex())
+			d.link(t, "composefs/images/refs/os", "other")
+		}, CodeNotFound, "too many levels of symbolic links"},
+		{"a ref in a directory, one step too short", "composefs.ref=os/stable", refPolicy, func(t *testing.T, d disk) {
+			d.link(t, "composefs/images/refs/os/stable", "../"+d.image.Hex())
+		}, CodeNotFound, "want a link to ../../HEX"},
+		{"a ref to an image out of the repository", "composefs.ref=os", refPolicy, func(t *testing.T, d disk) {
+			d.link(t, "composefs/images/refs/os", "../"+hexA)
+			d.link(t, "composefs/images/"+hexA, "/etc/passwd")
+		}, CodeNotFound, "cross-device"},
+		{"an image that is a device", "", "", func(t *testing.T, d disk) {
+			d.link(t, "composefs/images/"+d.image.Hex(), "../null")
+			if err := unix.Mknod(d.path("composefs/null"), unix.S_IFCHR|0o666, 1<<8|3); err != nil {
+				t.Fatal(err)
+			}
+		}, CodeNotFound, "want a regular file"},
+		{"an image that memory can't hold", "", "[verify]\nfs-verity = \"userspace\"", func(t *testing.T, d disk) {
+			if err := os.Truncate(d.path("composefs/objects", d.image.ObjectPath()), maxImage+1); err != nil {
+				t.Fatal(err)
+			}
+		}, CodeMount, "too large to hold in memory"},
+		{"a TPM that is required and isn't there", "", "[measure]\ntpm = \"require\"", nil, CodeKernel, "the policy requires a TPM 2.0: open the TPM: neither /dev/tpmrm0 nor /dev/tpm0 is there"},
 		{"a ref that names a path", "composefs.ref=os", "[verify]\nsignature = \"require\"\nfs-verity = \"off\"", func(t *testing.T, d disk) {
 			d.link(t, "composefs/images/refs/os", "../../../"+d.image.Hex())
 		}, CodeNotFound, "want a link to ../HEX"},
@@ -271,6 +304,8 @@ func TestRunRefusesAndLeavesEverythingAsItWas(t *testing.T) {
 		})
 	}
 }
+
+const refPolicy = "[verify]\nsignature = \"require\"\nfs-verity = \"off\""
 
 func newKey(t *testing.T) sign.PrivateKey {
 	t.Helper()
