@@ -21,7 +21,7 @@ usage: composefs-info [--basedir=DIR] [--filter=NAME]... COMMAND IMAGE...
 // An info is one call of composefs-info.
 type info struct {
 	look    lookOptions
-	basedir string
+	basedir *string // nil if there is none
 	names   []string
 }
 
@@ -38,7 +38,7 @@ var infoCommands = map[string]func(*info, *ui) error{
 func runComposefsInfo(_ context.Context, u *ui, args []string) error {
 	var i info
 	rest, err := getopt(args, []option{
-		{name: "basedir", set: func(s string) error { i.basedir = s; return nil }},
+		{name: "basedir", set: func(s string) error { i.basedir = &s; return nil }},
 		{name: "filter", set: func(s string) error { i.look.filter = append(i.look.filter, s); return i.look.check() }},
 	})
 	switch {
@@ -54,8 +54,8 @@ func runComposefsInfo(_ context.Context, u *ui, args []string) error {
 	if i.names = rest[1:]; len(i.names) == 0 {
 		return legacyUsagef(infoUsage, "no IMAGE")
 	}
-	if i.basedir != "" {
-		dir, err := osfile.OpenDir(i.basedir)
+	if i.basedir != nil {
+		dir, err := osfile.OpenDir(*i.basedir)
 		if err != nil {
 			return fmt.Errorf("--basedir: %w", err)
 		}
@@ -83,8 +83,8 @@ func (i *info) objects(u *ui) error {
 // missing prints all objects when it isn't told where they could be.
 func (i *info) missing(u *ui) error {
 	paths, err := i.look.objectPaths(i.names)
-	if err == nil && i.basedir != "" {
-		paths, err = missingFrom([]string{i.basedir}, paths)
+	if err == nil && i.basedir != nil {
+		paths, err = missingFrom([]string{*i.basedir}, paths)
 	}
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ type mountCall struct {
 func runMountComposefs(_ context.Context, u *ui, args []string) error {
 	call, err := parseMountCall(args)
 	if call.help {
-		_, err := fmt.Fprint(u.out, strings.TrimPrefix(mountUsage, "\n"))
+		_, err := fmt.Fprint(u.err, strings.TrimPrefix(mountUsage, "\n"))
 		return err
 	}
 	if err != nil {
