@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -20,11 +21,13 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script: each begins with the sentence that it proves.
 // What a script can't do without stands in a line like [!have:minisign] skip;
-// $STUB is systemd's stub for UKIs.
+// $STUB is systemd's stub for UKIs, $EXAMPLES the directory of that name.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true, Condition: have, Setup: func(e *testscript.Env) error {
+		examples, err := filepath.Abs("../../examples")
+		e.Setenv("EXAMPLES", examples)
 		e.Setenv("STUB", stub("linux", runtime.GOARCH))
-		return nil
+		return err
 	}})
 }
 

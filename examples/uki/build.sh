@@ -2,7 +2,8 @@
 # build.sh ROOT OUTPUT
 #
 # From a root file system to a disk that boots it with UEFI firmware, by a unified
-# kernel image: what a pipeline would run, with a key that it would already have.
+# kernel image signed for Secure Boot: what a pipeline would run, with keys that it
+# would already have.
 set -euo pipefail
 (($# == 2)) || { echo "usage: build.sh ROOT OUTPUT" >&2; exit 2; }
 root=$1 out=$2
@@ -18,6 +19,9 @@ release=${modules##*/}
 # Who vouches for images. Made once and kept safe; the machine gets only image.pub.
 [[ -e $out/image.key ]] || "$mkimage" key new "$out/image"
 
+# Who vouches for what firmware starts. The machine gets the certificates.
+"${BASH_SOURCE[0]%/*}/keys.sh" "$out/keys"
+
 # The image, its objects and its seal.
 digest=$("$mkimage" build --repo "$out/repo" --boot \
 	--seal "$out/image.key" --sequence "${SEQUENCE:-1}" "$root")
@@ -26,11 +30,15 @@ digest=$("$mkimage" build --repo "$out/repo" --boot \
 "$mkimage" initrd --setup-root "$setup_root" --modules "$modules" \
 	--keys "$out/image.pub" --output "$out/initrd.img"
 
-# Kernel, initrd and the digest in one file, which Secure Boot can cover as a whole.
+# Kernel, initrd and the digest in one file, which the signature covers as a whole.
 "$mkimage" uki build --stub "${STUB:-$root/usr/lib/systemd/boot/efi/linuxx64.efi.stub}" \
 	--linux "$root/boot/vmlinuz-$release" --initrd "$out/initrd.img" \
 	--os-release "$root/usr/lib/os-release" --image "$digest" \
-	--cmdline "root=PARTLABEL=root ro ${CMDLINE:-console=ttyS0}" --output "$out/linux.efi"
+	--cmdline "root=PARTLABEL=root ro ${CMDLINE:-console=ttyS0}" \
+	--sb-key "$out/keys/db.key" --sb-cert "$out/keys/db.crt" --output "$out/linux.efi"
+
+# As the firmware will see it: who signed it, and what that vouches for.
+"$mkimage" uki verify --sb-cert "$out/keys/db.crt" "$out/linux.efi"
 
 # EFI system partition and root partition, with fs-verity on for every object.
 "$mkimage" disk --repo "$out/repo" --image "$digest" --uki "$out/linux.efi" \

@@ -1,0 +1,39 @@
+#!/bin/bash
+# build.sh ROOT OUTPUT
+#
+# The stages of the Containerfile without a container: measures ROOT, lays the signed
+# UKI into /boot of a copy, and installs that copy as a machine would that gets it
+# from a registry. Prints the digest.
+set -euo pipefail
+(($# == 2)) || { echo "usage: build.sh ROOT OUTPUT" >&2; exit 2; }
+root=$1 out=$2
+here=${BASH_SOURCE[0]%/*}
+mkimage=${MKIMAGE:-mkimage}
+mkdir -p "$out"
+exec {result}>&1 >&2 # only the digest goes to standard output
+
+# Stage 1: the root file system, and who vouches for it.
+final=$out/root
+rm -rf "$final"
+cp -a --reflink=auto "$root" "$final"
+"$here/../uki/keys.sh" "$out/keys"
+
+# Stage 2: measured, put into a UKI, signed.
+SB_KEY=$out/keys/db.key SB_CERT=$out/keys/db.crt "$here/measure.sh" "$root" "$out/linux.efi"
+
+# Stage 3: what is shipped is the root with its own UKI inside.
+mkdir -p "$final/boot/EFI/Linux"
+mv "$out/linux.efi" "$final/boot/EFI/Linux/linux.efi"
+
+# The machine: it makes the image from what was shipped, and takes it only if it is
+# the one that the UKI pins, and the UKI is ours.
+uki=$final/boot/EFI/Linux/linux.efi
+"$mkimage" uki verify --sb-cert "$out/keys/db.crt" "$uki"
+digest=$("$mkimage" build --repo "$out/repo" --boot=composefs-rs-0.9.4 "$final")
+"$mkimage" uki inspect "$uki" | grep -qx "image  *composefs.digest=v1-sha256-12:$digest" || {
+	echo "build.sh: the image has the digest $digest, which is not the one in the UKI" >&2
+	exit 1
+}
+"$mkimage" disk --repo "$out/repo" --image "$digest" --uki "$uki" --output "$out/disk.img"
+
+echo "$digest" >&"$result"
