@@ -83,7 +83,7 @@ func (k *Kernel) addDependencies(line string) error {
 
 // addBuiltin reads a line of modules.builtin: the file that the module would be.
 func (k *Kernel) addBuiltin(line string) error {
-	k.builtin[moduleName(line)] = true
+	k.builtin[moduleName(line)] = line
 	return nil
 }
 

@@ -11,6 +11,7 @@
 //	/usr/lib/composefs/keys.d/NAME.pub          keys
 //	/usr/lib/composefs/modules                  "PATH: NEEDS…", a line each, in load order
 //	/usr/lib/modules/VERSION/kernel/…           those modules, not compressed
+//	/usr/lib/modules/VERSION/modules.builtin    which of those wanted are in the kernel itself
 //
 // The archive is newc cpio, compressed with zstd or not. Everything belongs to
 // root and has time 0. Same input, same bytes.

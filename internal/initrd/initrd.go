@@ -139,7 +139,21 @@ func (o Options) modules() ([]File, error) {
 		list.WriteByte('\n')
 		files = append(files, File{Path: name, Mode: 0o644, Data: data})
 	}
-	return append(files, File{Path: listFile, Mode: 0o644, Data: []byte(list.String())}), nil
+	return append(files,
+		File{Path: listFile, Mode: 0o644, Data: []byte(list.String())},
+		File{Path: path.Join(modulesDir, o.Kernel.Version(), "modules.builtin"), Mode: 0o644, Data: o.builtin()}), nil
+}
+
+// builtin returns the part of modules.builtin that says why a module that is wanted
+// isn't in the initrd. Nothing at boot needs it; who checks the initrd does.
+func (o Options) builtin() []byte {
+	var out []byte
+	for _, w := range o.Modules {
+		if file := o.Kernel.builtin[normalize(w.Name)]; file != "" {
+			out = fmt.Appendln(out, file)
+		}
+	}
+	return out
 }
 
 // modulePath returns the place of a module in the initrd.

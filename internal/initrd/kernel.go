@@ -15,7 +15,7 @@ type Kernel struct {
 	dir     string // of the modules, for messages
 	version string
 	modules map[string]*module
-	builtin map[string]bool
+	builtin map[string]string // name to what its file would be
 	soft    map[string]soft
 	alias   map[string][]string
 }
@@ -84,7 +84,7 @@ func OpenKernel(root, version string) (*Kernel, error) {
 func NewKernel(fsys fs.FS, dir, version string) (*Kernel, error) {
 	k := &Kernel{
 		fsys: fsys, dir: dir, version: version,
-		modules: make(map[string]*module), builtin: make(map[string]bool),
+		modules: make(map[string]*module), builtin: make(map[string]string),
 		soft: make(map[string]soft), alias: make(map[string][]string),
 	}
 	for _, index := range []struct {
@@ -139,7 +139,7 @@ func (r *resolver) find(name string) bool {
 		r.visit(name)
 		return true
 	}
-	if r.builtin[name] {
+	if r.builtin[name] != "" {
 		return true
 	}
 	for _, other := range r.alias[name] {
