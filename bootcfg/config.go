@@ -137,6 +137,24 @@ func (v Verify) Policy(keys sign.Keyring) (sign.Policy, error) {
 	return p, nil
 }
 
+// Permits says whether the policy, with the keys, lets the command line have what it
+// asks for.
+func (v Verify) Permits(line Cmdline, keys sign.Keyring) error {
+	policy, err := v.Policy(keys)
+	if line.Ref != "" && policy.Need != sign.Require {
+		return fmt.Errorf("composefs.ref=%s needs a policy with [verify] signature = \"require\", found %q: without it the root partition would choose what is booted", line.Ref, policy.Need)
+	}
+	if err != nil {
+		return err
+	}
+	for _, i := range line.Images {
+		if i.Optional && !v.AllowInsecure {
+			return fmt.Errorf("%s asks with \"?\" to do without fs-verity, which the policy doesn't allow: remove the \"?\", or set allow-insecure = true under [verify]", i.Argument)
+		}
+	}
+	return nil
+}
+
 // DefaultConfig is what holds without a file.
 func DefaultConfig() Config {
 	return Config{

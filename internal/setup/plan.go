@@ -7,7 +7,6 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/kernel"
-	"github.com/composefs-go/composefs/sign"
 )
 
 // A stage is a part of the boot, as boot.json names it.
@@ -71,23 +70,10 @@ func newPlan(o Options, k *kernel.Kernel) (plan, error) {
 
 // checkArguments refuses what the policy doesn't allow the command line to ask for.
 func checkArguments(o Options) error {
-	v := o.Config.Verify
 	if !o.Cmdline.Asked() {
 		return refuse(CodeNoArgument, errors.New("the kernel command line names no image: want composefs.digest=v1-sha256-12:HEX (mkimage measure prints it)"))
 	}
-	policy, err := v.Policy(o.Keys)
-	if o.Cmdline.Ref != "" && policy.Need != sign.Require {
-		return refuse(CodeConfig, fmt.Errorf("composefs.ref=%s needs a policy with [verify] signature = \"require\", found %q: without it the root partition would choose what is booted", o.Cmdline.Ref, policy.Need))
-	}
-	if err != nil {
-		return refuse(CodeConfig, err)
-	}
-	for _, i := range o.Cmdline.Images {
-		if i.Optional && !v.AllowInsecure {
-			return refuse(CodeConfig, fmt.Errorf("%s asks with \"?\" to do without fs-verity, which the policy doesn't allow: remove the \"?\", or set allow-insecure = true under [verify]", i.Argument))
-		}
-	}
-	return nil
+	return refuse(CodeConfig, o.Config.Verify.Permits(o.Cmdline, o.Keys))
 }
 
 // checkKernel refuses kernels that can't do what every image of the command line needs.
