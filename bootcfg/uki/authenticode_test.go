@@ -225,7 +225,47 @@ func TestSBATWithoutRoom(t *testing.T) {
 	if got, _ := f.Section(".sbat"); string(got) != small.sections[1].data {
 		t.Errorf(".sbat is %q, want that of the stub", got)
 	}
+	out, err = uki.Assemble(uki.Options{Stub: small.bytes(), Linux: kernelWithSBAT("k,1\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err = uki.Parse(bytes.NewReader(out)); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := f.Section(".sbat"); string(got) != small.sections[1].data+"k,1\n\x00" {
+		t.Errorf(".sbat is %q, want that of stub and kernel", got)
+	}
 	if _, err := uki.Assemble(uki.Options{Stub: small.bytes(), Linux: kernel("6.1"), SBAT: []byte("sbat,1\n" + strings.Repeat("ours,1\n", 20))}); !errors.Is(err, uki.ErrNoRoom) {
 		t.Errorf("lines that were asked for: want %q, found %v", uki.ErrNoRoom, err)
+	}
+}
+
+// kernelWithSBAT is a kernel with SBAT lines of its own.
+func kernelWithSBAT(lines string) []byte {
+	s := plainStub()
+	s.sections[1].data = sbatFirst + "\n" + lines
+	return s.bytes()
+}
+
+// A .sbat that isn't one, in stub or kernel, is an error that says where.
+func TestAssembleRefusesSBAT(t *testing.T) {
+	wrong := plainStub()
+	wrong.sections[1].data = "nonsense"
+	cut := plainStub().bytes()
+	binary.LittleEndian.PutUint32(cut[testTable+40+20:], 1<<20)
+	for _, test := range []struct {
+		name        string
+		stub, linux []byte
+		says        string
+	}{
+		{"of the stub", wrong.bytes(), kernel("6.1"), ".sbat of the stub"},
+		{"of the kernel", plainStub().bytes(), wrong.bytes(), ".sbat of the kernel"},
+		{"past the end of the kernel", plainStub().bytes(), cut, ".sbat of the kernel"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := uki.Assemble(uki.Options{Stub: test.stub, Linux: test.linux}); err == nil || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("want an error saying %q, found %v", test.says, err)
+			}
+		})
 	}
 }

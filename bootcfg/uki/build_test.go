@@ -2,6 +2,7 @@ package uki_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
@@ -97,6 +98,49 @@ func TestBuildRefuses(t *testing.T) {
 				t.Errorf("want %q saying %q, found %v", test.want, test.says, err)
 			}
 		})
+	}
+}
+
+// A stub whose headers don't fit the file is refused, with what is wrong with it.
+func TestBuildRefusesStub(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change map[int]uint32 // offset to value
+		says   string
+	}{
+		{"file alignment above that of sections", map[int]uint32{testOptional + 36: 8192}, "larger than its section alignment"},
+		{"section not aligned in the file", map[int]uint32{testTable + 16: 511}, "not aligned"},
+		{"section past the end", map[int]uint32{testTable + 40 + 16: 1 << 20}, "past the end"},
+		{"section inside the headers", map[int]uint32{testTable + 20: 512}, "inside the headers"},
+		{"headers longer than the file", map[int]uint32{testOptional + 60: 1 << 20, testTable + 16: 0, testTable + 40 + 16: 0}, "not where they end"},
+		{"sections overlap", map[int]uint32{testTable + 40 + 20: 1024}, "overlap"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := plainStub().bytes()
+			for off, v := range test.change {
+				binary.LittleEndian.PutUint32(b[off:], v)
+			}
+			if _, err := uki.Build(b, sections()); !errors.Is(err, uki.ErrFormat) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("want %q saying %q, found %v", uki.ErrFormat, test.says, err)
+			}
+		})
+	}
+}
+
+// What looks like a symbol table and is the content of a section stays.
+func TestBuildKeepsWhatIsNoSymbolTable(t *testing.T) {
+	s := plainStub()
+	s.symbols = 2
+	b := s.bytes()
+	binary.LittleEndian.PutUint32(b[testTable+40+16:], uint32(1024)) // .sbat now ends behind it
+	b = append(b, make([]byte, 1024)...)
+	binary.LittleEndian.PutUint32(b[len(b)-1024-4:], 1024+4)
+	out, err := uki.Build(b, []uki.Section{{Name: ".cmdline", Data: []byte("quiet")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.HasPrefix(out[2048:], b[2048:]) {
+		t.Error("the end of the stub is gone")
 	}
 }
 

@@ -24,6 +24,9 @@ func TestParseRefuses(t *testing.T) {
 		"header past the end": damaged(0x3c, 0xf000),
 		"other magic":         damaged(optional, 0x107),
 		"too many sections":   damaged(0x80+4, 0xffff0000),
+		"no optional header":  damaged(0x80+20, 0),
+		"short for its kind":  damaged(0x80+20, 100),
+		"optional header cut": plainStub().bytes()[:0x80+24+10],
 		"section past end":    damaged(table+20, 0x7ffffe00),
 		"sections overlap":    damaged(table+40+20, 1024),
 		"cut":                 plainStub().bytes()[:1500],
@@ -33,6 +36,49 @@ func TestParseRefuses(t *testing.T) {
 				t.Errorf("want %v, found %v", uki.ErrFormat, err)
 			}
 		})
+	}
+}
+
+// broken is a file that can't be read from a certain offset on.
+type broken struct {
+	content []byte
+	from    int64
+}
+
+var errBroken = errors.New("input/output error")
+
+func (b broken) ReadAt(p []byte, off int64) (int, error) {
+	if off >= b.from {
+		return 0, errBroken
+	}
+	return bytes.NewReader(b.content).ReadAt(p, off)
+}
+
+// An error of the disk is told as such, not as one of the format.
+func TestParseReportsDisk(t *testing.T) {
+	for name, from := range map[string]int64{"headers": 0, "sections": 1024} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := uki.Parse(broken{plainStub().bytes(), from}); !errors.Is(err, errBroken) || errors.Is(err, uki.ErrFormat) {
+				t.Errorf("want %v, found %v", errBroken, err)
+			}
+		})
+	}
+}
+
+// A 32-bit program has its directories elsewhere; one that stops short of them can
+// be read, and has none.
+func TestParse32(t *testing.T) {
+	b := plainStub().bytes()
+	binary.LittleEndian.PutUint16(b[testOptional:], 0x10b)
+	f, err := uki.Parse(bytes.NewReader(b))
+	if err != nil || f.Signed {
+		t.Errorf("found %v, error %v", f, err)
+	}
+	if _, ok := f.Section(".none"); ok {
+		t.Error("it has a section that isn't there")
+	}
+	if _, err := uki.Digest(b); !errors.Is(err, uki.ErrFormat) {
+		t.Errorf("want %q, found %v", uki.ErrFormat, err)
 	}
 }
 

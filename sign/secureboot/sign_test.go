@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -256,6 +257,7 @@ func TestWrapRefuses(t *testing.T) {
 		says  string
 	}{
 		{"no certificate", nil, "found none"},
+		{"small key", []*x509.Certificate{small(t)}, "1024 bits"},
 		{"no signature", certs(t, "db.crt"), "not by the key"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -267,5 +269,19 @@ func TestWrapRefuses(t *testing.T) {
 	}
 	if _, err := secureboot.Sign(d, key(t, "leaf.key"), certs(t, "db.crt")); !errors.Is(err, secureboot.ErrKey) {
 		t.Errorf("a key and the certificate of another: want %q, found %v", secureboot.ErrKey, err)
+	}
+}
+
+// token is a private key in hardware that was unplugged.
+type token struct{ crypto.Signer }
+
+var errUnplugged = errors.New("unplugged")
+
+func (token) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return nil, errUnplugged }
+
+// What the key says is passed on.
+func TestSignReportsKey(t *testing.T) {
+	if _, err := secureboot.Sign(secureboot.Digest{}, token{}, certs(t, "db.crt")); !errors.Is(err, errUnplugged) {
+		t.Errorf("want %v, found %v", errUnplugged, err)
 	}
 }

@@ -3,11 +3,15 @@ package secureboot_test
 import (
 	"bytes"
 	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
 	"errors"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -45,12 +49,14 @@ func TestVerifyRefuses(t *testing.T) {
 		{"digest replaced", [][]byte{changed(octets(ours), octets(other))}, "db.crt", secureboot.ErrFormat, "another content"},
 		{"two signers", [][]byte{signers(t, good, 2)}, "db.crt", secureboot.ErrFormat, "2 signers"},
 		{"no signer", [][]byte{signers(t, good, 0)}, "db.crt", secureboot.ErrFormat, "0 signers"},
+		{"two contents", [][]byte{twice(t, good)}, "db.crt", secureboot.ErrFormat, "more than one DER structure"},
 		{"empty", [][]byte{{}}, "db.crt", secureboot.ErrFormat, "one DER structure"},
 		{"text", [][]byte{[]byte("hello")}, "db.crt", secureboot.ErrFormat, "one DER structure"},
 		{"cut", [][]byte{good[:len(good)-9]}, "db.crt", secureboot.ErrFormat, "one DER structure"},
 		{"something behind it", [][]byte{append(bytes.Clone(good), 1)}, "db.crt", secureboot.ErrFormat, "end with it"},
 		{"huge", [][]byte{make([]byte, 1<<20)}, "db.crt", secureboot.ErrFormat, "at most"},
 		{"other content type", [][]byte{changed([]byte{0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 1, 4}, []byte{0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 1, 5})}, "db.crt", secureboot.ErrFormat, "PKCS #7"},
+		{"SHA-384 by the signer", [][]byte{lastReplaced(good, []byte{0x86, 0x48, 1, 0x65, 3, 4, 2, 1}, []byte{0x86, 0x48, 1, 0x65, 3, 4, 2, 2})}, "db.crt", secureboot.ErrFormat, "signer used the digest algorithm"},
 		{"SHA-384", [][]byte{changed([]byte{0x86, 0x48, 1, 0x65, 3, 4, 2, 1}, []byte{0x86, 0x48, 1, 0x65, 3, 4, 2, 2})}, "db.crt", secureboot.ErrFormat, "SHA-256"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -66,38 +72,97 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 }
 
+// lastReplaced is bytes.Replace of the last that there is.
+func lastReplaced(b, old, new []byte) []byte {
+	i := bytes.LastIndex(b, old)
+	return slices.Concat(b[:i], new, b[i+len(old):])
+}
+
+// parts is SignedData.
+type parts struct {
+	Version                             int
+	Algorithms, Content, Certs, Signers asn1.RawValue
+}
+
+// info is ContentInfo.
+type info struct {
+	Type    asn1.ObjectIdentifier
+	Content asn1.RawValue
+}
+
+func tagged(content []byte) asn1.RawValue {
+	return asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: content}
+}
+
+// rebuilt takes a signature apart, changes it and puts it together again.
+func rebuilt(t *testing.T, der []byte, change func(*parts)) []byte {
+	t.Helper()
+	var outer info
+	var p parts
+	unmarshal(t, der, &outer)
+	unmarshal(t, outer.Content.Bytes, &p)
+	change(&p)
+	return marshal(t, info{outer.Type, tagged(marshal(t, p))})
+}
+
+func unmarshal(t *testing.T, der []byte, v any) {
+	t.Helper()
+	if _, err := asn1.Unmarshal(der, v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func marshal(t *testing.T, v any) []byte {
+	t.Helper()
+	der, err := asn1.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
 // signers returns the signature with its signer n times.
 func signers(t *testing.T, der []byte, n int) []byte {
-	t.Helper()
-	explicit := func(content []byte) asn1.RawValue {
-		return asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: content}
+	return rebuilt(t, der, func(p *parts) {
+		p.Signers = asn1.RawValue{Tag: asn1.TagSet, IsCompound: true, Bytes: bytes.Repeat(p.Signers.Bytes, n)}
+	})
+}
+
+// twice returns the signature with its content and then another.
+func twice(t *testing.T, der []byte) []byte {
+	return rebuilt(t, der, func(p *parts) {
+		var content info
+		unmarshal(t, p.Content.FullBytes, &content)
+		content.Content = tagged(slices.Concat(content.Content.Bytes, []byte{5, 0}))
+		p.Content = asn1.RawValue{FullBytes: marshal(t, content)}
+	})
+}
+
+// Two certificates that issued each other lead nowhere, and not for ever.
+func TestChainInACircle(t *testing.T) {
+	issue := func(subject, issuer, subjectKey, issuerKey string, serial int64) *x509.Certificate {
+		template := func(name string) *x509.Certificate {
+			return &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true}
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template(subject), template(issuer), key(t, subjectKey).Public(), key(t, issuerKey))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
 	}
-	type info struct {
-		Type    asn1.ObjectIdentifier
-		Content asn1.RawValue
-	}
-	var outer info
-	var parts struct {
-		Version                             int
-		Algorithms, Content, Certs, Signers asn1.RawValue
-	}
-	_, err := asn1.Unmarshal(der, &outer)
-	if err == nil {
-		_, err = asn1.Unmarshal(outer.Content.Bytes, &parts)
-	}
+	circle := []*x509.Certificate{issue("a", "b", "db.key", "leaf.key", 1), issue("b", "a", "leaf.key", "db.key", 2)}
+	d := secureboot.Digest{1}
+	der, err := secureboot.Sign(d, key(t, "db.key"), circle)
 	if err != nil {
 		t.Fatal(err)
 	}
-	parts.Signers = asn1.RawValue{Tag: asn1.TagSet, IsCompound: true, Bytes: bytes.Repeat(parts.Signers.Bytes, n)}
-	inner, err := asn1.Marshal(parts)
-	if err != nil {
-		t.Fatal(err)
+	if _, _, err := secureboot.Verify(d, [][]byte{der}, certs(t, "ca.crt")); !errors.Is(err, secureboot.ErrUntrusted) {
+		t.Errorf("want %q, found %v", secureboot.ErrUntrusted, err)
 	}
-	out, err := asn1.Marshal(info{outer.Type, explicit(inner)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 // octets is how a digest stands in the content: an OCTET STRING of 32 bytes.
@@ -187,12 +252,33 @@ func TestParseRefuses(t *testing.T) {
 			}
 		})
 	}
+	if _, err := secureboot.ParseKey([]byte("hello")); !errors.Is(err, secureboot.ErrKey) {
+		t.Errorf("text: want %q, found %v", secureboot.ErrKey, err)
+	}
 	if _, err := secureboot.ParseCertificates([]byte("hello")); !errors.Is(err, secureboot.ErrKey) {
 		t.Errorf("text: want %q, found %v", secureboot.ErrKey, err)
 	}
 	many := bytes.Repeat(read(t, "testdata/db.crt"), 9)
 	if _, err := secureboot.ParseCertificates(many); !errors.Is(err, secureboot.ErrKey) {
 		t.Errorf("nine certificates: want %q, found %v", secureboot.ErrKey, err)
+	}
+}
+
+// Keys and certificates may be in DER, and keys in the format of old.
+func TestParseForms(t *testing.T) {
+	block, _ := pem.Decode(read(t, "testdata/db.crt"))
+	if c, err := secureboot.ParseCertificates(block.Bytes); err != nil || !c[0].Equal(certs(t, "db.crt")[0]) {
+		t.Errorf("certificate in DER: %v", err)
+	}
+	block, _ = pem.Decode(read(t, "testdata/db.key"))
+	old := x509.MarshalPKCS1PrivateKey(key(t, "db.key").(*rsa.PrivateKey))
+	for name, form := range map[string][]byte{
+		"PKCS #8, DER": block.Bytes, "PKCS #1, DER": old, "PKCS #1, PEM": pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: old}),
+	} {
+		k, err := secureboot.ParseKey(form)
+		if err != nil || !key(t, "db.key").(*rsa.PrivateKey).Equal(k) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
