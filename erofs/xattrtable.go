@@ -12,7 +12,7 @@ type xattrTable struct {
 	pairs  []xattrPair
 	names  []xattrName
 	byName map[string]uint32  // → names
-	byPair map[pairKey]uint32 // → pairs
+	byPair pairIndex
 	shared []uint32           // pairs with several users, in the order of the shared table
 	size   int64              // of the shared table
 	text   tree.Arena         // owns the values
@@ -20,13 +20,9 @@ type xattrTable struct {
 	prefixes []uint8 // indexes of those that names are taken apart at
 }
 
-type pairKey struct {
-	name  uint32
-	value string
-}
-
 type xattrPair struct {
-	pairKey
+	value  string
+	name   uint32 // in names
 	count  uint32
 	offset int64 // in the shared table
 }
@@ -45,7 +41,9 @@ type sharedXattr struct {
 }
 
 func newXattrTable(inodes int, prefixes []uint8) *xattrTable {
-	return &xattrTable{byName: make(map[string]uint32), byPair: make(map[pairKey]uint32, 2*inodes), prefixes: prefixes}
+	t := &xattrTable{byName: make(map[string]uint32), prefixes: prefixes}
+	t.byPair.reserve(2 * inodes)
+	return t
 }
 
 // add notes one more user of a pair and returns its place in pairs.
@@ -57,13 +55,12 @@ func (t *xattrTable) add(x effectiveXattr) uint32 {
 		t.names = append(t.names, xattrName{x.name, suffix, index, filterBit(index, suffix)})
 		t.byName[x.name] = name
 	}
-	id, ok := t.byPair[pairKey{name, string(x.value)}]
-	if !ok {
-		id = uint32(len(t.pairs))
-		key := pairKey{name, t.text.String(x.value)}
-		t.pairs = append(t.pairs, xattrPair{pairKey: key})
-		t.byPair[key] = id
+	place := t.byPair.find(t.pairs, name, x.value)
+	if *place == 0 {
+		t.pairs = append(t.pairs, xattrPair{name: name, value: t.text.String(x.value)})
+		*place = uint32(len(t.pairs))
 	}
+	id := *place - 1
 	t.pairs[id].count++
 	return id
 }
