@@ -79,7 +79,7 @@ type Options struct {
 
 // scratchSize is the buffer of a worker: small enough for the second-level
 // cache, a multiple of what one Merkle tree block of either hash covers.
-const scratchSize = 512 << 10
+const scratchSize = 256 << 10
 
 // Read returns the tree of the directory at path. Errors name the file; a file
 // that changes while it is read is an error, since no digest describes it.

@@ -25,9 +25,11 @@ type Stage struct {
 	dir      string // below the store
 	lock     *os.File
 	root     *os.Root
-	pending  sync.Map    // verity.Digest → struct{}: staged, or about to be
 	noVerity atomic.Bool // the file system has no fs-verity, and may lack it
 	hashers  sync.Pool
+
+	mu      sync.Mutex
+	pending map[verity.Digest]struct{} // staged, or about to be
 
 	stored, present, bytes atomic.Int64
 }
@@ -41,7 +43,7 @@ type Stats struct {
 
 // Begin makes a Stage. Either Commit or Abort ends it.
 func (s *Store) Begin() (*Stage, error) {
-	g := &Stage{store: s}
+	g := &Stage{store: s, pending: make(map[verity.Digest]struct{})}
 	g.hashers.New = func() any { return verity.NewHasher(s.algorithm) }
 	if err := g.open(); err != nil {
 		return nil, fmt.Errorf("prepare to add objects: %w", err)
@@ -119,7 +121,10 @@ func (s *Stage) needs(d verity.Digest, size int64) bool {
 	if s.Holds(d, size) {
 		return false
 	}
-	_, taken := s.pending.LoadOrStore(d, struct{}{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, taken := s.pending[d]
+	s.pending[d] = struct{}{}
 	return !taken
 }
 
@@ -256,13 +261,10 @@ func (s *Stage) Commit() error {
 	if err := s.store.sync(); err != nil {
 		return err
 	}
-	var err error
-	s.pending.Range(func(key, _ any) bool {
-		err = s.move(key.(verity.Digest))
-		return err == nil
-	})
-	if err != nil {
-		return err
+	for d := range s.pending {
+		if err := s.move(d); err != nil {
+			return err
+		}
 	}
 	return s.store.sync()
 }
