@@ -9,7 +9,7 @@ export CGO_ENABLED := 0
 # The same flags in every place that builds what we ship: size and determinism.
 SHIP := -trimpath -buildvcs=false -ldflags "-s -w"
 
-.PHONY: help setup build test test-unit test-vm demo run bench lint fuzz clean install
+.PHONY: help setup build test test-unit test-vm demo run bench interop lint fuzz clean install
 .PHONY: $(BUILD)/mkimage $(BUILD)/composefs-setup-root
 
 help: ## this list
@@ -45,6 +45,9 @@ run: build ## the demo's disk again, with a console to look around in
 
 bench: build ## figures: hashing, building, image writing, beside the C tool's
 	@scripts/bench
+
+interop: build ## compare with the real C tools and cfsctl: digests, dumps, command lines
+	@scripts/interop
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz target for FUZZTIME (30s)
