@@ -2,6 +2,7 @@ package erofs
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/composefs-go/composefs/internal/tree"
 )
@@ -17,8 +18,18 @@ import (
 //
 // An image that leads to something twice, or in a circle, is refused. Memory and
 // time are proportional to the image's size.
-func (m *Image) Tree() (*Node, error) {
-	l := &loader{m: m, claims: newClaims(m.size), nodes: make(map[uint64]*loaded, min(m.super.Inodes, m.size/slotSize, inodesHint))}
+func (m *Image) Tree() (*Node, error) { return m.tree(nil) }
+
+// TreeOf is Tree for those files of the root that have one of the names, and what is
+// below them. Nothing else of the image is read, hence nothing else is checked. A file
+// keeps its link count, whether its other names are in the tree or not; of those that
+// are, which one is the original need not be as in Tree.
+func (m *Image) TreeOf(names ...string) (*Node, error) {
+	return m.tree(&names)
+}
+
+func (m *Image) tree(only *[]string) (*Node, error) {
+	l := &loader{m: m, only: only, claims: newClaims(m.size), nodes: make(map[uint64]*loaded, min(m.super.Inodes, m.size/slotSize, inodesHint))}
 	l.xattrs = newXattrReader(m, &l.arena)
 	if err := l.load(); err != nil {
 		return nil, fmt.Errorf("read image: %w", err)
@@ -32,6 +43,7 @@ const inodesHint = 1 << 16
 // A loader makes a tree of an image, breadth first.
 type loader struct {
 	m      *Image
+	only   *[]string // names in the root, if not all
 	arena  tree.Arena
 	claims claims
 	xattrs *xattrReader
@@ -78,7 +90,9 @@ func (l *loader) load() error {
 		}
 	}
 	if !l.rewritten() {
-		tree.Relink(l.dirs[0].node)
+		if l.only == nil {
+			tree.Relink(l.dirs[0].node)
+		}
 		return nil
 	}
 	l.adopt()
@@ -91,6 +105,9 @@ func (l *loader) rewritten() bool { return l.m.header.Version <= V1 }
 
 // entry puts one entry into the tree's dir-th directory.
 func (l *loader) entry(dir int, e dirEntry) error {
+	if dir == 0 && l.only != nil && !slices.Contains(*l.only, string(e.name)) {
+		return nil
+	}
 	parent := l.dirs[dir]
 	n, met := l.nodes[e.nid]
 	if !met {
@@ -104,7 +121,7 @@ func (l *loader) entry(dir int, e dirEntry) error {
 		n.dir = dir
 	}
 	if e.kind != n.kind {
-		return parent.record.fault(fmt.Sprintf("directory entry %.255q has another type than inode %d", e.name, e.nid), ErrCorrupt)
+		return parent.record.faultAt(e.off, fmt.Sprintf("directory entry %.255q has another type than inode %d", e.name, e.nid), ErrCorrupt)
 	}
 	isNext := !n.original && n.ino == l.next && l.mayBeOriginal(n, parent.node)
 	if isNext {
@@ -118,15 +135,18 @@ func (l *loader) entry(dir int, e dirEntry) error {
 	name := l.arena.String(e.name)
 	if n.kind == tree.Directory {
 		if met {
-			return parent.record.fault(fmt.Sprintf("directory entry %.255q leads to a directory that is elsewhere too", name), ErrCorrupt)
+			return parent.record.faultAt(e.off, fmt.Sprintf("directory entry %.255q leads to a directory that is elsewhere too", name), ErrCorrupt)
 		}
 		child := &l.dirs[len(l.dirs)-1]
 		if child.parent, child.depth = parent.record.nid, parent.depth+1; child.depth > tree.DepthMax {
-			return parent.record.fault(fmt.Sprintf("directories are nested more than %d deep", tree.DepthMax), ErrUnsupported)
+			return parent.record.faultAt(e.off, fmt.Sprintf("directories are nested more than %d deep", tree.DepthMax), ErrUnsupported)
 		}
 		isNext = true
 	}
-	return l.name(parent, name, n, isNext)
+	if err := l.name(parent, name, n, isNext); err != nil {
+		return parent.record.faultAt(e.off, err.Error(), ErrCorrupt)
+	}
+	return nil
 }
 
 // mayBeOriginal reports whether a name of the file in this directory can be its
@@ -148,10 +168,7 @@ func (l *loader) name(parent loadedDir, name string, n *loaded, original bool) e
 	} else if n.name == "" {
 		n.name = name
 	}
-	if err := add(name, n.node); err != nil {
-		return parent.record.fault(err.Error(), ErrCorrupt)
-	}
-	return nil
+	return add(name, n.node)
 }
 
 // adopt makes the first name of a file its original where no number told which, in
@@ -194,7 +211,7 @@ func (l *loader) claim(i *record) error {
 	}
 	start := uint64(i.u) * blockSize
 	if blocks > l.m.size/blockSize || blocks > 0 && !l.claims.claim(start, start+blocks*blockSize) {
-		return i.fault("its data is missing, or another inode's too", ErrCorrupt)
+		return i.faultAt(start, "its data is missing, or another inode's too", ErrCorrupt)
 	}
 	return nil
 }

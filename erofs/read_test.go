@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/dumpfile"
 	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/internal/treediff"
 )
 
 func open(t testing.TB, image []byte) *erofs.Image {
@@ -266,5 +268,77 @@ func TestReadHeader(t *testing.T) {
 		if _, err := erofs.ReadHeader(bytes.NewReader(tt.spoil(bytes.Clone(good)))); !errors.Is(err, tt.want) {
 			t.Errorf("%s: want %v, found %v", tt.name, tt.want, err)
 		}
+	}
+}
+
+// TreeOf gives what Tree has under these names, for every vector.
+func TestTreeOfIsAPartOfTheTree(t *testing.T) {
+	for _, v := range vectors(t) {
+		for _, f := range formats {
+			if v.image(f).Fail != "" {
+				continue
+			}
+			m := open(t, write(t, v.treeFor(t, f), f))
+			whole, err := m.Tree()
+			if err != nil {
+				t.Fatal(err)
+			}
+			wanted := []string{"nosuch"}
+			for i, e := range whole.Entries() {
+				if i%2 == 0 {
+					wanted = append(wanted, e.Name)
+				}
+			}
+			part, err := m.TreeOf(wanted...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tree.Check(part); err != nil {
+				t.Errorf("%s %v: %v", v.Name, f, err)
+			}
+			for _, e := range slices.Clone(whole.Entries()) {
+				if !slices.Contains(wanted, e.Name) {
+					whole.Remove(e.Name)
+				}
+			}
+			tree.Relink(whole)
+			tree.Relink(part)
+			for difference := range treediff.Trees(whole, part) {
+				t.Errorf("%s %v: A is of the whole: %v", v.Name, f, difference)
+			}
+		}
+	}
+}
+
+// A meter counts what is read.
+type meter struct {
+	*bytes.Reader
+	read int
+}
+
+func (m *meter) ReadAt(b []byte, off int64) (int, error) {
+	m.read += len(b)
+	return m.Reader.ReadAt(b, off)
+}
+
+// TreeOf reads only what it needs.
+func TestTreeOfReadsAPartOfTheImage(t *testing.T) {
+	text := strings.Builder{}
+	text.WriteString("/ 0 40755 2 0 0 0 0.0 - - -\n/a 0 40755 2 0 0 0 0.0 - - -\n/a/f 0 100644 1 0 0 0 0.0 - - -\n/b 0 40755 2 0 0 0 0.0 - - -\n")
+	for i := range 2000 {
+		fmt.Fprintf(&text, "/b/%04d 5000 100644 1 0 0 0 0.0 - %s -\n", i, strings.Repeat("x", 5000))
+	}
+	image := write(t, parse(t, []byte(text.String())), erofs.V1)
+	r := &meter{Reader: bytes.NewReader(image)}
+	m, err := erofs.Open(r, int64(len(image)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := m.TreeOf("a")
+	if err != nil || root.Len() != 1 || root.Lookup("a").Lookup("f") == nil {
+		t.Fatalf("found %v, %v", root, err)
+	}
+	if r.read > len(image)/10 {
+		t.Errorf("want a tenth of the %d bytes at most, read %d", len(image), r.read)
 	}
 }

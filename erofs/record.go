@@ -33,9 +33,12 @@ type record struct {
 
 func (i *record) offset() uint64 { return i.nid * slotSize }
 
-// fault makes an error about the inode.
-func (i *record) fault(what string, err error) error {
-	return &FormatError{int64(i.nid), int64(i.offset()), what, err}
+// fault makes an error about the inode itself.
+func (i *record) fault(what string, err error) error { return i.faultAt(i.offset(), what, err) }
+
+// faultAt makes an error about something of the inode that is elsewhere.
+func (i *record) faultAt(off uint64, what string, err error) error {
+	return &FormatError{int64(i.nid), int64(off), what, err}
 }
 
 // at is Image.at with errors that name the inode.
@@ -133,11 +136,18 @@ func (i *record) hasData() bool {
 // part returns the n-th block of data, or the tail behind the last block.
 func (i *record) part(n uint64, what string) ([]byte, error) {
 	blocks, tail := i.blocks()
-	if n == blocks && tail > 0 {
-		return i.at(i.data, tail, what)
+	if n < blocks {
+		tail = min(i.size-n*blockSize, blockSize)
 	}
-	length := min(i.size-n*blockSize, blockSize)
-	return i.at((uint64(i.u)+n)*blockSize, length, what)
+	return i.at(i.partOffset(n), tail, what)
+}
+
+// partOffset returns where the n-th part of the data is.
+func (i *record) partOffset(n uint64) uint64 {
+	if blocks, tail := i.blocks(); n == blocks && tail > 0 {
+		return i.data
+	}
+	return (uint64(i.u) + n) * blockSize
 }
 
 // content returns all data of an inode that may have up to most bytes of it.

@@ -3,6 +3,7 @@ package erofs
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/composefs-go/composefs/internal/tree"
@@ -24,7 +25,7 @@ func (l *loader) fill(n *tree.Node, i *record) error {
 			return err
 		}
 		if len(target) == 0 || bytes.IndexByte(target, 0) >= 0 {
-			return i.fault("symlink target is empty or has a NUL", ErrCorrupt)
+			return i.faultAt(i.partOffset(0), "symlink target is empty or has a NUL", ErrCorrupt)
 		}
 		n.Target, n.Size = l.arena.String(target), i.size
 	case tree.Regular:
@@ -61,7 +62,7 @@ func (l *loader) fillXattrs(n *tree.Node, i *record) error {
 	for _, x := range list {
 		keep, err := l.interpret(n, &x, external)
 		if err != nil {
-			return i.fault(err.Error(), ErrCorrupt)
+			return i.faultAt(i.xattrs, err.Error(), ErrCorrupt)
 		}
 		if keep && own == nil {
 			own = l.arena.Xattrs(len(list))
@@ -121,17 +122,30 @@ func restoreWhiteout(n *tree.Node) {
 // dropMarkers takes away from directories with whiteouts what the writer puts
 // there again.
 func (l *loader) dropMarkers() {
-	for _, d := range l.dirs {
-		for _, e := range d.node.Entries() {
-			if e.Link || !e.Node.IsWhiteout() {
-				continue
+	for i, d := range l.dirs {
+		if !slices.ContainsFunc(d.node.Entries(), isOwnWhiteout) && !(i == 0 && l.only != nil && isMarked(d.node)) {
+			continue
+		}
+		for _, name := range markers {
+			if v, ok := d.node.Xattr(name); ok && len(v) == 0 {
+				d.node.RemoveXattr(name)
 			}
-			for _, name := range [...]string{overlayPrefix + "whiteouts", nameUserWhiteouts} {
-				if v, ok := d.node.Xattr(name); ok && len(v) == 0 {
-					d.node.RemoveXattr(name)
-				}
-			}
-			break
 		}
 	}
+}
+
+// markers are the xattrs of a directory with whiteouts, by the names in the tree.
+var markers = [...]string{overlayPrefix + "whiteouts", nameUserWhiteouts}
+
+func isOwnWhiteout(e tree.Entry) bool { return !e.Link && e.Node.IsWhiteout() }
+
+// isMarked reports whether a directory has both markers: then it has whiteouts,
+// though they may be among what wasn't wanted.
+func isMarked(dir *tree.Node) bool {
+	for _, name := range markers {
+		if v, ok := dir.Xattr(name); !ok || len(v) > 0 {
+			return false
+		}
+	}
+	return true
 }

@@ -34,10 +34,10 @@ func (r *xattrReader) read(i *record) ([]tree.Xattr, error) {
 	}
 	own := xattrHeaderSize + 4*int(area[4])
 	if own > len(area) {
-		return nil, i.fault(fmt.Sprintf("%d shared extended attributes in an area of %d bytes", area[4], len(area)), ErrCorrupt)
+		return nil, i.faultAt(i.xattrs, fmt.Sprintf("%d shared extended attributes in an area of %d bytes", area[4], len(area)), ErrCorrupt)
 	}
 	for b := area[own:]; len(b) > 0; {
-		x, size, err := r.entry(i, b)
+		x, size, err := r.entry(i, b, i.data-uint64(len(b)))
 		if err != nil {
 			return nil, err
 		}
@@ -68,23 +68,24 @@ func (r *xattrReader) sorted() []tree.Xattr {
 	return kept
 }
 
-// entry reads the entry at the start of b and returns its size with padding.
-func (r *xattrReader) entry(i *record, b []byte) (x tree.Xattr, size int, err error) {
+// entry reads the entry at the start of b, which is at off in the image, and returns
+// its size with padding.
+func (r *xattrReader) entry(i *record, b []byte, off uint64) (x tree.Xattr, size int, err error) {
 	if len(b) < xattrEntrySize {
-		return x, 0, i.fault("extended attribute: entry is cut off", ErrCorrupt)
+		return x, 0, i.faultAt(off, "extended attribute: entry is cut off", ErrCorrupt)
 	}
 	nameEnd := xattrEntrySize + int(b[0])
 	end := nameEnd + int(binary.LittleEndian.Uint16(b[2:]))
 	if end > len(b) {
-		return x, 0, i.fault("extended attribute: entry is cut off", ErrCorrupt)
+		return x, 0, i.faultAt(off, "extended attribute: entry is cut off", ErrCorrupt)
 	}
 	index := b[1]
 	if int(index) >= len(xattrPrefixes) {
-		return x, 0, i.fault(fmt.Sprintf("extended attribute: name index %d", index), ErrUnsupported)
+		return x, 0, i.faultAt(off, fmt.Sprintf("extended attribute: name index %d", index), ErrUnsupported)
 	}
 	r.name = append(append(r.name[:0], xattrPrefixes[index]...), b[xattrEntrySize:nameEnd]...)
 	if len(r.name) == 0 || bytes.IndexByte(r.name, 0) >= 0 {
-		return x, 0, i.fault(fmt.Sprintf("extended attribute: name %q", r.name), ErrCorrupt)
+		return x, 0, i.faultAt(off, fmt.Sprintf("extended attribute: name %q", r.name), ErrCorrupt)
 	}
 	return tree.Xattr{Name: r.arena.Name(r.name), Value: b[nameEnd:end:end]}, roundUp(end, 4), nil
 }
@@ -102,13 +103,13 @@ func (r *xattrReader) sharedEntry(i *record, id uint32) (tree.Xattr, error) {
 	}
 	size := xattrEntrySize + uint64(b[0]) + uint64(binary.LittleEndian.Uint16(b[2:]))
 	if size > r.budget {
-		return tree.Xattr{}, i.fault(what+": together they are larger than the image", ErrCorrupt)
+		return tree.Xattr{}, i.faultAt(off, what+": together they are larger than the image", ErrCorrupt)
 	}
 	r.budget -= size
 	if b, err = i.at(off, size, what); err != nil {
 		return tree.Xattr{}, err
 	}
-	x, _, err := r.entry(i, b)
+	x, _, err := r.entry(i, b, off)
 	if err == nil {
 		r.shared[id] = x
 	}

@@ -62,13 +62,16 @@ func (o *lookOptions) open(name string) (*os.File, error) {
 }
 
 // read reads an image whole.
-func (o *lookOptions) read(name string) (image, error) {
+func (o *lookOptions) read(name string) (image, error) { return o.readOf(name, nil) }
+
+// readOf is read, or reads of the root what is called one of the names only.
+func (o *lookOptions) readOf(name string, only []string) (image, error) {
 	f, err := o.open(name)
 	if err != nil {
 		return image{}, err
 	}
 	defer f.Close()
-	m, err := readImage(f)
+	m, err := readImage(f, only)
 	if err != nil {
 		return image{}, fmt.Errorf("%s: %w", name, err)
 	}
@@ -76,7 +79,7 @@ func (o *lookOptions) read(name string) (image, error) {
 	return m, nil
 }
 
-func readImage(f *os.File) (image, error) {
+func readImage(f *os.File, only []string) (image, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return image{}, err
@@ -85,34 +88,28 @@ func readImage(f *os.File) (image, error) {
 	if err != nil {
 		return image{}, err
 	}
-	root, err := m.Tree()
+	read := m.Tree
+	if len(only) > 0 {
+		read = func() (*tree.Node, error) { return m.TreeOf(only...) }
+	}
+	root, err := read()
 	return image{format: m.Header().Version, root: root}, err
-}
-
-func (o *lookOptions) keepFiltered(root *tree.Node) {
-	if len(o.filter) == 0 {
-		return
-	}
-	for _, e := range slices.Clone(root.Entries()) {
-		if !slices.Contains(o.filter, e.Name) {
-			root.Remove(e.Name)
-		}
-	}
 }
 
 // each reads images one after the other and shows them to do, without what the
 // filters leave out.
 func (o *lookOptions) each(names []string, do func(image) error) error {
-	return o.eachWhole(names, func(m image) error {
-		o.keepFiltered(m.root)
-		return do(m)
-	})
+	return o.eachOf(names, o.filter, do)
 }
 
 // eachWhole is each without the filters.
 func (o *lookOptions) eachWhole(names []string, do func(image) error) error {
+	return o.eachOf(names, nil, do)
+}
+
+func (o *lookOptions) eachOf(names, only []string, do func(image) error) error {
 	for _, name := range names {
-		m, err := o.read(name)
+		m, err := o.readOf(name, only)
 		if err == nil {
 			err = do(m)
 		}
