@@ -88,12 +88,20 @@ func TestAssembleMatchesNX(t *testing.T) {
 	}
 }
 
+// A kernel that isn't compressed has its version in what it prints first.
+func TestKernelVersionFromBanner(t *testing.T) {
+	image := []byte("MZ" + strings.Repeat("\x00", 600) + "Linux version %s (%s)\x00Linux version 2.0 or newer\x00Linux version \x00.Linux version 6.12.48-arm64 (b@h) #1 SMP\n\x00")
+	if v, err := uki.KernelVersion(image); err != nil || v != "6.12.48-arm64" {
+		t.Errorf("found %q, error %v", v, err)
+	}
+}
+
 func TestKernelVersionRefuses(t *testing.T) {
 	past := kernel("6.1")
 	binary.LittleEndian.PutUint16(past[0x20e:], 0xffff)
 	for name, k := range map[string][]byte{
 		"empty": nil, "text": bytes.Repeat([]byte("x"), 1000), "string past the end": past,
-		"odd characters": kernel("6.1\x01\x02"), "no string": kernel(""),
+		"odd characters": kernel("6.1\x01\x02"), "only a format string": []byte("Linux version %s"), "no string": kernel(""),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if v, err := uki.KernelVersion(k); !errors.Is(err, uki.ErrFormat) {
