@@ -21,6 +21,8 @@ const (
 	uAt     = 16 // in a compact inode
 	layout  = 0
 	modeAt  = 4
+
+	compactSize = 32 // of a compact inode
 )
 
 // victim returns an image to spoil: all inodes are compact, /d is a directory with
@@ -135,6 +137,7 @@ func TestCorruptImagesAreRefused(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			b := victim(t)
+			at := faultAt(t, tt.name, b)
 			tt.spoil(t, b)
 			m, err := erofs.Open(bytes.NewReader(b), int64(len(b)))
 			if err == nil {
@@ -142,10 +145,40 @@ func TestCorruptImagesAreRefused(t *testing.T) {
 			}
 			var where *erofs.FormatError
 			if !errors.Is(err, tt.cause) || !errors.As(err, &where) || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("want a FormatError of %v with %q, found %v", tt.cause, tt.want, err)
+				t.Fatalf("want a FormatError of %v with %q, found %v", tt.cause, tt.want, err)
+			}
+			if where.Offset != int64(at) {
+				t.Errorf("want the offset %#x, found: %v", at, err)
 			}
 		})
 	}
+}
+
+// faultAt returns at which offset a row of TestCorruptImagesAreRefused must be found
+// at fault, from the good image.
+func faultAt(t *testing.T, name string, b []byte) int {
+	t.Helper()
+	inode := func(name string) int { return inodeAt(t, b, name) }
+	entry := func(name string) int { return dirent(t, b, name) }
+	const ownEntry = compactSize + 12 + 4 // behind the header and the id of a shared one
+	places := map[string]int{
+		"root beyond the end": 0xffff * 32, "root is no directory": rootAt,
+		"mode without type": inode("f"), "unknown layout": inode("f"), "content too long": inode("f"), "tail into the next inode": inode("l"),
+		"directory of chunks": inode("d"), "empty directory block": inode("d") + compactSize,
+		"directory in itself": entry("d"), "directory in two places": entry("e"), "entry of another type": entry("f"), "names out of order": entry("f"),
+		"name outside": entry("f") - 12, "dot leads elsewhere": entry("."), "dot dot leads elsewhere": entry(".") + 12, "slash in a name": entry(".") + 12,
+		"names start too late": rootBlock(b), "names start oddly": rootBlock(b), "huge directory": rootBlock(b), "directory with the root's block": rootBlock(b),
+		"symlink without target": inode("l") + compactSize, "NUL in a target": inode("l") + compactSize, "target beyond the end": 0xfffffff0 * 4096,
+		"xattrs beyond the end": inode("x"), "too many shared xattrs": inode("x") + compactSize,
+		"xattr value too long": inode("x") + ownEntry, "xattr of unknown index": inode("x") + ownEntry, "NUL in an xattr's name": inode("x") + ownEntry,
+		"shared xattr beyond the end":   int(binary.LittleEndian.Uint32(b[superAt+44:]))*4096 + 4*0xffffffff,
+		"metacopy of another length":    inode("o") + compactSize,
+		"metacopy of unknown algorithm": inode("o") + compactSize,
+	}
+	if at, ok := places[name]; ok {
+		return at
+	}
+	return superAt
 }
 
 // No single byte makes the reader panic or return something that isn't a tree.

@@ -144,7 +144,7 @@ func (i *record) part(n uint64, what string) ([]byte, error) {
 
 // partOffset returns where the n-th part of the data is.
 func (i *record) partOffset(n uint64) uint64 {
-	if blocks, tail := i.blocks(); n == blocks && tail > 0 {
+	if blocks, _ := i.blocks(); n == blocks && i.layout == layoutInline {
 		return i.data
 	}
 	return (uint64(i.u) + n) * blockSize
