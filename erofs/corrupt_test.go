@@ -163,7 +163,7 @@ func faultAt(t *testing.T, name string, b []byte) int {
 	const ownEntry = compactSize + 12 + 4 // behind the header and the id of a shared one
 	places := map[string]int{
 		"root beyond the end": 0xffff * 32, "root is no directory": rootAt,
-		"mode without type": inode("f"), "unknown layout": inode("f"), "content too long": inode("f"), "tail into the next inode": inode("l"),
+		"mode without type": inode("f"), "unknown layout": inode("f"), "content too long": inode("f"), "tail into the next inode": inode("f0"),
 		"directory of chunks": inode("d"), "empty directory block": inode("d") + compactSize,
 		"directory in itself": entry("d"), "directory in two places": entry("e"), "entry of another type": entry("f"), "names out of order": entry("f"),
 		"name outside": entry("f") - 12, "dot leads elsewhere": entry("."), "dot dot leads elsewhere": entry(".") + 12, "slash in a name": entry(".") + 12,
