@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -40,7 +41,15 @@ Exit status: 0 done; 1 a failure that has no number of its own; 2 wrong usage;
 4 image or object not found; 5 digest mismatch; 6 seal or signature refused;
 7 the kernel lacks something.`
 
+// gcPercent is how much may be added to what lives in memory before the garbage is
+// collected, in percent. Nearly all that is in memory is a tree, which lives to the
+// end: to collect twice as often as Go does by itself costs little.
+const gcPercent = 50
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends what doesn't listen, like a read from a terminal
