@@ -43,7 +43,7 @@ demo: setup build ## build a Debian root, seal it, boot it, damage it: see it re
 run: build ## the demo's disk again, with a console to look around in
 	@scripts/demo run
 
-bench: build ## figures: hashing, building, image writing, beside the C tool's
+bench: build ## figures: digests, stores, images and dumps, beside the C tools and cfsctl
 	@scripts/bench
 
 interop: build ## compare with the real C tools and cfsctl: digests, dumps, command lines

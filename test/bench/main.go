@@ -2,10 +2,14 @@
 // (A B A B …), so that a machine whose speed drifts treats them alike, and each
 // figure is the median of the runs, from the kernel's own account of the process.
 //
-//	bench [-n RUNS] [-bytes N] NAME=COMMAND...
+//	bench [-n RUNS] [-bytes N] [-before COMMAND] NAME=COMMAND...
+//	bench -dump N
 //
 // A COMMAND is given to sh. The first is what the others are compared with. With
-// -bytes it also says how many bytes a second of processor time that makes.
+// -bytes it also says how many bytes a second of processor time that makes. The
+// command of -before runs before each, and isn't counted.
+//
+// The second form prints a dump of N files.
 package main
 
 import (
@@ -33,16 +37,24 @@ type contender struct {
 func main() {
 	runs := flag.Int("n", 5, "counted runs of each command, after one that isn't")
 	bytes := flag.Int64("bytes", 0, "bytes that a command works on")
+	before := flag.String("before", "", "command to run before each")
+	dump := flag.Int("dump", 0, "print a dump of so many files")
 	flag.Parse()
-	contenders, err := parse(flag.Args())
-	if err == nil {
-		err = race(contenders, *runs)
+	if *dump > 0 {
+		exitOn(writeDump(os.Stdout, *dump))
+		return
 	}
+	contenders, err := parse(flag.Args())
+	exitOn(err)
+	exitOn(race(contenders, *runs, *before))
+	report(contenders, *bytes)
+}
+
+func exitOn(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	report(contenders, *bytes)
 }
 
 func parse(args []string) ([]*contender, error) {
@@ -60,9 +72,14 @@ func parse(args []string) ([]*contender, error) {
 	return all, nil
 }
 
-func race(contenders []*contender, runs int) error {
+func race(contenders []*contender, runs int, before string) error {
 	for i := range runs + 1 {
 		for _, c := range contenders {
+			if before != "" {
+				if _, err := run(before); err != nil {
+					return err
+				}
+			}
 			s, err := run(c.command)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
