@@ -16,7 +16,7 @@ import (
 // vouching for it, booting it, looking at it.
 var commands = []func(*ui) *cobra.Command{
 	newBuild, newRepo, newKey, newSeal, newVerify, newInitrd, newUKI, newDisk,
-	newLs, newDump, newObjects, newMissing, newMeasure, newDiff,
+	newLs, newDump, newObjects, newMissing, newMeasure, newDiff, newDoctor,
 	newMount, newUmount,
 }
 

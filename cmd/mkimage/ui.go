@@ -117,6 +117,9 @@ func (u *ui) fail(err error) int {
 	if errors.Is(err, errDifferent) {
 		return exitDifferent
 	}
+	if errors.Is(err, errFindings) {
+		return exitFailure
+	}
 	status := u.explain(err)
 	var t trouble
 	if status == exitFailure && errors.As(err, &t) {

@@ -43,11 +43,12 @@ var allowed = map[string][]string{
 	"internal/setup": {"bootcfg", "verity", "sign", "erofs", "internal/mount", "internal/blockdev", "internal/osfile",
 		"internal/kernel", "internal/kmsg", "internal/tpm", "golang.org/x/sys"},
 	"internal/initrd":          {"github.com/u-root/u-root", "github.com/klauspost/compress", "github.com/pierrec/lz4", "github.com/ulikunitz/xz"},
+	"internal/doctor":          {"bootcfg", "bootcfg/uki", "sign", "verity", "erofs", "internal/initrd", "internal/blockdev"},
 	"internal/disk":            {"verity", "golang.org/x/sys"},
 	"internal/kernelview":      {"erofs", "internal/tree", "golang.org/x/sys"},
 	"cmd/composefs-setup-root": {"internal/setup", "bootcfg", "sign", "internal/kmsg", "golang.org/x/sys"},
 	"cmd/mkimage": {"verity", "sign", "bootcfg", "bootcfg/uki", "sign/secureboot", "erofs", "internal/tree", "internal/dumpfile", "internal/tarball", "internal/crfs", "internal/transform", "internal/treediff",
-		"internal/directory", "internal/digestcache", "internal/repo", "internal/initrd", "internal/disk", "internal/osfile", "internal/mount", "internal/kernel",
+		"internal/directory", "internal/digestcache", "internal/repo", "internal/initrd", "internal/disk", "internal/doctor", "internal/osfile", "internal/mount", "internal/kernel",
 		"github.com/spf13/cobra", "golang.org/x/term", "golang.org/x/sys"},
 }
 

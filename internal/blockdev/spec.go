@@ -79,3 +79,21 @@ func (s Spec) String() string {
 	}
 	return string(s.kind) + "=" + s.value
 }
+
+// Means reports whether a partition is what s means: by its entry in the table, its
+// name there and its file system. The name of a device says nothing about that.
+func (s Spec) Means(p Partition, label string, fs Superblock) bool {
+	switch s.kind {
+	case byPartLabel:
+		return label == s.value
+	case byPartUUID:
+		return p.UUID == s.value
+	case byUUID:
+		return fs.UUID == s.value
+	case byLabel:
+		return fs.Label == s.value
+	case byType:
+		return p.Type == s.value && !p.NoAuto
+	}
+	return false
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/composefs-go/composefs/internal/doctor"
+	"github.com/composefs-go/composefs/internal/repo"
+	"github.com/composefs-go/composefs/verity"
+)
+
+type doctorOptions struct {
+	repo, modules, cmdline, rootFS string
+}
+
+const doctorLong = `Doctor looks for what would stop a boot, before anybody tries, and says what to do
+about each thing that it finds. THING is a file; what it is shows in its content:
+
+  a UKI        is composefs-setup-root in its initrd and started, are its modules
+               there, do keys and policy parse, does the command line name an image
+               and a root, and does the policy permit it
+  an initrd    the same; --cmdline TEXT is the command line that it will get
+  an image     does it have an init program, and directories to mount upon
+  a disk       each UKI and each boot loader entry on it, as above; and on the root
+               partition the image, its seal, fs-verity and all of its objects
+
+With --repo the image that the command line names must be in that repository, be
+sealed as the initrd's keys and policy want it, and have all its objects; then THING
+may also be a digest or a ref there.
+
+Without THING it is about the running system: what was verified when it booted, by
+which key, and what was not.
+
+Disks are read with sfdisk, debugfs and mtools, without privileges. The exit status is
+1 if there is a finding that stops a boot; warnings don't count.`
+
+func newDoctor(u *ui) *cobra.Command {
+	var o doctorOptions
+	cmd := &cobra.Command{
+		Use:   "doctor [THING]",
+		Short: "find what would stop a boot, and say what to do about it",
+		Long:  doctorLong,
+		Example: "  mkimage doctor linux.efi --repo repo\n  mkimage doctor disk.img\n" +
+			"  mkimage doctor /boot/initrd.img --cmdline \"$(cat /proc/cmdline)\"\n  mkimage doctor",
+		Args: usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := o.run(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			if err := u.result(r, r.String()); err != nil {
+				return err
+			}
+			if r.Stops() {
+				return errFindings
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.repo, "repo", "", "repository `DIR` that the root partition will have")
+	f.StringVar(&o.modules, "modules", "", "the kernel's modules: `DIR`, to know what is built into it")
+	f.StringVar(&o.cmdline, "cmdline", "", "the kernel command line, for what comes without one: `TEXT`")
+	f.StringVar(&o.rootFS, "root-fs", "", "file system of the root partition: `TYPE` (default: that of the disk, rootfstype=, or any)")
+	return cmd
+}
+
+// errFindings ends doctor when it has found something: the report has said what.
+var errFindings = errors.New("there are findings that stop the boot")
+
+func (o *doctorOptions) run(ctx context.Context, args []string) (*doctor.Report, error) {
+	if len(args) == 0 {
+		return doctor.System(os.DirFS("/")), nil
+	}
+	e := &doctor.Examiner{Arch: runtime.GOARCH, Cmdline: o.cmdline, RootFS: o.rootFS}
+	if o.modules != "" {
+		var err error
+		if e.Builtin, err = doctor.ParseBuiltin(os.DirFS(o.modules), "."); err != nil {
+			return nil, fmt.Errorf("--modules %s: %w", o.modules, err)
+		}
+	}
+	var store repoStore
+	if o.repo != "" {
+		r, err := repo.Open(o.repo)
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		store = repoStore{r}
+		e.Store = store
+	}
+	r, err := o.examine(ctx, e, store, args[0])
+	if err == nil {
+		r.Subject = args[0]
+	}
+	return r, err
+}
+
+// examine opens what is to be examined and finds out what it is.
+func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store repoStore, name string) (*doctor.Report, error) {
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) && store.Repo != nil {
+		var d verity.Digest
+		if d, err = store.Resolve(name); err == nil {
+			f, err = store.OpenImage(d)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	head := make([]byte, 2048)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read %s: %w", filepath.Clean(name), err)
+	}
+	switch doctor.Detect(head[:n]) {
+	case "uki":
+		return e.UKI(f), nil
+	case "image":
+		st, err := f.Stat()
+		if err != nil {
+			return nil, err
+		}
+		return e.Image(f, st.Size()), nil
+	case "disk":
+		return e.Disk(ctx, name)
+	}
+	image, err := readSmall(name, doctor.MaxBootFile)
+	if err != nil {
+		return nil, err
+	}
+	return e.Initrd(image), nil
+}
+
+// repoStore is a repository as the doctor wants it.
+type repoStore struct{ *repo.Repo }
+
+func (s repoStore) Ref(name string) (verity.Digest, error) { return s.Resolve(name) }
+
+func (s repoStore) ReadImage(d verity.Digest) ([]byte, error) {
+	f, err := s.OpenImage(d)
+	if errors.Is(err, repo.ErrNoImage) {
+		return nil, fs.ErrNotExist
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, doctor.MaxImage))
+}
+
+func (s repoStore) ReadSeal(name string, limit int64) ([]byte, error) {
+	return s.ReadSealFile(name, limit)
+}
+
+func (s repoStore) Missing(objects []verity.Digest) ([]verity.Digest, error) {
+	var missing []verity.Digest
+	for _, d := range objects {
+		f, err := s.OpenObject(d)
+		if errors.Is(err, repo.ErrNoObject) {
+			missing = append(missing, d)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		f.Close()
+	}
+	return missing, nil
+}
+
+// HasVerity is for the file system to say that the image will be booted from.
+func (repoStore) HasVerity(verity.Digest) (on, known bool) { return false, false }

@@ -1,0 +1,179 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/composefs-go/composefs/verity"
+)
+
+// diskStore is the repository on a root partition of ext4, read with debugfs.
+type diskStore struct {
+	ctx    context.Context
+	disk   *Disk
+	device string
+}
+
+// OpenStore returns the repository on a root partition.
+func (d *Disk) OpenStore(ctx context.Context, root Partition) (Store, error) {
+	if root.FS.Type != "ext4" {
+		return nil, fmt.Errorf("the root partition is of type %q: without mounting only ext4 can be read", root.FS.Type)
+	}
+	s := &diskStore{ctx, d, "disk?offset=" + strconv.FormatInt(root.Offset, 10)}
+	if _, err := s.stat("/composefs/images"); err != nil {
+		return nil, fmt.Errorf("look for the repository on the root partition: %w", err)
+	}
+	return s, nil
+}
+
+// file is what debugfs tells of one.
+type file struct {
+	kind   string // "regular", "symlink", "directory" …
+	size   int64
+	verity bool
+	target string // of a symlink
+}
+
+// These are in the output of debugfs's stat.
+var (
+	statType   = regexp.MustCompile(`Type: ([a-zA-Z ]+?) +Mode:.*Flags: 0x([0-9a-f]+)`)
+	statSize   = regexp.MustCompile(`(?m)^User:.*Size: ([0-9]+)`)
+	statTarget = regexp.MustCompile(`Fast link dest: "(.*)"`)
+)
+
+// verityFlag is EXT4_VERITY_FL.
+const verityFlag = 0x100000
+
+// debugfs runs one command. Its exit status says nothing; what it complains about
+// follows its banner.
+func (s *diskStore) debugfs(limit int64, command string) ([]byte, error) {
+	out, said, err := run(s.ctx, s.disk.dir, limit, "", "debugfs", "-R", command, s.device)
+	if err != nil {
+		return nil, err
+	}
+	_, complaint, _ := strings.Cut(said, "\n")
+	switch complaint = strings.TrimSpace(complaint); {
+	case strings.Contains(complaint, "File not found"):
+		return nil, fs.ErrNotExist
+	case complaint != "":
+		return nil, fmt.Errorf("debugfs: %.200s", complaint)
+	}
+	return out, nil
+}
+
+// stat doesn't follow links. Names are ours: hex digits, or checked by bootcfg.
+func (s *diskStore) stat(name string) (file, error) {
+	out, err := s.debugfs(1<<20, fmt.Sprintf("stat %q", name))
+	if err != nil {
+		return file{}, fmt.Errorf("%s: %w", name, err)
+	}
+	kind, size := statType.FindSubmatch(out), statSize.FindSubmatch(out)
+	if kind == nil || size == nil {
+		return file{}, fmt.Errorf("%s: debugfs says what isn't understood: %.80q", name, out)
+	}
+	flags, _ := strconv.ParseUint(string(kind[2]), 16, 64)
+	f := file{kind: string(kind[1]), verity: flags&verityFlag != 0}
+	f.size, _ = strconv.ParseInt(string(size[1]), 10, 64)
+	if target := statTarget.FindSubmatch(out); target != nil {
+		f.target = string(target[1])
+	}
+	return f, nil
+}
+
+// read reads a regular file.
+func (s *diskStore) read(name string, limit int64) ([]byte, error) {
+	f, err := s.stat(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case f.kind != "regular":
+		return nil, fmt.Errorf("read %s: want a regular file, found %s", name, f.kind)
+	case f.size > limit:
+		return nil, fmt.Errorf("read %s: file too large: %d bytes, at most %d expected", name, f.size, limit)
+	}
+	out, err := s.debugfs(limit, fmt.Sprintf("cat %q", name))
+	if err == nil && int64(len(out)) != f.size {
+		err = fmt.Errorf("read %s: want %d bytes, found %d", name, f.size, len(out))
+	}
+	return out, err
+}
+
+func (s *diskStore) Ref(name string) (verity.Digest, error) {
+	f, err := s.stat("/composefs/images/refs/" + name)
+	if err != nil {
+		return verity.Digest{}, err
+	}
+	if f.kind == "symlink" && f.target == "" { // a long one is a file with the target in it
+		text, err := s.debugfs(f.size, fmt.Sprintf("cat %q", "/composefs/images/refs/"+name))
+		if err != nil {
+			return verity.Digest{}, err
+		}
+		f.target = string(text)
+	}
+	hex, ok := strings.CutPrefix(f.target, strings.Repeat("../", 1+strings.Count(name, "/")))
+	d, err := verity.ParseAnyHex(hex)
+	if !ok || err != nil {
+		return d, fmt.Errorf("want a link to ../HEX of an image, found %.140q", f.target)
+	}
+	return d, nil
+}
+
+func objectPath(d verity.Digest) string { return path.Join("/composefs/objects", d.ObjectPath()) }
+
+func (s *diskStore) ReadImage(d verity.Digest) ([]byte, error) {
+	// The link may be too long for debugfs to show; where it leads is known.
+	if _, err := s.stat("/composefs/images/" + d.Hex()); err != nil {
+		return nil, err
+	}
+	return s.read(objectPath(d), MaxImage)
+}
+
+func (s *diskStore) ReadSeal(name string, limit int64) ([]byte, error) {
+	return s.read("/composefs/seals/"+name, limit)
+}
+
+func (s *diskStore) HasVerity(d verity.Digest) (on, known bool) {
+	f, err := s.stat(objectPath(d))
+	return f.verity, err == nil
+}
+
+// Missing lists the directories of the object store, all in one go.
+func (s *diskStore) Missing(objects []verity.Digest) ([]verity.Digest, error) {
+	var script strings.Builder
+	dirs := map[string]bool{}
+	for _, d := range objects {
+		if dir := path.Dir(objectPath(d)); !dirs[dir] {
+			dirs[dir] = true
+			fmt.Fprintf(&script, "ls -p %s\n", dir)
+		}
+	}
+	out, _, err := run(s.ctx, s.disk.dir, 256<<20, script.String(), "debugfs", "-f", "/dev/stdin", s.device)
+	if err != nil {
+		return nil, err
+	}
+	have := map[string]bool{}
+	dir := ""
+	for line := range strings.Lines(string(out)) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "debugfs: ls -p "); ok {
+			dir = name
+		} else if fields := strings.Split(line, "/"); len(fields) > 5 { // /inode/mode/uid/gid/name/size/
+			have[path.Join(dir, fields[5])] = true
+		}
+	}
+	if dir == "" && len(objects) > 0 {
+		return nil, errors.New("debugfs says what isn't understood")
+	}
+	var missing []verity.Digest
+	for _, d := range objects {
+		if !have[objectPath(d)] {
+			missing = append(missing, d)
+		}
+	}
+	return missing, nil
+}

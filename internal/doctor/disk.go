@@ -1,0 +1,143 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/composefs-go/composefs/internal/blockdev"
+)
+
+// A Disk is a disk or its image, read without privileges and without mounting.
+type Disk struct {
+	dir        string // scratch directory, with a link "disk" to it
+	Partitions []Partition
+}
+
+// A Partition is a part of a Disk.
+type Partition struct {
+	blockdev.Partition
+	Name   string // in the partition table
+	Offset int64  // in bytes
+	FS     blockdev.Superblock
+}
+
+// espType is the partition type of an EFI system partition.
+const espType = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
+
+// OpenDisk reads the partition table with sfdisk, and tells the file systems.
+func OpenDisk(ctx context.Context, name string) (*Disk, error) {
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return nil, err
+	}
+	d := &Disk{}
+	if d.dir, err = os.MkdirTemp("", "composefs-doctor-"); err != nil {
+		return nil, err
+	}
+	err = os.Symlink(path, filepath.Join(d.dir, "disk"))
+	if err == nil {
+		err = d.read(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read the partitions of %s: %w", name, err), d.Close())
+	}
+	return d, nil
+}
+
+// Close removes the scratch directory.
+func (d *Disk) Close() error { return os.RemoveAll(d.dir) }
+
+func (d *Disk) read(ctx context.Context) error {
+	out, _, err := run(ctx, d.dir, 1<<20, "", "sfdisk", "--json", "disk")
+	if err != nil {
+		return err
+	}
+	var table struct {
+		PartitionTable struct {
+			SectorSize int64
+			Partitions []struct {
+				Node, Type, UUID, Name, Attrs string
+				Start                         int64
+			}
+		}
+	}
+	if err := json.Unmarshal(out, &table); err != nil {
+		return fmt.Errorf("understand sfdisk: %w", err)
+	}
+	f, err := os.Open(filepath.Join(d.dir, "disk"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, p := range table.PartitionTable.Partitions {
+		number, _ := strconv.Atoi(strings.TrimLeft(strings.TrimPrefix(p.Node, "disk"), "p"))
+		part := Partition{
+			Partition: blockdev.Partition{Number: number, Type: strings.ToLower(p.Type), UUID: strings.ToLower(p.UUID), NoAuto: strings.Contains(p.Attrs, "63")},
+			Name:      p.Name, Offset: p.Start * max(512, table.PartitionTable.SectorSize),
+		}
+		part.FS, _ = blockdev.ReadSuperblock(io.NewSectionReader(f, part.Offset, 1<<62))
+		d.Partitions = append(d.Partitions, part)
+	}
+	return nil
+}
+
+// ESP returns the EFI system partition.
+func (d *Disk) ESP() (Partition, bool) {
+	for _, p := range d.Partitions {
+		if p.Type == espType {
+			return p, true
+		}
+	}
+	return Partition{}, false
+}
+
+// Root returns the partition that root= means. The name of a device says only
+// which number it has.
+func (d *Disk) Root(r *Report, root, arch string) (Partition, bool) {
+	spec, err := blockdev.ParseSpec(root, arch)
+	if err != nil {
+		return Partition{}, false // Cmdline has said so
+	}
+	for _, p := range d.Partitions {
+		digits := root[len(strings.TrimRight(root, "0123456789")):]
+		named := strings.HasPrefix(root, "/dev/") && !strings.HasPrefix(root, "/dev/disk/") && digits == strconv.Itoa(p.Number)
+		if named || spec.Means(p.Partition, p.Name, p.FS) {
+			r.Fact("root", "partition %d, %s", p.Number, p.FS.Type)
+			return p, true
+		}
+	}
+	var have []string
+	for _, p := range d.Partitions {
+		have = append(have, fmt.Sprintf("%d (%s)", p.Number, p.Name))
+	}
+	r.Stop("root", "correct root=, or the partition table", "%s is not on the disk, which has the partitions %s", spec, strings.Join(have, ", "))
+	return Partition{}, false
+}
+
+// BootFiles lists the files of the EFI system partition.
+func (d *Disk) BootFiles(ctx context.Context, esp Partition) ([]string, error) {
+	out, _, err := run(ctx, d.dir, 1<<20, "", "mdir", "-i", "disk@@"+strconv.FormatInt(esp.Offset, 10), "-b", "-/", "::")
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for line := range strings.Lines(string(out)) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "::/"); ok && !strings.HasSuffix(name, "/") {
+			files = append(files, name)
+		}
+	}
+	return files, nil
+}
+
+// ReadBootFile returns the content of a file of the EFI system partition.
+func (d *Disk) ReadBootFile(ctx context.Context, esp Partition, name string, limit int64) ([]byte, error) {
+	out, _, err := run(ctx, d.dir, limit, "", "mtype", "-i", "disk@@"+strconv.FormatInt(esp.Offset, 10), "::/"+name)
+	return out, err
+}

@@ -1,0 +1,189 @@
+package doctor
+
+import (
+	"bytes"
+	"debug/elf"
+	"errors"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/sign"
+)
+
+// Where setup-root and what starts it are in an initrd.
+const (
+	program  = "usr/lib/composefs/composefs-setup-root"
+	unit     = "composefs-setup-root.service"
+	target   = "initrd-root-fs.target"
+	rebuild  = "make the initrd again: `mkimage initrd`, or dracut with `--add composefs`"
+	autoRoot = "usr/lib/systemd/system-generators/systemd-gpt-auto-generator"
+)
+
+// marker is in every build of composefs-setup-root: its usage.
+var marker = []byte("composefs-setup-root: verify the root image and mount it")
+
+// A Start is how an initrd comes to run composefs-setup-root.
+type Start string
+
+// The ways to start.
+const (
+	StartNone Start = ""
+	StartInit Start = "as /init"
+	StartUnit Start = "as a unit of systemd"
+	StartHook Start = "from a dracut hook"
+)
+
+// Trust is what an initrd holds images against.
+type Trust struct {
+	Config bootcfg.Config
+	Keys   sign.Keyring
+	Sound  bool // policy and keys could be read
+}
+
+// An Initrd is an unpacked initrd and what is known of the kernel that runs it.
+type Initrd struct {
+	Root    fs.ReadLinkFS
+	Kernel  string          // release, "" if it isn't known
+	Machine elf.Machine     // that the kernel is for, 0 if it isn't known
+	Builtin map[string]bool // names of modules in the kernel, if somebody knows
+}
+
+// Examine looks for composefs-setup-root, policy and keys. The modules are for
+// Modules, which needs the command line as well.
+func (i *Initrd) Examine(r *Report) (Start, Trust) {
+	start := i.start(r)
+	if start != StartNone {
+		r.Fact("setup-root", "starts %s", start)
+	}
+	return start, i.trust(r)
+}
+
+// start finds the program and what starts it.
+func (i *Initrd) start(r *Report) Start {
+	if text, err := fs.ReadFile(i.Root, "init"); err == nil && bytes.Contains(text, marker) {
+		i.checkProgram(r, "init")
+		return StartInit
+	}
+	if info, err := fs.Stat(i.Root, "init"); err != nil || !info.Mode().IsRegular() {
+		r.Stop("init", rebuild, "the initrd has no /init: the kernel would not run it")
+	}
+	if _, err := fs.Stat(i.Root, program); err != nil {
+		r.Stop("setup-root", rebuild, "composefs-setup-root is neither /init nor at /%s", program)
+		return StartNone
+	}
+	i.checkProgram(r, program)
+	for _, pattern := range []string{"usr/lib/dracut/hooks/mount/*composefs*", "lib/dracut/hooks/mount/*composefs*", "var/lib/dracut/hooks/mount/*composefs*"} {
+		if found, err := fs.Glob(i.Root, pattern); err == nil && len(found) > 0 {
+			return StartHook
+		}
+	}
+	return i.startUnit(r)
+}
+
+// unitDirs are where systemd looks for units, the first one first.
+var unitDirs = []string{"etc/systemd/system", "usr/lib/systemd/system"}
+
+func (i *Initrd) startUnit(r *Report) Start {
+	var text []byte
+	err := error(fs.ErrNotExist)
+	for _, dir := range unitDirs {
+		if text, err = fs.ReadFile(i.Root, path.Join(dir, unit)); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		r.Stop("unit", rebuild, "the unit %s is not in the initrd, so nothing starts composefs-setup-root", unit)
+		return StartNone
+	}
+	if command := execStart(text); command != "/"+program {
+		if _, err := fs.Stat(i.Root, strings.TrimPrefix(command, "/")); err != nil || command == "" {
+			r.Stop("unit-command", rebuild, "%s starts %q, which is not in the initrd", unit, command)
+		}
+	}
+	for _, dir := range unitDirs {
+		for _, kind := range []string{".wants", ".requires"} {
+			if _, err := fs.Stat(i.Root, path.Join(dir, target+kind, unit)); err == nil {
+				return StartUnit
+			}
+		}
+	}
+	r.Stop("unit-wanted", rebuild, "%s is in the initrd, but %s doesn't want it, so nothing starts it", unit, target)
+	return StartNone
+}
+
+// execStart returns the program that a unit starts.
+func execStart(unit []byte) string {
+	for line := range strings.Lines(string(unit)) {
+		if command, ok := strings.CutPrefix(strings.TrimSpace(line), "ExecStart="); ok {
+			if fields := strings.Fields(strings.TrimLeft(command, "-@:+!")); len(fields) > 0 {
+				return fields[0]
+			}
+		}
+	}
+	return ""
+}
+
+// checkProgram checks that the kernel can execute it.
+func (i *Initrd) checkProgram(r *Report, name string) {
+	info, err := fs.Stat(i.Root, name)
+	if err == nil && info.Mode()&0o111 == 0 {
+		r.Stop("executable", rebuild, "/%s is not executable (mode %o)", name, info.Mode().Perm())
+	}
+	text, err := fs.ReadFile(i.Root, name)
+	if err != nil {
+		r.Stop("setup-root", rebuild, "read /%s: %v", name, err)
+		return
+	}
+	f, err := elf.NewFile(bytes.NewReader(text))
+	switch {
+	case err != nil:
+		r.Stop("executable", rebuild, "/%s is no program: %v", name, err)
+	case i.Machine != 0 && f.Machine != i.Machine:
+		r.Stop("machine", "put the build for that machine into the initrd", "/%s is for %v, the kernel is for %v", name, f.Machine, i.Machine)
+	case !bytes.Contains(text, marker):
+		r.Warn("setup-root", rebuild, "/%s doesn't look like a composefs-setup-root of ours", name)
+	}
+}
+
+// trust reads policy and keys as composefs-setup-root does.
+func (i *Initrd) trust(r *Report) Trust {
+	config := bootcfg.DefaultConfig()
+	text, err := fs.ReadFile(i.Root, bootcfg.ConfigPath[1:])
+	if err == nil {
+		config, err = bootcfg.ParseConfig(text)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		r.Stop("policy", "correct the file and make the initrd again", "%s: %v", bootcfg.ConfigPath, err)
+		return Trust{}
+	}
+	dir := config.Verify.Keys
+	keys, err := sign.LoadKeyring(i.Root, strings.Trim(dir, "/"))
+	if errors.Is(err, fs.ErrNotExist) && dir == bootcfg.KeysPath {
+		keys, err = nil, nil
+	}
+	if err != nil {
+		r.Stop("keys", "put good public keys there and make the initrd again", "%s: %v", dir, err)
+		return Trust{}
+	}
+	policy, err := config.Verify.Policy(keys)
+	if err != nil {
+		r.Stop("keys", "put the .pub file of the signing key into the initrd", "%v", err)
+		return Trust{}
+	}
+	for _, k := range keys {
+		r.Fact("key", "%s %s", sign.FormatID(k.ID), k.Name)
+	}
+	r.Fact("policy", "signature = %s, fs-verity = %s, minimum-sequence = %d, %d revoked",
+		policy.Need, config.Verify.FSVerity, policy.MinimumSequence, len(policy.Revoked))
+	if policy.Need == sign.Off {
+		r.Warn("no-seal", "put a public key into the initrd with `mkimage initrd --keys`", "no seal is asked for: the digest on the command line is all that protects the image")
+	}
+	if config.Verify.FSVerity != bootcfg.Require {
+		r.Warn("fs-verity", "use a root file system with fs-verity and set fs-verity = \"require\"", "fs-verity = %q: the content of files isn't verified", config.Verify.FSVerity)
+	}
+	return Trust{config, keys, true}
+}

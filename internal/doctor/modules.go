@@ -1,0 +1,227 @@
+package doctor
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// moduleList is where an initrd of `mkimage initrd` lists the modules that /init
+// loads: "PATH: NEEDS…".
+const moduleList = "usr/lib/composefs/modules"
+
+// addModule is the remedy for a module that isn't there.
+const addModule = "make the initrd again with all modules of this kernel: `mkimage initrd --modules DIR`, or dracut with `--no-hostonly`"
+
+// drivers are the modules that make a disk appear, by how its name begins: one of
+// each list has to be there.
+var drivers = []struct {
+	prefix string
+	each   [][]string
+}{
+	{"/dev/vd", [][]string{{"virtio_blk"}, {"virtio_pci", "virtio_mmio"}}},
+	{"/dev/nvme", [][]string{{"nvme"}}},
+	{"/dev/sd", [][]string{{"sd_mod"}, {"ahci", "virtio_scsi", "usb_storage", "uas", "ata_piix", "hv_storvsc", "vmw_pvscsi", "mptspi", "megaraid_sas", "mpt3sas"}}},
+	{"/dev/mmcblk", [][]string{{"mmc_block"}, {"sdhci_pci", "sdhci_acpi", "sdhci"}}},
+	{"/dev/xvd", [][]string{{"xen_blkfront"}}},
+	{"", [][]string{{"virtio_blk", "virtio_scsi", "nvme", "ahci", "sd_mod", "usb_storage", "mmc_block", "xen_blkfront", "hv_storvsc", "vmw_pvscsi"}}},
+}
+
+// fileSystems are those that composefs-setup-root knows by their superblocks.
+var fileSystems = []string{"ext4", "xfs", "btrfs"}
+
+// A Root is what is known of the root device.
+type Root struct {
+	Device string // value of root=, "" if it isn't known
+	Type   string // of its file system, "" if it isn't known
+}
+
+// modules is the modules of one kernel in an initrd.
+type modules struct {
+	*Initrd
+	dir     string // "usr/lib/modules/VERSION"
+	version string
+	files   map[string]string // name to path
+	builtin map[string]bool
+	known   bool // what is built in
+}
+
+// Modules checks that what it takes to mount root and image is in the initrd or in
+// the kernel.
+func (i *Initrd) Modules(r *Report, root Root) {
+	m, ok := i.findModules(r)
+	if !ok {
+		return
+	}
+	types := fileSystems
+	if root.Type != "" {
+		types = []string{root.Type}
+	}
+	m.want(r, "erofs", "mount the image", "erofs")
+	m.want(r, "overlay", "mount the root", "overlay")
+	m.want(r, "root-fs", "mount the root partition", types...)
+	if m.needsLoop() {
+		m.want(r, "loop", "mount the image on a kernel before 6.12", "loop")
+	}
+	for _, d := range drivers {
+		if !strings.HasPrefix(root.Device, d.prefix) {
+			continue
+		}
+		for _, any := range d.each {
+			m.want(r, "root-device", "reach the root device "+root.Device, any...)
+		}
+		break
+	}
+	m.checkList(r)
+}
+
+// findModules finds the modules of the kernel; there may be those of several.
+func (i *Initrd) findModules(r *Report) (*modules, bool) {
+	var versions []string
+	for _, dir := range []string{"usr/lib/modules", "lib/modules"} {
+		entries, _ := fs.ReadDir(i.Root, dir)
+		for _, e := range entries {
+			if e.IsDir() {
+				versions = append(versions, path.Join(dir, e.Name()))
+			}
+		}
+		if len(versions) > 0 {
+			break
+		}
+	}
+	m := &modules{Initrd: i, version: i.Kernel, files: map[string]string{}, builtin: map[string]bool{}, known: i.Builtin != nil}
+	for _, dir := range versions {
+		if i.Kernel == "" || path.Base(dir) == i.Kernel {
+			m.dir = dir
+		}
+	}
+	if m.dir == "" && len(versions) > 0 {
+		r.Stop("kernel", "make the initrd from the modules of that kernel", "the kernel is %s, the modules in the initrd are for %s", i.Kernel, path.Base(versions[0]))
+		return nil, false
+	}
+	if m.dir != "" {
+		m.version = path.Base(m.dir)
+		r.Fact("modules", "for kernel %s", m.version)
+	}
+	m.read()
+	return m, true
+}
+
+// read lists the files, and what is built into the kernel.
+func (m *modules) read() {
+	for name := range m.Builtin {
+		m.builtin[name] = true
+	}
+	if m.dir == "" {
+		return
+	}
+	_ = fs.WalkDir(m.Root, m.dir, func(name string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && strings.Contains(e.Name(), ".ko") {
+			m.files[moduleName(name)] = name
+		}
+		return nil
+	})
+	text, err := fs.ReadFile(m.Root, path.Join(m.dir, "modules.builtin"))
+	m.known = m.known || err == nil
+	for line := range strings.Lines(string(text)) {
+		m.builtin[moduleName(strings.TrimSpace(line))] = true
+	}
+}
+
+// moduleName is the name of the module in a file, as the kernel spells it.
+func moduleName(file string) string {
+	name, _, _ := strings.Cut(path.Base(file), ".ko")
+	return strings.ReplaceAll(name, "-", "_")
+}
+
+// want checks that one of the modules is there, and for that all it needs.
+func (m *modules) want(r *Report, check, purpose string, any ...string) {
+	for _, name := range any {
+		if m.builtin[name] {
+			return
+		}
+		if file, ok := m.files[name]; ok {
+			if missing := m.missing(file); missing != "" {
+				r.Stop(check, addModule, "the module %s needs %s, which is not in the initrd", name, missing)
+			}
+			return
+		}
+	}
+	what := "the module " + any[0] + ", which is"
+	if len(any) > 1 {
+		what = "one of the modules " + strings.Join(any, ", ") + ", which are"
+	}
+	if m.known {
+		r.Stop(check, addModule, "to %s it takes %s neither in the initrd nor in the kernel", purpose, what)
+		return
+	}
+	r.Warn(check, "name the kernel's directory with --modules DIR", "to %s it takes %s not in the initrd, and may or may not be built into the kernel", purpose, what)
+}
+
+// missing returns a file that the module in another one needs and that isn't there.
+func (m *modules) missing(file string) string {
+	text, err := fs.ReadFile(m.Root, path.Join(m.dir, "modules.dep"))
+	if err != nil {
+		return "" // checkList knows, if anybody does
+	}
+	want := strings.TrimPrefix(file, m.dir+"/")
+	for line := range strings.Lines(string(text)) {
+		name, needs, ok := strings.Cut(line, ":")
+		if !ok || name != want {
+			continue
+		}
+		for _, need := range strings.Fields(needs) {
+			if m.files[moduleName(need)] == "" && !m.builtin[moduleName(need)] {
+				return need
+			}
+		}
+	}
+	return ""
+}
+
+// checkList checks the list that composefs-setup-root loads as /init.
+func (m *modules) checkList(r *Report) {
+	text, err := fs.ReadFile(m.Root, moduleList)
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(text)) {
+		name, needs, _ := strings.Cut(strings.TrimSpace(line), ":")
+		for _, file := range append(strings.Fields(needs), name) {
+			if file == "" {
+				continue
+			}
+			if _, err := fs.Stat(m.Root, strings.TrimPrefix(path.Clean(file), "/")); err != nil {
+				r.Stop("module-list", addModule, "/%s lists %s, which is not in the initrd", moduleList, file)
+			}
+		}
+	}
+}
+
+// needsLoop reports whether the kernel can't mount EROFS from a file. Of an unknown
+// kernel nothing is said.
+func (m *modules) needsLoop() bool {
+	parts := strings.FieldsFunc(m.version, func(r rune) bool { return r == '.' || r == '-' || r == '+' })
+	if len(parts) < 2 {
+		return false
+	}
+	major, err1 := strconv.Atoi(parts[0])
+	minor, err2 := strconv.Atoi(parts[1])
+	return err1 == nil && err2 == nil && slices.Compare([]int{major, minor}, []int{6, 12}) < 0
+}
+
+// ParseBuiltin reads a kernel's modules.builtin.
+func ParseBuiltin(fsys fs.FS, dir string) (map[string]bool, error) {
+	text, err := fs.ReadFile(fsys, path.Join(dir, "modules.builtin"))
+	if err != nil {
+		return nil, fmt.Errorf("read what is built into the kernel: %w", err)
+	}
+	out := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		out[moduleName(strings.TrimSpace(line))] = true
+	}
+	return out, nil
+}

@@ -1,0 +1,89 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A Finding is something that is wrong, and its remedy.
+type Finding struct {
+	Stops   bool   `json:"stops"` // the boot; otherwise it is a warning
+	Check   string `json:"check"` // a name that doesn't change
+	Problem string `json:"problem"`
+	Remedy  string `json:"remedy"`
+}
+
+// String returns the finding as a line.
+func (f Finding) String() string {
+	level := "warning"
+	if f.Stops {
+		level = "stops the boot"
+	}
+	return fmt.Sprintf("%s: %s: %s: %s", level, f.Check, f.Problem, f.Remedy)
+}
+
+// A Fact is something that was found out and is as it should be, or neither.
+type Fact struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// A Report is the outcome of an examination.
+type Report struct {
+	Subject  string    `json:"subject"`
+	Kind     string    `json:"kind"` // "initrd", "uki", "image", "disk" or "system"
+	Facts    []Fact    `json:"facts,omitempty"`
+	Findings []Finding `json:"findings"`
+}
+
+// Stops reports whether there is a finding that stops the boot.
+func (r *Report) Stops() bool {
+	for _, f := range r.Findings {
+		if f.Stops {
+			return true
+		}
+	}
+	return false
+}
+
+// Fact adds a fact.
+func (r *Report) Fact(name, format string, args ...any) {
+	r.Facts = append(r.Facts, Fact{name, printable(fmt.Sprintf(format, args...))})
+}
+
+// Stop adds a finding that stops the boot.
+func (r *Report) Stop(check, remedy, format string, args ...any) {
+	r.Findings = append(r.Findings, Finding{true, check, printable(fmt.Sprintf(format, args...)), remedy})
+}
+
+// Warn adds a finding that doesn't.
+func (r *Report) Warn(check, remedy, format string, args ...any) {
+	r.Findings = append(r.Findings, Finding{false, check, printable(fmt.Sprintf(format, args...)), remedy})
+}
+
+// String returns facts and findings, a line each.
+func (r *Report) String() string {
+	var b strings.Builder
+	for _, f := range r.Facts {
+		fmt.Fprintf(&b, "%-11s %s\n", f.Name, f.Value)
+	}
+	for _, f := range r.Findings {
+		fmt.Fprintln(&b, f)
+	}
+	if len(r.Findings) == 0 {
+		fmt.Fprintf(&b, "nothing found that would stop the boot\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// printable keeps hostile text on one line and from writing to the terminal what it
+// likes.
+func printable(s string) string {
+	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, s)
+}

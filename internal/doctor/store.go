@@ -1,0 +1,172 @@
+package doctor
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/sign"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// MaxImage is the size of the largest image that is looked at, in bytes.
+const MaxImage = 1 << 30
+
+// A Store is the repository that the root partition has, or will have.
+type Store interface {
+	// Ref returns the image that a ref points to.
+	Ref(name string) (verity.Digest, error)
+	// ReadImage returns the content of an image; fs.ErrNotExist if there is none.
+	ReadImage(d verity.Digest) ([]byte, error)
+	// ReadSeal is a sign.ReadSeal.
+	ReadSeal(name string, limit int64) ([]byte, error)
+	// Missing returns those of the objects that aren't there.
+	Missing(objects []verity.Digest) ([]verity.Digest, error)
+	// HasVerity reports whether fs-verity is on for an image; known is false if that
+	// is for another file system to say.
+	HasVerity(d verity.Digest) (on, known bool)
+}
+
+// CheckStore checks that the image that a command line names is in the store, that
+// it is the one meant, sealed as the policy wants it, and whole.
+func CheckStore(r *Report, s Store, line bootcfg.Cmdline, trust Trust) {
+	d, content, ok := findImage(r, s, line)
+	if !ok {
+		return
+	}
+	r.Fact("image", "%s", d)
+	if err := sign.CheckDigest(d, verity.Sum(d.Algorithm(), content)); err != nil {
+		r.Stop("digest", "build or install the image again", "%v", err)
+		return
+	}
+	if on, known := s.HasVerity(d); known && !on && trust.Sound && trust.Config.Verify.FSVerity == bootcfg.Require {
+		r.Stop("fs-verity", "install the image again: a plain copy loses it", "image %s has no fs-verity, which the policy requires", d.Hex())
+	}
+	checkSeal(r, s, d, trust)
+	img, err := erofs.Open(bytes.NewReader(content), int64(len(content)))
+	if err != nil {
+		r.Stop("image", "build or install the image again", "%v", err)
+		return
+	}
+	Image(r, img, line, trust.Config)
+	checkObjects(r, s, img)
+}
+
+// findImage returns the first of the images that exists, as the boot does.
+func findImage(r *Report, s Store, line bootcfg.Cmdline) (verity.Digest, []byte, bool) {
+	const remedy = "install the image there, or correct the command line"
+	var want []verity.Digest
+	for _, i := range line.Images {
+		want = append(want, i.Digest)
+	}
+	if line.Ref != "" {
+		d, err := s.Ref(line.Ref)
+		if err != nil {
+			r.Stop("image", remedy, "composefs.ref=%s: %v", line.Ref, err)
+			return d, nil, false
+		}
+		want = []verity.Digest{d}
+	}
+	for _, d := range want {
+		content, err := s.ReadImage(d)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			r.Stop("image", remedy, "image %s: %v", d.Hex(), err)
+		}
+		return d, content, err == nil
+	}
+	if len(want) > 0 {
+		r.Stop("image", remedy, "none of the images that the command line names is in the repository, the first is %s", want[0].Hex())
+	}
+	return verity.Digest{}, nil, false
+}
+
+// checkSeal gives the verdict of the boot.
+func checkSeal(r *Report, s Store, d verity.Digest, trust Trust) {
+	if !trust.Sound {
+		return
+	}
+	policy, err := trust.Config.Verify.Policy(trust.Keys)
+	if err != nil {
+		return // Examine has said so
+	}
+	v, err := policy.Check(d, s.ReadSeal)
+	switch {
+	case err != nil:
+		r.Stop("seal", "seal the image with one of the keys in the initrd: `mkimage seal`", "%v", err)
+	case !v.Seal.Digest.IsZero():
+		r.Fact("seal", "by key %s %s, sequence %d", sign.FormatID(v.Key.ID), v.Key.Name, v.Seal.Sequence)
+	}
+}
+
+func checkObjects(r *Report, s Store, img *erofs.Image) {
+	seen := map[verity.Digest]bool{}
+	var objects []verity.Digest
+	for d, err := range img.Objects() {
+		if err != nil {
+			r.Stop("image", "build or install the image again", "%v", err)
+			return
+		}
+		if !seen[d] {
+			seen[d], objects = true, append(objects, d)
+		}
+	}
+	missing, err := s.Missing(objects)
+	switch {
+	case err != nil:
+		r.Stop("objects", "repair the repository", "look for the objects: %v", err)
+	case len(missing) > 0:
+		r.Stop("objects", "build or install the image again", "%d of the %d objects of the image are missing, the first is %s", len(missing), len(objects), missing[0].ObjectPath())
+	default:
+		r.Fact("objects", "%d, all there", len(objects))
+	}
+}
+
+// inits are the programs that composefs-setup-root looks for.
+var inits = []string{"/sbin/init", "/usr/lib/systemd/systemd", "/etc/init", "/bin/init", "/bin/sh"}
+
+// mountPoints are the directories of an image that a boot mounts upon.
+func mountPoints(c bootcfg.Config) []string {
+	dirs := []string{"dev", "proc", "run", "sys", "sysroot"}
+	if c.Etc != bootcfg.MountNone {
+		dirs = append(dirs, "etc")
+	}
+	if c.Var != bootcfg.MountNone {
+		dirs = append(dirs, "var")
+	}
+	return dirs
+}
+
+// Image checks that an image has what the hand-over to its init needs.
+func Image(r *Report, img *erofs.Image, line bootcfg.Cmdline, c bootcfg.Config) {
+	h := img.Header()
+	r.Fact("format", "%s, %d inodes", h.Version, img.Inodes())
+	fsys, err := img.FS()
+	if err != nil {
+		r.Stop("image", "build the image again", "%v", err)
+		return
+	}
+	const remedy = "build the image from a whole system, with `mkimage build --boot`"
+	for _, dir := range mountPoints(c) {
+		if info, err := fs.Stat(fsys, dir); err != nil || !info.IsDir() {
+			r.Stop("mount-point", remedy, "the image has no directory /%s to mount upon", dir)
+		}
+	}
+	wanted := inits
+	if init, ok := line.Lookup("init"); ok && init != "" {
+		wanted = []string{init}
+	}
+	for _, name := range wanted {
+		if _, err := fs.Stat(fsys, strings.TrimPrefix(path.Clean(name), "/")); err == nil {
+			r.Fact("init", "%s", name)
+			return
+		}
+	}
+	r.Stop("init-program", remedy, "the image has no init program: none of %s is there", strings.Join(wanted, ", "))
+}

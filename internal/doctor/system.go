@@ -1,0 +1,178 @@
+package doctor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// Where the running system tells about itself.
+const (
+	bootRecord = "run/composefs/boot.json"
+	mountInfo  = "proc/self/mountinfo"
+	procLine   = "proc/cmdline"
+	efiGlobal  = "-8be4df61-93ca-11d2-aa0d-00e098032b8c" // of variables that the UEFI specification defines
+	efiVars    = "sys/firmware/efi/efivars/"
+	maxRecord  = 1 << 20
+)
+
+// record is boot.json.
+type record struct {
+	Digest   verity.Digest `json:"digest"`
+	Argument string        `json:"argument"`
+	Seal     struct {
+		Status   string `json:"status"`
+		Key      string `json:"key"`
+		KeyName  string `json:"key-name"`
+		Sequence uint64 `json:"sequence"`
+	} `json:"seal"`
+	FSVerity string `json:"fs-verity"`
+	TPM      struct {
+		Status string `json:"status"`
+	} `json:"tpm"`
+}
+
+// mountPoint is a line of mountinfo.
+type mountPoint struct {
+	at, fstype, source, options string
+}
+
+// System examines the running system, whose root directory fsys is: what was
+// verified when it booted, by which key, and what wasn't.
+func System(fsys fs.FS) *Report {
+	r := &Report{Subject: "the running system", Kind: "system", Findings: []Finding{}}
+	const remedy = "boot an entry with composefs.digest= on its command line, from an initrd with composefs-setup-root"
+	text, err := fs.ReadFile(fsys, bootRecord)
+	if errors.Is(err, fs.ErrNotExist) {
+		r.Stop("not-booted", remedy, "there is no /%s: composefs-setup-root didn't set up this root", bootRecord)
+		return r
+	}
+	var b record
+	if err == nil && len(text) > maxRecord {
+		err = fmt.Errorf("want at most %d bytes, found %d", maxRecord, len(text))
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &b)
+	}
+	if err != nil {
+		r.Stop("record", remedy, "/%s: %v", bootRecord, err)
+		return r
+	}
+	b.verified(r)
+	b.mounts(r, fsys)
+	b.cmdline(r, fsys)
+	secureBoot(r, fsys)
+	return r
+}
+
+// verified says what the boot has proved.
+func (b record) verified(r *Report) {
+	r.Fact("image", "%s, named by %s", b.Digest, b.Argument)
+	switch b.Seal.Status {
+	case "valid":
+		r.Fact("seal", "by key %s %s, sequence %d", b.Seal.Key, b.Seal.KeyName, b.Seal.Sequence)
+	case "none":
+		r.Warn("seal", "seal the image with `mkimage seal`", "the image has no seal, and the policy asked for none")
+	default:
+		r.Warn("seal", "put a public key into the initrd", "whether the image is sealed was not asked: nobody but the command line vouches for it")
+	}
+	switch b.FSVerity {
+	case string(bootcfg.Require):
+		r.Fact("content", "checked by the kernel at every read")
+	case string(bootcfg.Userspace):
+		r.Warn("content", "use a root file system with fs-verity and set fs-verity = \"require\"", "names, modes and owners were verified at boot; the content of files is not")
+	default:
+		r.Warn("content", "set fs-verity = \"require\" in the policy", "neither the image nor the content of files was verified (fs-verity = %q)", b.FSVerity)
+	}
+	if b.TPM.Status != "" && b.TPM.Status != "off" {
+		r.Fact("tpm", "%s", b.TPM.Status)
+	}
+}
+
+// mounts checks that what is mounted is what the record speaks of.
+func (b record) mounts(r *Report, fsys fs.FS) {
+	text, err := fs.ReadFile(fsys, mountInfo)
+	if err != nil {
+		r.Warn("mounts", "mount /proc", "%v", err)
+		return
+	}
+	all := parseMounts(string(text))
+	root := all["/"]
+	want := "composefs:" + b.Digest.Hex()
+	switch {
+	case root.source != want && !strings.Contains(root.options, "upperdir="):
+		r.Stop("root", "boot again: something has mounted over it", "the root is %s (%s), want %s", root.source, root.fstype, want)
+	case b.FSVerity == string(bootcfg.Require) && !strings.Contains(root.options, "verity=require"):
+		r.Stop("root", "boot again", "the root is mounted without verity=require, which the record says it has")
+	}
+	var writable []string
+	for _, at := range []string{"/etc", "/var"} {
+		if m, ok := all[at]; ok {
+			writable = append(writable, fmt.Sprintf("%s (%s)", at, m.fstype))
+		}
+	}
+	if len(writable) > 0 {
+		r.Fact("unverified", "%s: state of this machine, which no seal covers", strings.Join(writable, ", "))
+	}
+}
+
+// parseMounts returns what is mounted on top at each place.
+//
+// Format: proc_pid_mountinfo(5).
+func parseMounts(text string) map[string]mountPoint {
+	out := map[string]mountPoint{}
+	for line := range strings.Lines(text) {
+		before, after, ok := strings.Cut(strings.TrimSpace(line), " - ")
+		left, right := strings.Fields(before), strings.Fields(after)
+		if ok && len(left) >= 6 && len(right) >= 2 {
+			m := mountPoint{at: left[4], fstype: right[0], source: right[1], options: left[5]}
+			if len(right) > 2 {
+				m.options += "," + right[2]
+			}
+			out[m.at] = m
+		}
+	}
+	return out
+}
+
+// cmdline checks that the argument of the record is that of this boot.
+func (b record) cmdline(r *Report, fsys fs.FS) {
+	text, err := fs.ReadFile(fsys, procLine)
+	if err != nil {
+		return
+	}
+	line, err := bootcfg.ParseCmdline(string(text))
+	if err != nil {
+		r.Warn("cmdline", "correct the command line", "%v", err)
+		return
+	}
+	for _, i := range line.Images {
+		if i.Argument == b.Argument {
+			return
+		}
+	}
+	if b.Argument != "composefs.ref="+line.Ref {
+		r.Warn("cmdline", "boot again", "the record speaks of %q, which is not on the kernel command line", b.Argument)
+	}
+}
+
+// secureBoot says whether the firmware vouches for what began all this.
+func secureBoot(r *Report, fsys fs.FS) {
+	const remedy = "enroll keys and turn Secure Boot on in the firmware"
+	on, err := fs.ReadFile(fsys, efiVars+"SecureBoot"+efiGlobal)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.Warn("secure-boot", remedy, "no UEFI Secure Boot: nobody vouches for the kernel, the initrd and the command line")
+	case err != nil:
+		r.Warn("secure-boot", "run as root", "whether Secure Boot is on can't be read: %v", err)
+	case len(on) != 5 || on[4] != 1: // four bytes of attributes, then the value
+		r.Warn("secure-boot", remedy, "Secure Boot is off: nobody vouches for the kernel, the initrd and the command line")
+	default:
+		r.Fact("secure-boot", "on: the firmware checked what it started")
+	}
+}
