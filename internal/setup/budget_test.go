@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -27,12 +26,7 @@ func TestABootStaysWithinItsBudget(t *testing.T) {
 	dir := t.TempDir()
 	writeTestFile(t, dir+"/conf.toml", "[verify]\nfs-verity = \"userspace\"\n")
 	writeTestFile(t, dir+"/keys/k.pub", string(key.Public("k").Text()))
-	program := filepath.Join(dir, "composefs-setup-root")
-	build := exec.Command("go", "build", "-o", program, "../../cmd/composefs-setup-root")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	program := buildProgram(t)
 	c := exec.Command(strace, "-f", "-qq", "-e", "trace=getrandom,socket,execve,clone,clone3", "-o", dir+"/trace",
 		program, "--sysroot", d.root, "--config", dir+"/conf.toml", "--keys", dir+"/keys", "--cmdline", "composefs="+d.image.Hex())
 	if out, err := c.CombinedOutput(); err != nil {

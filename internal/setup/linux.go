@@ -12,6 +12,7 @@ import (
 	"github.com/composefs-go/composefs/internal/kmsg"
 	"github.com/composefs-go/composefs/internal/mount"
 	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/verity"
 )
 
 // stagePath is where the new root is put together. The tmpfs there is private,
@@ -23,17 +24,19 @@ const stagePath = "/run/composefs/stage"
 type linux struct {
 	kernel   *kernel.Kernel
 	log      *kmsg.Log
-	machine  string   // where /dev, /sys and /run are looked for, but for tests ""
-	physical *os.File // root of the physical root
-	store    *os.File // its directory composefs
-	image    *os.File // what was measured
-	stage    *os.File // the tmpfs at stagePath, once it is there
-	meta     *os.File // root of the image's metadata
-	root     *os.File // the new root
-	handed   bool     // the new root has left the stage
+	machine  string                                                  // where the TPM is looked for, but for tests ""
+	digestOf func(*os.File, verity.Algorithm) (verity.Digest, error) // verity.Measure, but for tests
+	physical *os.File                                                // root of the physical root
+	store    *os.File                                                // its directory composefs
+	image    *os.File                                                // what was measured
+	stage    *os.File                                                // the tmpfs at stagePath, once it is there
+	meta     *os.File                                                // root of the image's metadata
+	root     *os.File                                                // the new root
 }
 
-func newLinux(k *kernel.Kernel, log *kmsg.Log) *linux { return &linux{kernel: k, log: log} }
+func newLinux(k *kernel.Kernel, log *kmsg.Log) *linux {
+	return &linux{kernel: k, log: log, digestOf: verity.Measure}
+}
 
 func (l *linux) OpenRoot(path string) (err error) {
 	if l.physical, err = osfile.OpenDir(path); err != nil {
@@ -83,24 +86,42 @@ func (l *linux) attachStage(m *os.File, name string) error {
 // /sysroot of the new root, without its old mount, which nobody could reach and
 // which would keep the device busy at shutdown.
 func (l *linux) HandOver(path string) error {
-	if atRoot, err := isMountRoot(l.physical); err != nil {
+	atRoot, err := isMountRoot(l.physical)
+	if err != nil {
 		return err
-	} else if atRoot {
-		if err := mount.Detach(path); err != nil {
-			return err
-		}
 	}
+	if !atRoot {
+		return l.handOver(path)
+	}
+	old, err := mount.Clone(l.physical)
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	if err := mount.Detach(path); err != nil {
+		return err
+	}
+	if err := l.handOver(path); err != nil {
+		return errors.Join(err, attachAt(old, path))
+	}
+	return nil
+}
+
+func (l *linux) handOver(path string) error {
+	if err := attachAt(l.root, path); err != nil {
+		return err
+	}
+	l.Abandon()
+	return nil
+}
+
+func attachAt(m *os.File, path string) error {
 	at, err := osfile.OpenDir(path)
 	if err != nil {
 		return err
 	}
 	defer at.Close()
-	if err := mount.Attach(l.root, at, ""); err != nil {
-		return err
-	}
-	l.handed = true
-	l.Abandon()
-	return nil
+	return mount.Attach(m, at, "")
 }
 
 // Abandon takes the stage away with everything that is still mounted on it.

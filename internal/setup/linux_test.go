@@ -3,6 +3,7 @@ package setup
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,14 +19,22 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-func TestMain(m *testing.M) { os.Exit(testutil.RunInPrivateMounts(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(noRandom) != "" {
+		fmt.Fprintln(os.Stderr, withoutRandom(os.Args[1:]))
+		os.Exit(1)
+	}
+	countStatements()
+	os.Exit(testutil.RunInPrivateMounts(m))
+}
 
 // A disk is a physical root, on a tmpfs, with one image in its repository. It has
 // no fs-verity, which these tests therefore do without.
 type disk struct {
-	root   string // where it is mounted
-	image  verity.Digest
-	object string // path of the object of /sbin/init
+	root    string // where it is mounted
+	image   verity.Digest
+	content verity.Digest // of /sbin/init
+	object  string        // path of its object
 }
 
 // initProgram is larger than what an image keeps inline.
@@ -40,17 +49,23 @@ func newDisk(t *testing.T) disk {
 		t.Fatal(err)
 	}
 	mountTmpfs(t, d.root)
-	object := verity.Sum(verity.SHA256, []byte(initProgram))
+	d.fill(t, initProgram)
+	return d
+}
+
+// fill makes the repository, with an image that has the program as /sbin/init.
+func (d *disk) fill(t *testing.T, program string) {
+	t.Helper()
+	object := verity.Sum(verity.SHA256, []byte(program))
 	var image bytes.Buffer
-	if err := erofs.Write(&image, imageTree(t, object), erofs.V1); err != nil {
+	if err := erofs.Write(&image, imageTree(t, program, object), erofs.V1); err != nil {
 		t.Fatal(err)
 	}
-	d.image = verity.Sum(verity.SHA256, image.Bytes())
+	d.image, d.content = verity.Sum(verity.SHA256, image.Bytes()), object
 	d.object = d.path("composefs/objects", object.ObjectPath())
-	writeTestFile(t, d.object, initProgram)
+	writeTestFile(t, d.object, program)
 	writeTestFile(t, d.path("composefs/objects", d.image.ObjectPath()), image.String())
 	d.link(t, "composefs/images/"+d.image.Hex(), "../objects/"+d.image.ObjectPath())
-	return d
 }
 
 func (d disk) path(elem ...string) string { return filepath.Join(append([]string{d.root}, elem...)...) }
@@ -82,7 +97,7 @@ func mountTmpfs(t *testing.T, path string) {
 
 // imageTree is a small system: an init program that is an object, its interpreter
 // inline, and /etc with a mode of its own.
-func imageTree(t *testing.T, object verity.Digest) *tree.Node {
+func imageTree(t *testing.T, program string, object verity.Digest) *tree.Node {
 	t.Helper()
 	dir := func(perm uint16) *tree.Node { return &tree.Node{Kind: tree.Directory, Perm: perm, Nlink: 2} }
 	file := func(text string) *tree.Node {
@@ -99,7 +114,7 @@ func imageTree(t *testing.T, object verity.Digest) *tree.Node {
 	etc := add(root, "etc", dir(0o751))
 	etc.UID, etc.GID = 3, 4
 	add(etc, "hostname", file("host"))
-	add(add(root, "sbin", dir(0o755)), "init", &tree.Node{Kind: tree.Regular, Perm: 0o755, Nlink: 1, Size: uint64(len(initProgram)), Object: object, Payload: object.ObjectPath()})
+	add(add(root, "sbin", dir(0o755)), "init", &tree.Node{Kind: tree.Regular, Perm: 0o755, Nlink: 1, Size: uint64(len(program)), Object: object, Payload: object.ObjectPath()})
 	add(root, "sysroot", dir(0o755))
 	add(add(add(root, "usr", dir(0o755)), "lib", dir(0o755)), "os-release", file("ID=test\n"))
 	add(root, "var", dir(0o755))
@@ -385,34 +400,4 @@ func TestNoSealIsFineWhereOneIsOptional(t *testing.T) {
 	if record, _ := os.ReadFile(recordPath); !strings.Contains(string(record), `"seal":{"status":"none"}`) {
 		t.Errorf("record %s", record)
 	}
-}
-
-// The interpreter of a program that its makers' linker has built.
-func TestElfInterpreterIsWhatTheLinkerWrote(t *testing.T) {
-	path := testutil.RequireTool(t, "mount")
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if got := elfInterpreter(f); !strings.Contains(got, "/ld-") {
-		t.Errorf("%s: %q, want the dynamic linker", path, got)
-	}
-	if got := elfInterpreter(strings.NewReader(initProgram)); got != "" {
-		t.Errorf("a script: %q", got)
-	}
-}
-
-// Whatever a program says, what comes out is an absolute path or nothing.
-func FuzzElfInterpreter(f *testing.F) {
-	elf := make([]byte, 160)
-	copy(elf, "\x7fELF\x02\x01")
-	elf[32], elf[54], elf[56], elf[64], elf[72], elf[96] = 64, 56, 1, 3, 120, 10
-	copy(elf[120:], "/lib/ld.so\x00")
-	f.Add(elf)
-	f.Fuzz(func(t *testing.T, program []byte) {
-		if got := elfInterpreter(bytes.NewReader(program)); got != "" && got[0] != '/' {
-			t.Errorf("%q", got)
-		}
-	})
 }

@@ -139,7 +139,7 @@ func (l *linux) examine(d verity.Digest, size int64) string {
 	if err != nil || info.Size() != size {
 		return "has another size than the image says"
 	}
-	measured, err := verity.Measure(f, d.Algorithm())
+	measured, err := l.digestOf(f, d.Algorithm())
 	switch {
 	case errors.Is(err, verity.ErrNotEnabled), errors.Is(err, verity.ErrUnsupported):
 		return "has no fs-verity digest"
