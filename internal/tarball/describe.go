@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"fmt"
 	"math"
+	"net/url"
 	"strings"
 
 	"github.com/composefs-go/composefs/internal/tree"
@@ -63,7 +64,7 @@ func (b *Builder) attributes(n *tree.Node, records map[string]string) error {
 	b.xattrs = b.xattrs[:0]
 	for key, value := range records {
 		if name, ok := strings.CutPrefix(key, paxXattr); ok {
-			if err := b.attribute(unescape.Replace(name), value); err != nil {
+			if err := b.attribute(attributeName(records, name), value); err != nil {
 				return err
 			}
 		}
@@ -81,6 +82,18 @@ func (b *Builder) attributes(n *tree.Node, records map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// attributeName undoes the escapes of the name of an extended attribute. GNU tar
+// writes = and % as URLs do, libarchive all that isn't printable too; that has a
+// second record for each attribute.
+func attributeName(records map[string]string, name string) string {
+	if _, ok := records["LIBARCHIVE.xattr."+name]; ok {
+		if plain, err := url.PathUnescape(name); err == nil {
+			return plain
+		}
+	}
+	return unescape.Replace(name)
 }
 
 // attribute adds one to those of the current entry, if it is wanted.

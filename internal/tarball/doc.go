@@ -25,7 +25,7 @@
 //     own. The first name in depth-first order is the original.
 //   - Times have the nanoseconds of a pax header; owners are the numeric ones.
 //   - SCHILY.xattr.NAME is an extended attribute; in NAME, %3D is "=" and %25 is "%",
-//     as GNU tar writes them. SCHILY.acl.access and SCHILY.acl.default become
+//     as GNU tar writes them, or any %XX if libarchive wrote it. SCHILY.acl.access and SCHILY.acl.default become
 //     system.posix_acl_access and _default, RHT.security.selinux becomes
 //     security.selinux with the NUL at its end that the kernel's tools give it, unless
 //     the attribute itself is there too.
