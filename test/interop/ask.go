@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/composefs-go/composefs/internal/tree"
@@ -48,7 +49,7 @@ func (s *session) ask(row string, about *subject, ours, theirs call) (result, er
 	if c.theirs, err = theirs.run(theirs.in, theirs.env, theirs.args...); err != nil {
 		return result{}, err
 	}
-	if s.add(c) && about.record != nil && isDigest(c.theirs.out) {
+	if s.add(c) && about.record != nil && isDigest(c.theirs.out) && slices.Contains(ours.args, about.dir) {
 		about.record[strings.ReplaceAll(ours.String(), about.dir, "TREE")] = strings.TrimSpace(string(c.theirs.out))
 	}
 	return c.theirs, nil

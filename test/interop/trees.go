@@ -81,7 +81,7 @@ func (s *session) mkcomposefsOf(kind string, about *subject) error {
 	options := versions[:3]
 	if about.small {
 		options = slices.Concat(versions, [][]string{
-			{"--use-epoch"}, {"--skip-xattrs"}, {"--user-xattrs"}, {"--skip-devices", "--min-version=1"}, {"--threads=1"},
+			{"--use-epoch"}, {"--skip-xattrs"}, {"--user-xattrs"}, {"--skip-devices", "--min-version=1"},
 		})
 	}
 	for _, o := range options {
