@@ -137,7 +137,7 @@ func (s *storedTree) file(path string, n *tree.Node) {
 		l.nsec = 0
 	}
 	l.external = s.isExternal(n)
-	l.unreadable = n.Kind == tree.Regular && access(n)&mayRead == 0
+	l.unreadable = n.Kind == tree.Regular && l.size > 0 && access(n)&mayRead == 0
 	for name, value := range s.xattrs(n) {
 		switch s.shows(name, value, l.mode, access(n)) {
 		case nameAndValue:
