@@ -152,18 +152,29 @@ func readDump(_ context.Context, u *ui, file string, how *reading) (src source, 
 		src.root, err = dialect.Parse(r)
 		return err
 	})
+	if err != nil {
+		return source{}, err
+	}
+	how.filter().Apply(src.root)
 	if how.object != nil {
 		src.content = objectContent(how.object)
 	}
-	return src, err
+	return src, nil
 }
 
-func readCRFS(_ context.Context, u *ui, files string, _ *reading) (source, error) {
+// filter is for sources that are read whole.
+func (how *reading) filter() transform.Filter {
+	return transform.Filter{UseEpoch: how.UseEpoch, SkipDevices: how.SkipDevices, SkipXattrs: how.SkipXattrs, UserXattrs: how.UserXattrs}
+}
+
+func readCRFS(_ context.Context, u *ui, files string, how *reading) (source, error) {
 	b := crfs.NewBuilder()
 	if err := eachInput(u, files, b.Apply); err != nil {
 		return source{}, err
 	}
-	return source{root: b.Tree()}, nil
+	root := b.Tree()
+	how.filter().Apply(root)
+	return source{root: root}, nil
 }
 
 // eachInput reads the files of a list one after the other.

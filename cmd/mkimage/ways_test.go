@@ -60,6 +60,30 @@ func TestOnEveryFileSystemTheDigestsAreThoseOfThePeers(t *testing.T) {
 	}
 }
 
+// Each filter leaves the same out of a dump and of an archive as of the directory.
+func TestAFilterMeansTheSameOfAnySource(t *testing.T) {
+	testutil.RequireRoot(t)
+	testutil.RequireTool(t, "tar")
+	const seed = 2
+	dir := t.TempDir()
+	tree, image := filepath.Join(dir, "tree"), filepath.Join(dir, "image")
+	grow(t, tree, seed)
+	call(t, nil, "mkimage", "build", "--quiet", "--format", "v0", "--output", image, tree)
+	all, _ := call(t, nil, "mkimage", "build", tree)
+	for _, filter := range []string{"--use-epoch", "--skip-xattrs", "--user-xattrs", "--skip-devices"} {
+		want, _ := call(t, nil, "mkimage", "build", filter, tree)
+		if want == all {
+			t.Errorf("%s: the tree has nothing to leave out", filter)
+		}
+		for _, w := range ways[:2] {
+			source, in := w.of(t, tree, image, "")
+			if got, _ := call(t, in, "mkimage", "build", filter, source); got != want {
+				t.Errorf("%s, %s: found %s, want %s", filter, w.name, got, want)
+			}
+		}
+	}
+}
+
 // A way is one in which a tree can get into an image of a format. It is given the
 // directory, its image in that format and in V1, and returns the arguments of build,
 // and what is at its standard input.
