@@ -127,16 +127,21 @@ func (l *linux) objectOf(name string) (verity.Digest, int64, error) {
 
 // examine says what is wrong with an object, "" if nothing is.
 func (l *linux) examine(d verity.Digest, size int64) string {
-	f, err := osfile.OpenIn(l.store, path.Join("objects", d.ObjectPath()), openFlags)
-	if errors.Is(err, fs.ErrNotExist) {
+	f, err := osfile.OpenPlain(l.store, path.Join("objects", d.ObjectPath()), openFlags)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return "is missing"
-	}
-	if err != nil {
+	case errors.Is(err, unix.ELOOP):
+		return "is a symbolic link, which overlayfs doesn't follow"
+	case err != nil:
 		return "can't be opened"
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err != nil || info.Size() != size {
+	switch {
+	case err != nil || !info.Mode().IsRegular():
+		return "is no regular file"
+	case info.Size() != size:
 		return "has another size than the image says"
 	}
 	measured, err := l.digestOf(f, d.Algorithm())
