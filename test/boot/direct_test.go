@@ -25,16 +25,23 @@ func pin(hex string) string { return "composefs.digest=v1-sha256-12:" + hex }
 
 func theImage(b base) string       { return b.image }
 func theOther(b base) string       { return b.other }
+func theInit(b base) string        { return b.init }
 func theLarge(b base) string       { return b.large }
 func theReplacement(b base) string { return b.replacement }
 
-// bootDirect boots a disk with a suite's kernel and our initrd.
-func bootDirect(t *testing.T, suite, initrd, disk, arguments string, writable bool) vm.Console {
+// bootDirect boots a disk with a suite's kernel and our initrd, on a machine that
+// may have more.
+func bootDirect(t *testing.T, suite, initrd, disk, arguments string, writable bool, more ...func(*vm.Machine)) vm.Console {
 	t.Helper()
 	dir, _ := shared.kernel(t, suite)
 	m := vm.Machine{
 		Name: t.Name(), Kernel: filepath.Join(dir, "vmlinuz"), Initrd: initrd,
 		CommandLine: consoleArguments + arguments, Disk: disk, Writable: writable,
+	}
+	for _, add := range more {
+		if add != nil {
+			add(&m)
+		}
 	}
 	c, err := m.Run(t.Context(), filepath.Join(t.ArtifactDir(), "console.log"), limit, nil)
 	if err != nil {
@@ -169,11 +176,7 @@ func TestContents(t *testing.T) {
 	b := need(t)
 	facts := bootDirect(t, "trixie", shared.initrd(t, "trixie", ""), b.disk, pin(b.image), false).Guest()
 	for _, name := range []string{"/usr/share/inline", "/usr/share/small", "/usr/share/large"} {
-		out, err := run("sha256sum", filepath.Join(shared.path("root-1"), name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, _, _ := strings.Cut(out, " ")
+		want := sum(t, "root-1", name)
 		if got := facts["read "+name]; got != want {
 			t.Errorf("%s reads as %s, want %s", name, got, want)
 		}
@@ -201,16 +204,6 @@ func checkRefused(t *testing.T, c vm.Console, status int, says string) {
 	if !strings.Contains(lines[i-1], says) {
 		t.Errorf("the reason is %q, want %q in it", lines[i-1], says)
 	}
-}
-
-// initObject is the digest of the object with the guest's init.
-func initObject(t *testing.T) string {
-	t.Helper()
-	digest, err := run("fsverity", "digest", "--compact", shared.path("guest"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return digest
 }
 
 // sealByAnotherKey puts a seal on the disk that is right in all but its signer.

@@ -77,7 +77,7 @@ func debugfs(t *testing.T, disk string, commands ...string) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(out) {
-		if s := strings.TrimSpace(line); s != "" && !strings.HasPrefix(s, "debugfs") && !strings.HasPrefix(s, "Allocated inode") {
+		if s := strings.TrimSpace(line); s != "" && !strings.HasPrefix(s, "debugfs") && !strings.HasPrefix(s, "Allocated inode") && !strings.HasPrefix(s, "Filesystem features:") {
 			t.Fatalf("debugfs: %s", s)
 		}
 	}

@@ -1,10 +1,22 @@
 // Package boot boots good disks and damaged ones, and says what the guest must
 // have printed. It is all tests:
 //
-//	lab_test.go        what every case shares: programs, keys, image, disk, made once
-//	disk_test.go       a copy of the disk with something changed on its root partition
-//	direct_test.go     kernel and our initrd without firmware: most cases
-//	firmware_test.go   UEFI, a unified kernel image from the disk
-//	debian_test.go     a real Debian: systemd in a dracut initramfs
-//	examples_test.go   the scripts of examples/
+//	lab_test.go         what every case shares: programs, keys, image, disk, made once
+//	disk_test.go        a copy of the disk with something changed on its root partition
+//	direct_test.go      kernel and our initrd without firmware: what boots
+//	row_test.go         ... and what must not: a row is one thing changed, and its answer
+//	refused_test.go     ... the plain cases
+//	seal_test.go        ... seals and signatures
+//	key_test.go         ... keys and policies
+//	argument_test.go    ... command lines, refs
+//	repository_test.go  ... what lies where the repository and the state should
+//	hostile_test.go     ... images that are sealed and no good
+//	userspace_test.go   ... without fs-verity; the image swapped while we look
+//	measure_test.go     a TPM
+//	firmware_test.go    UEFI, a unified kernel image from the disk
+//	secure_lab_test.go  UEFI with Secure Boot, with keys of our own
+//	secureboot_test.go  ... UKIs, addons, boot loaders, good and bad
+//	debian_test.go      a real Debian: systemd in a dracut initramfs
+//
+// docs/threat-model.md cites them by their names.
 package boot

@@ -37,6 +37,7 @@ type base struct {
 	disk        string
 	large       string // digest of the object with /usr/share/large
 	replacement string // digest of an object of other content
+	init        string // digest of the object with the guest's init
 }
 
 var shared *lab
@@ -108,11 +109,8 @@ func (l *lab) buildPrograms() error {
 		{"../..", "./cmd/composefs-setup-root", "composefs-setup-root"},
 		{"..", "./guest", "guest"},
 	} {
-		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", l.path(p.out), p.pkg)
-		cmd.Dir = p.dir
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("go build %s: %w\n%s", p.pkg, err, out)
+		if err := build(p.dir, p.pkg, l.path(p.out)); err != nil {
+			return err
 		}
 	}
 	return l.buildTests()
@@ -122,12 +120,26 @@ func (l *lab) buildPrograms() error {
 func (l *lab) buildTests() error {
 	for _, pkg := range []string{"./verity", "./internal/repo"} {
 		out := l.path(filepath.Base(pkg) + ".test")
-		cmd := exec.Command("go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
-		cmd.Dir = "../.."
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("go test -c %s: %w\n%s", pkg, err, text)
+		if err := goTool("../..", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", out, pkg); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// build makes a static program.
+func build(dir, pkg, out string, options ...string) error {
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out}, options...)
+	return goTool(dir, append(args, pkg)...)
+}
+
+// goTool runs go in a directory.
+func goTool(dir string, args ...string) error {
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
 	return nil
 }
@@ -144,10 +156,18 @@ func (l *lab) buildBase() (b base, err error) {
 			return b, err
 		}
 	}
+	if b.init, err = run("fsverity", "digest", "--compact", l.path("guest")); err != nil {
+		return b, err
+	}
 	build := func(version string, sequence int) (string, error) {
 		root := l.path("root-" + version)
 		if err := l.tinyRoot(root, version); err != nil {
 			return "", err
+		}
+		if b.image != "" {
+			if err := addHostiles(b, "root-"+version); err != nil {
+				return "", err
+			}
 		}
 		return l.mkimage("build", "--repo", b.repo, "--boot", "--seal", b.key, "--sequence", fmt.Sprint(sequence), root)
 	}

@@ -23,22 +23,16 @@ var refusals = []row{
 	{name: "image replaced by another valid image", status: 5, says: "digest",
 		change: replaceObject(theImage, theOther)},
 	{name: "image without fs-verity", status: 5, says: "fs-verity",
-		change: func(t *testing.T, b base, disk string) {
-			debugfs(t, disk, "set_inode_field "+object(b.image)+" flags 0x80000")
-		}},
+		change: withoutVerity(theImage)},
 
 	{name: "init's object flipped", status: 9, says: "init",
-		change: func(t *testing.T, b base, disk string) { flip(t, b, disk, initObject(t)) }},
+		change: func(t *testing.T, b base, disk string) { flip(t, b, disk, b.init) }},
 	{name: "init's object replaced", status: 9, says: "init",
-		change: func(t *testing.T, b base, disk string) {
-			replaceObject(func(base) string { return initObject(t) }, theReplacement)(t, b, disk)
-		}},
+		change: replaceObject(theInit, theReplacement)},
 	{name: "init's object without fs-verity", status: 9, says: "init",
-		change: func(t *testing.T, b base, disk string) {
-			debugfs(t, disk, "set_inode_field "+object(initObject(t))+" flags 0x80000")
-		}},
+		change: withoutVerity(theInit)},
 	{name: "init's object missing", status: 9, says: "init",
-		change: func(t *testing.T, b base, disk string) { debugfs(t, disk, "unlink "+object(initObject(t))) }},
+		change: func(t *testing.T, b base, disk string) { debugfs(t, disk, "unlink "+object(b.init)) }},
 
 	{name: "no seal", status: 6, says: "seal", change: withoutSeal},
 	{name: "seal without its signature", status: 6, says: "signature",

@@ -23,6 +23,7 @@ type row struct {
 	initrd    []entry             // put over the files of the initrd, unchecked
 	status    int
 	boots     func(base) string // with status 0: which image; default: the first
+	machine   func(*vm.Machine) // what else it has
 	says      string            // in the reason, or with status 0 in boot.json or on the console
 }
 
@@ -32,6 +33,7 @@ type entry struct {
 	content  string
 	template string // the same, with {image} and {other} for their digests
 	link     bool   // content is where a symbolic link leads
+	program  string // content is the file of this name in the lab, to be executed
 }
 
 const (
@@ -61,7 +63,7 @@ func (r row) boot(t *testing.T, b base) vm.Console {
 		keys = r.keys(b)
 	}
 	initrd := overlaid(t, shared.initrdWith(t, "trixie", r.policy, keys), b.fill(r.initrd))
-	return bootDirect(t, "trixie", initrd, changedDisk(t, b, r.change), arguments, false)
+	return bootDirect(t, "trixie", initrd, changedDisk(t, b, r.change), arguments, false, r.machine)
 }
 
 func (r row) check(t *testing.T, b base, c vm.Console) {
@@ -108,6 +110,8 @@ func overlaid(t *testing.T, initrd string, entries []entry) string {
 		}
 		var err error
 		switch {
+		case e.program != "":
+			_, err = run("cp", shared.path(e.program), path)
 		case e.link:
 			err = os.Symlink(e.content, path)
 		case strings.HasSuffix(e.path, "/"):
@@ -126,12 +130,16 @@ func overlaid(t *testing.T, initrd string, entries []entry) string {
 	return both
 }
 
+// digests fills in {image} and {other}.
+func (b base) digests(template string) string {
+	return strings.NewReplacer("{image}", b.image, "{other}", b.other).Replace(template)
+}
+
 // fill fills in what the entries leave open.
 func (b base) fill(entries []entry) (filled []entry) {
-	digests := strings.NewReplacer("{image}", b.image, "{other}", b.other)
 	for _, e := range entries {
 		if e.template != "" {
-			e.content = digests.Replace(e.template)
+			e.content = b.digests(e.template)
 		}
 		filled = append(filled, e)
 	}

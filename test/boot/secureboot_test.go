@@ -1,202 +1,13 @@
 package boot
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"fmt"
-	"math/big"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/composefs-go/composefs/internal/testutil"
 	"github.com/composefs-go/composefs/test/vm"
 )
-
-const secureCode = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
-
-// An owner has a key for Secure Boot, and the certificate that firmware knows.
-type owner struct {
-	key, cert string // PEM files
-	der       []byte
-}
-
-// secure is a machine's firmware with keys of our own, and what is on the EFI
-// system partition of the disks that it boots.
-type secure struct {
-	base
-	ours, stranger owner  // the first is in the firmware's database
-	variables      string // of the firmware
-	initrd         string
-	stub, loader   string // systemd's, version 257
-	addonStub      string
-	disk           string // as the base's, with room for programs
-}
-
-// secureLab makes what the cases with Secure Boot share.
-func secureLab(t *testing.T) secure {
-	t.Helper()
-	s := secure{base: need(t)}
-	testutil.RequireFile(t, secureCode)
-	for _, tool := range []string{"mcopy", "sbsign"} {
-		testutil.RequireTool(t, tool)
-	}
-	programs := shared.once(t, "systemd-boot", func(path string) error {
-		dir, err := run("../../scripts/systemd-boot", "trixie")
-		if err != nil {
-			return err
-		}
-		return os.Symlink(dir, path)
-	}) + "/usr/lib/systemd/boot/efi/"
-	s.stub, s.addonStub, s.loader = programs+"linuxx64.efi.stub", programs+"addonx64.efi.stub", programs+"systemd-bootx64.efi"
-	s.initrd = shared.initrd(t, "trixie", "")
-	owners := shared.once(t, "owners", func(dir string) error {
-		for _, name := range []string{"platform", "exchange", "ours", "stranger"} {
-			if err := newOwner(dir, name); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	s.ours, s.stranger = readOwner(t, owners, "ours"), readOwner(t, owners, "stranger")
-	s.variables = shared.once(t, "secure-variables", func(path string) error {
-		blank, err := os.ReadFile(firmwareVariables)
-		if err != nil {
-			return err
-		}
-		store, err := vm.Enroll(blank, vm.Keys{
-			Platform: readOwner(t, owners, "platform").der, Exchange: readOwner(t, owners, "exchange").der,
-			Database: [][]byte{s.ours.der},
-		})
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(path, store, 0o600)
-	})
-	s.disk = shared.once(t, "secure.img", func(path string) error {
-		_, err := shared.mkimage("disk", "--repo", s.repo, "--esp", "README="+s.pub, "--esp-size", "80", "--output", path,
-			"--image", s.image, "--image", s.other)
-		return err
-	})
-	return s
-}
-
-// newOwner makes a key and a certificate that vouches for itself.
-func newOwner(dir, name string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		return err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "composefs boot test, " + name},
-		NotBefore: time.Unix(0, 0), NotAfter: time.Now().AddDate(10, 0, 0),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return err
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	for suffix, block := range map[string]*pem.Block{".key": {Type: "PRIVATE KEY", Bytes: private}, ".pem": {Type: "CERTIFICATE", Bytes: der}} {
-		if err := os.WriteFile(filepath.Join(dir, name+suffix), pem.EncodeToMemory(block), 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func readOwner(t *testing.T, dir, name string) owner {
-	t.Helper()
-	o := owner{key: filepath.Join(dir, name+".key"), cert: filepath.Join(dir, name+".pem")}
-	text, err := os.ReadFile(o.cert)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, _ := pem.Decode(text)
-	o.der = block.Bytes
-	return o
-}
-
-// sign returns a signed copy of an EFI program.
-func (o owner) sign(t *testing.T, program string) string {
-	t.Helper()
-	signed := filepath.Join(t.TempDir(), "signed.efi")
-	if _, err := run("sbsign", "--key", o.key, "--cert", o.cert, "--output", signed, program); err != nil {
-		t.Fatal(err)
-	}
-	return signed
-}
-
-// uki makes a UKI of the tests' kernel that has this command line besides the
-// console's.
-func (s secure) uki(t *testing.T, arguments string) string {
-	t.Helper()
-	dir, _ := shared.kernel(t, "trixie")
-	name := fmt.Sprintf("uki-%x.efi", hash(arguments))
-	return shared.once(t, name, func(path string) error {
-		_, err := shared.mkimage("uki", "build", "--stub", s.stub, "--linux", filepath.Join(dir, "vmlinuz"), "--initrd", s.initrd,
-			"--cmdline", consoleArguments+arguments, "--output", path)
-		return err
-	})
-}
-
-// bootWith boots the disk with these files on its EFI system partition, with the
-// keys in the firmware.
-func (s secure) bootWith(t *testing.T, esp map[string]string, c change, until *regexp.Regexp) vm.Console {
-	t.Helper()
-	b := s.base
-	b.disk = s.disk
-	disk := changedDisk(t, b, func(t *testing.T, b base, disk string) {
-		for path, file := range esp {
-			putESP(t, disk, path, file)
-		}
-		if c != nil {
-			c(t, b, disk)
-		}
-	})
-	variables := filepath.Join(t.TempDir(), "variables")
-	if _, err := run("cp", s.variables, variables); err != nil {
-		t.Fatal(err)
-	}
-	m := vm.Machine{Name: t.Name(), Disk: disk, Firmware: &vm.Firmware{Code: secureCode, Variables: variables, Secure: true}}
-	console, err := m.Run(t.Context(), filepath.Join(t.ArtifactDir(), "console.log"), limit, until)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, console.Tail(30))
-	}
-	t.Logf("%.1f s", console.Took.Seconds())
-	return console
-}
-
-// putESP puts a file of the host on the EFI system partition.
-func putESP(t *testing.T, disk, path, file string) {
-	t.Helper()
-	at := fmt.Sprintf("%s@@%d", disk, partitionOffset(t, disk, espPartition))
-	dir := ""
-	for _, part := range strings.Split(filepath.Dir(path), "/") {
-		dir += "/" + part
-		_, _ = run("mmd", "-D", "s", "-i", at, "::"+dir) // it may be there already
-	}
-	if _, err := run("mcopy", "-o", "-i", at, file, "::/"+path); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// bootProgram is what the firmware starts.
-const bootProgram = "EFI/BOOT/BOOTX64.EFI"
-
-// givenUp is what the firmware says when nothing is left to start.
-var givenUp = regexp.MustCompile(`No bootable option or device was found|Shell>`)
 
 // With our keys enrolled the firmware starts what they signed, and nothing else.
 func TestSecureBoot(t *testing.T) {
@@ -207,6 +18,7 @@ func TestSecureBoot(t *testing.T) {
 		good    bool
 	}{
 		{"signed UKI", func(t *testing.T) string { return s.ours.sign(t, s.uki(t, pin(s.image))) }, true},
+		{"UKI signed by sbsign", func(t *testing.T) string { return s.ours.sbsign(t, s.uki(t, pin(s.image))) }, true},
 		{"unsigned UKI", func(t *testing.T) string { return s.uki(t, pin(s.image)) }, false},
 		{"UKI signed by a key that is not in the database", func(t *testing.T) string { return s.stranger.sign(t, s.uki(t, pin(s.image))) }, false},
 		{"command line edited after signing", func(t *testing.T) string {
@@ -261,4 +73,102 @@ func edited(t *testing.T, file, old, new string) string {
 		t.Fatal(err)
 	}
 	return changed
+}
+
+// An addon adds arguments to a UKI that its owner didn't think of. The stub takes
+// only those that the firmware would start.
+func TestSecureBootAddons(t *testing.T) {
+	s := secureLab(t)
+	const argument = "guest.addon=yes"
+	for _, c := range []struct {
+		name string
+		file func(*testing.T, string) string
+		good bool
+	}{
+		{"signed", s.ours.sign, true},
+		{"unsigned", func(_ *testing.T, addon string) string { return addon }, false},
+		{"signed by a key that is not in the database", s.stranger.sign, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			console := s.bootWith(t, map[string]string{
+				bootProgram:                             s.ours.sign(t, s.uki(t, pin(s.image))),
+				bootProgram + ".extra.d/more.addon.efi": c.file(t, s.addon(t, argument)),
+			}, nil, givenUp)
+			checkBoots(t, console, s.image)
+			checkEnforced(t, console)
+			if got := console.Guest()["cmdline"]; strings.Contains(got, argument) != c.good {
+				t.Errorf("the command line is %q; %q in it is %v, want %v", got, argument, !c.good, c.good)
+			}
+		})
+	}
+}
+
+// addon makes one that adds arguments to a UKI.
+func (s secure) addon(t *testing.T, arguments string) string {
+	t.Helper()
+	addon := filepath.Join(t.TempDir(), "more.addon.efi")
+	if _, err := shared.mkimage("uki", "addon", "--stub", s.addonStub, "--cmdline", arguments, "--output", addon); err != nil {
+		t.Fatal(err)
+	}
+	return addon
+}
+
+// A boot loader has a command line of its own, from a file that nobody signed. A
+// UKI doesn't take it. A type 1 entry has no other: there the seal decides.
+func TestLoader(t *testing.T) {
+	s := secureLab(t)
+	dir, _ := shared.kernel(t, "trixie")
+	kernel := filepath.Join(dir, "vmlinuz")
+	type1 := func(linux, image string) func(*testing.T) map[string]string {
+		return func(t *testing.T) map[string]string {
+			return map[string]string{
+				"linux": linux, "initrd.img": s.initrd,
+				"loader/entries/tests.conf": written(t, "title Tests\nlinux /linux\ninitrd /initrd.img\noptions "+consoleArguments+pin(image)+"\n"),
+			}
+		}
+	}
+	signed := s.ours.sign(t, kernel)
+	for _, c := range []struct {
+		name   string
+		esp    func(*testing.T) map[string]string
+		change change
+		check  func(*testing.T, vm.Console)
+	}{
+		{"appends another image to a UKI's command line", func(t *testing.T) map[string]string {
+			return map[string]string{
+				"uki.efi":                   s.ours.sign(t, s.uki(t, pin(s.image))),
+				"loader/entries/tests.conf": written(t, "title Tests\nefi /uki.efi\noptions guest.loader=yes "+pin(s.other)+"\n"),
+			}
+		}, nil, func(t *testing.T, c vm.Console) {
+			checkBoots(t, c, s.image)
+			if got := c.Guest()["cmdline"]; strings.Contains(got, "guest.loader") || strings.Contains(got, s.other) {
+				t.Errorf("the command line is %q: the loader has added to it", got)
+			}
+		}},
+		{"has an entry for the image", type1(signed, s.image), nil, func(t *testing.T, c vm.Console) { checkBoots(t, c, s.image) }},
+		{"has an entry for another image with a seal", type1(signed, s.other), nil, func(t *testing.T, c vm.Console) { checkBoots(t, c, s.other) }},
+		{"has an entry for another image without a seal", type1(signed, s.other), func(t *testing.T, b base, disk string) {
+			debugfs(t, disk, "unlink "+seal(b.other, ""), "unlink "+seal(b.other, ".minisig"))
+		}, func(t *testing.T, c vm.Console) { checkRefused(t, c, 6, "no seal") }},
+		{"has an entry for a kernel that we didn't sign", type1(kernel, s.image), nil, func(t *testing.T, c vm.Console) { checkFirmwareRefused(t, c) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			esp := c.esp(t)
+			esp[bootProgram] = s.ours.sign(t, s.loader)
+			esp["loader/loader.conf"] = written(t, "timeout 0\ndefault tests.conf\n")
+			c.check(t, s.bootWith(t, esp, c.change, givenUp))
+		})
+	}
+}
+
+// written is a file with a text.
+func written(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "written")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }

@@ -1,0 +1,78 @@
+package boot
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/test/vm"
+)
+
+// With [measure] in the policy the TPM is told what was booted, before any of it
+// runs: a disk key can be bound to that.
+func TestMeasure(t *testing.T) {
+	b := need(t)
+	testutil.RequireTool(t, vm.TPMProgram)
+	withTPM := func(m *vm.Machine) { m.TPM = true }
+	cases := []struct {
+		row
+		event string // without the digest; none if empty
+		pcr   int
+	}{
+		{row{name: "into the usual PCR", policy: measure("require", ""), machine: withTPM}, "composefs:", 15},
+		{row{name: "into another PCR", policy: measure("if-present", "pcr = 9\n"), machine: withTPM}, "composefs:", 9},
+		{row{name: "of an image that only we have hashed", policy: measure("require", "") + "[verify]\nfs-verity = \"userspace\"\n", machine: withTPM}, "composefs-userspace:", 15},
+		{row{name: "not asked for", machine: withTPM}, "", 15},
+		{row{name: "no TPM, where it is needed", policy: measure("require", ""), status: 7, says: "the policy requires a TPM 2.0"}, "", 15},
+		{row{name: "no TPM, where it isn't needed", policy: measure("if-present", ""), says: `"status":"absent"`}, "", 15},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			console := c.boot(t, b)
+			c.check(t, b, console)
+			if c.machine == nil {
+				return
+			}
+			want := fmt.Sprintf("%064x", 0)
+			if c.event != "" {
+				want = extended(c.event + "fsverity-sha256-12:" + b.image)
+				checkMeasured(t, console, c.pcr, c.event+"fsverity-sha256-12:"+b.image)
+			}
+			if got := console.Guest()[fmt.Sprintf("pcr %d", c.pcr)]; got != want {
+				t.Errorf("PCR %d is %s, want %s", c.pcr, got, want)
+			}
+		})
+	}
+}
+
+func measure(tpm, more string) string { return "[measure]\ntpm = \"" + tpm + "\"\n" + more }
+
+// extended is what a SHA-256 PCR holds after its first and only event.
+func extended(event string) string {
+	var pcr [sha256.Size]byte
+	digest := sha256.Sum256([]byte(event))
+	return fmt.Sprintf("%x", sha256.Sum256(append(pcr[:], digest[:]...)))
+}
+
+// checkMeasured checks that boot.json tells of it.
+func checkMeasured(t *testing.T, c vm.Console, pcr int, event string) {
+	t.Helper()
+	var record struct {
+		TPM struct {
+			Status, Event string
+			PCR           int
+			Digests       map[string]string
+		}
+	}
+	text := c.Guest()["boot.json"]
+	if err := json.Unmarshal([]byte(text), &record); err != nil {
+		t.Fatalf("boot.json is %q: %v", text, err)
+	}
+	m := record.TPM
+	if want := fmt.Sprintf("%x", sha256.Sum256([]byte(event))); m.Status != "measured" || m.Event != event || m.PCR != pcr || m.Digests["sha256"] != want {
+		t.Errorf("boot.json says %+v, want PCR %d, %q, %s", m, pcr, event, want)
+	}
+}
