@@ -272,3 +272,23 @@ func TestADeepTree(t *testing.T) {
 		t.Error("the file at the end is missing")
 	}
 }
+
+// What is done for each file of a large tree allocates the name for the kernel, what
+// the tree keeps in large pieces, and nothing else.
+func TestAllocationsPerFile(t *testing.T) {
+	const files = 2000
+	dir := t.TempDir()
+	for i := range files {
+		write(t, filepath.Join(dir, fmt.Sprintf("file-%04d", i)), strings.Repeat("content ", 20+i%1000))
+	}
+	opts := directory.Options{Sink: directory.NewDigests(verity.SHA256)}
+	got := testing.AllocsPerRun(3, func() {
+		if _, err := directory.Read(context.Background(), dir, opts); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Logf("%g allocations", got)
+	if got > 3*files {
+		t.Errorf("found %g allocations for %d files, want at most 3 each", got, files)
+	}
+}

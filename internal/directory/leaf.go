@@ -25,6 +25,11 @@ type worker struct {
 	arena   tree.Arena
 	scratch []byte   // scratchSize long
 	linked  []linked // the names met of files with several
+
+	// Of the current file. On the stack each would escape from there, to the Sink
+	// or to the Cache.
+	file          osfile.Raw
+	before, after unix.Stat_t
 }
 
 // work describes leaves until there are no more.
@@ -120,60 +125,61 @@ func (w *worker) symlink(l *leaf) error {
 
 // regular reads a file's content, its extended attributes, and makes sure that
 // nobody wrote to it meanwhile.
-func (w *worker) regular(l *leaf) error {
-	f, err := osfile.OpenRaw(l.dir.fd, l.name)
+func (w *worker) regular(l *leaf) (err error) {
+	w.file, err = osfile.OpenRaw(l.dir.fd, l.name)
 	if errors.Is(err, unix.ELOOP) {
 		return ErrChanged // it was no symlink when the directory was read
 	}
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	var before, after unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &before); err != nil {
+	defer w.file.Close()
+	fd := int(w.file.Fd())
+	if err := unix.Fstat(fd, &w.before); err != nil {
 		return err
 	}
-	if before.Mode&unix.S_IFMT != unix.S_IFREG {
+	if w.before.Mode&unix.S_IFMT != unix.S_IFREG {
 		return ErrChanged
 	}
-	if !w.setStat(l, &before) {
+	if !w.setStat(l, &w.before) {
 		return nil
 	}
-	known := w.known(l.node, f, &before)
+	known := w.known(l.node)
 	if !known {
-		if err := w.content(l.node, f); err != nil {
+		if err := w.content(l.node); err != nil {
 			return err
 		}
 	}
-	if err := w.readXattrs(l.node, attributed{fd: int(f.Fd())}); err != nil {
+	if err := w.readXattrs(l.node, attributed{fd: fd}); err != nil {
 		return err
 	}
-	if err := unix.Fstat(int(f.Fd()), &after); err != nil {
+	if err := unix.Fstat(fd, &w.after); err != nil {
 		return err
 	}
-	if changed(&before, &after) {
+	if changed(&w.before, &w.after) {
 		return ErrChanged
 	}
 	if w.opts.Cache != nil && !known && !l.node.Object.IsZero() {
-		w.opts.Cache.Keep(int(f.Fd()), &before, l.node.Object)
+		w.opts.Cache.Keep(fd, &w.before, l.node.Object)
 	}
 	if w.opts.Progress != nil {
-		w.opts.Progress(after.Size)
+		w.opts.Progress(w.after.Size)
 	}
 	return nil
 }
 
-// known takes the digest of a file from the cache, and reports whether it could.
-func (w *worker) known(n *tree.Node, f osfile.Source, st *unix.Stat_t) bool {
-	if w.opts.Cache == nil || st.Size <= InlineMax {
+// known takes the digest of the current file from the cache, and reports whether it
+// could.
+func (w *worker) known(n *tree.Node) bool {
+	if w.opts.Cache == nil || n.Size <= InlineMax {
 		return false
 	}
 	holder, ok := w.opts.Sink.(Holder)
 	if !ok {
 		return false
 	}
-	d, ok := w.opts.Cache.Find(int(f.Fd()), st)
-	if !ok || !holder.Holds(d, st.Size) {
+	d, ok := w.opts.Cache.Find(int(w.file.Fd()), &w.before)
+	if !ok || !holder.Holds(d, w.before.Size) {
 		return false
 	}
 	w.setObject(n, d)
@@ -184,15 +190,16 @@ func (w *worker) setObject(n *tree.Node, d verity.Digest) {
 	n.Object, n.Payload = d, w.arena.String(d.AppendObjectPath(w.scratch[:0]))
 }
 
-func (w *worker) content(n *tree.Node, f osfile.Source) error {
+// content reads the current file.
+func (w *worker) content(n *tree.Node) error {
 	switch size := int64(n.Size); {
 	case size == 0:
 		return nil
 	case size <= InlineMax:
 		n.Inline = make([]byte, size)
-		return unexpectedEOF(readFull(f, n.Inline))
+		return unexpectedEOF(readFull(&w.file, n.Inline))
 	default:
-		d, err := w.opts.Sink.PutFile(f, size, w.scratch)
+		d, err := w.opts.Sink.PutFile(&w.file, size, w.scratch)
 		if err != nil {
 			return unexpectedEOF(err)
 		}
