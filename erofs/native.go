@@ -117,7 +117,7 @@ func (r *rewriter) rewriteNative(n *tree.Node) []effectiveXattr {
 		metacopy := r.buf
 		r.list = append(r.list, effectiveXattr{nameMetacopy, metacopy})
 		if object := n.ContentObject(); !object.IsZero() {
-			r.buf = append(append(r.buf, '/'), object.ObjectPath()...)
+			r.buf = object.AppendObjectPath(append(r.buf, '/'))
 			r.list = append(r.list, effectiveXattr{nameRedirect, r.buf[len(metacopy):]})
 		}
 	}

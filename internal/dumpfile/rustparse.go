@@ -161,10 +161,15 @@ func (p *parser) rustContent(n *tree.Node, payload []byte, f *fields) (err error
 		return p.fault(Digest, err)
 	}
 	if len(payload) > 0 {
-		n.Payload = string(payload)
-		if object := n.ContentObject(); !object.IsZero() {
-			n.Payload = object.ObjectPath()
+		object := n.Object
+		if object.IsZero() {
+			object = tree.PayloadObject(string(payload))
 		}
+		if !object.IsZero() {
+			p.payload = object.AppendObjectPath(p.payload[:0])
+			payload = p.payload
+		}
+		n.Payload = p.arena.String(payload)
 		return nil
 	}
 	if unset(f[Content]) {

@@ -24,7 +24,6 @@ func (d *dumper) appendRustLine(b []byte, n *tree.Node, first string) ([]byte, e
 		return nil, fmt.Errorf("%.200s: %v: %w", b[:len(b)-1], field, err)
 	}
 	size := uint64(0)
-	payload := n.Target
 	switch n.Kind {
 	case tree.Directory:
 		nlink = 2 + subdirectories(n)
@@ -33,12 +32,14 @@ func (d *dumper) appendRustLine(b []byte, n *tree.Node, first string) ([]byte, e
 	}
 	var object verity.Digest
 	if n.Kind == tree.Regular && len(n.Inline) == 0 {
-		if object = n.ContentObject(); !object.IsZero() {
-			payload = object.ObjectPath()
-		}
+		object = n.ContentObject()
 	}
-	b = appendNumbers(b, n, size, nlink, false)
-	b = appendOptional(append(b, ' '), payload)
+	b = append(appendNumbers(b, n, size, nlink, false), ' ')
+	if object.IsZero() {
+		b = appendOptional(b, n.Target)
+	} else {
+		b = object.AppendObjectPath(b)
+	}
 	b = appendOptional(append(b, ' '), n.Inline)
 	b = appendDigest(append(b, ' '), object)
 	for _, x := range n.Xattrs() {
