@@ -21,11 +21,17 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script: each begins with the sentence that it proves.
 // What a script can't do without stands in a line like [!have:minisign] skip;
-// $STUB is systemd's stub for UKIs, $EXAMPLES the directory of that name.
+// $STUB is systemd's stub for UKIs, $EXAMPLES the directory of that name, and
+// $SETUP_ROOT is composefs-setup-root.
 func TestScripts(t *testing.T) {
+	setupRoot := filepath.Join(t.TempDir(), "composefs-setup-root")
+	if out, err := exec.Command("go", "build", "-o", setupRoot, "../composefs-setup-root").CombinedOutput(); err != nil {
+		t.Fatalf("build composefs-setup-root: %v\n%s", err, out)
+	}
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true, Condition: have, Setup: func(e *testscript.Env) error {
 		examples, err := filepath.Abs("../../examples")
 		e.Setenv("EXAMPLES", examples)
+		e.Setenv("SETUP_ROOT", setupRoot)
 		e.Setenv("STUB", stub("linux", runtime.GOARCH))
 		return err
 	}})

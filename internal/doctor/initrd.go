@@ -66,11 +66,14 @@ func (i *Initrd) start(r *Report) Start {
 		i.checkProgram(r, "init")
 		return StartInit
 	}
-	if info, err := fs.Stat(i.Root, "init"); err != nil || !info.Mode().IsRegular() {
+	info, initErr := fs.Stat(i.Root, "init")
+	_, err := fs.Stat(i.Root, program)
+	if initErr != nil || !info.Mode().IsRegular() {
 		r.Stop("init", rebuild, "the initrd has no /init: the kernel would not run it")
-	}
-	if _, err := fs.Stat(i.Root, program); err != nil {
+	} else if err != nil {
 		r.Stop("setup-root", rebuild, "composefs-setup-root is neither /init nor at /%s", program)
+	}
+	if err != nil {
 		return StartNone
 	}
 	i.checkProgram(r, program)

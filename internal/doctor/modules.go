@@ -188,15 +188,14 @@ func (m *modules) checkList(r *Report) {
 	if err != nil {
 		return
 	}
-	for line := range strings.Lines(string(text)) {
-		name, needs, _ := strings.Cut(strings.TrimSpace(line), ":")
-		for _, file := range append(strings.Fields(needs), name) {
-			if file == "" {
-				continue
-			}
-			if _, err := fs.Stat(m.Root, strings.TrimPrefix(path.Clean(file), "/")); err != nil {
-				r.Stop("module-list", addModule, "/%s lists %s, which is not in the initrd", moduleList, file)
-			}
+	seen := map[string]bool{}
+	for _, file := range strings.Fields(strings.ReplaceAll(string(text), ":", " ")) {
+		if seen[file] {
+			continue
+		}
+		seen[file] = true
+		if _, err := fs.Stat(m.Root, strings.TrimPrefix(path.Clean(file), "/")); err != nil {
+			r.Stop("module-list", addModule, "/%s lists %s, which is not in the initrd", moduleList, file)
 		}
 	}
 }

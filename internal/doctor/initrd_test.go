@@ -1,0 +1,275 @@
+package doctor_test
+
+import (
+	"debug/elf"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/composefs-go/composefs/internal/doctor"
+	"github.com/composefs-go/composefs/sign"
+)
+
+// setupRoot builds composefs-setup-root.
+func setupRoot(t *testing.T, env ...string) []byte {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "composefs-setup-root")
+	cmd := exec.Command("go", "build", "-o", name, "../../cmd/composefs-setup-root")
+	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build composefs-setup-root: %v\n%s", err, out)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func newKey(t *testing.T) sign.PrivateKey {
+	t.Helper()
+	k, err := sign.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+const (
+	modulesDir = "usr/lib/modules/6.12.1-test/"
+	hex        = "0f0e0d0c0b0a09080706050403020100ffeeddccbbaa99887766554433221100"
+	argument   = "composefs.digest=v1-sha256-12:" + hex
+	goodLine   = "root=PARTLABEL=root ro " + argument
+	unitFile   = "usr/lib/systemd/system/composefs-setup-root.service"
+	wants      = "usr/lib/systemd/system/initrd-root-fs.target.wants/composefs-setup-root.service"
+	program    = "usr/lib/composefs/composefs-setup-root"
+	hook       = "usr/lib/dracut/hooks/mount/50composefs-mount.sh"
+	configPath = "usr/lib/composefs/setup-root-conf.toml"
+	keyFile    = "usr/lib/composefs/keys.d/ours.pub"
+	listFile   = "usr/lib/composefs/modules"
+)
+
+func text(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s), Mode: 0o644} }
+
+func link(to string) *fstest.MapFile {
+	return &fstest.MapFile{Data: []byte(to), Mode: fs.ModeSymlink | 0o777}
+}
+
+// common is what every good initrd has.
+func common(t *testing.T, names ...string) fstest.MapFS {
+	t.Helper()
+	root := fstest.MapFS{
+		keyFile:                        {Data: newKey(t).Public("").Text(), Mode: 0o644},
+		configPath:                     text("[verify]\nminimum-sequence = 3\n"),
+		modulesDir + "modules.builtin": text("kernel/drivers/virtio/virtio_pci.ko\n"),
+	}
+	for _, name := range names {
+		root[modulesDir+"kernel/"+name+".ko"] = text("\x7fELF")
+	}
+	return root
+}
+
+// asInit is an initrd as mkimage makes it, asUnit one of dracut with systemd, asHook
+// one of dracut without.
+func asInit(t *testing.T, setupRoot []byte) fstest.MapFS {
+	root := common(t, "erofs", "overlay", "ext4", "jbd2", "virtio_blk")
+	root["init"] = &fstest.MapFile{Data: setupRoot, Mode: 0o755}
+	dir := "/" + modulesDir + "kernel/"
+	root[listFile] = text(dir + "jbd2.ko:\n" + dir + "ext4.ko: " + dir + "jbd2.ko\n")
+	return root
+}
+
+func asDracut(t *testing.T, setupRoot []byte) fstest.MapFS {
+	root := common(t, "erofs", "overlay", "ext4", "nvme-core", "nvme")
+	root[modulesDir+"modules.dep"] = text("kernel/nvme.ko: kernel/nvme-core.ko\nkernel/nvme-core.ko:\nkernel/erofs.ko:\n")
+	root[program] = &fstest.MapFile{Data: setupRoot, Mode: 0o755}
+	return root
+}
+
+func asUnit(t *testing.T, setupRoot []byte) fstest.MapFS {
+	root := asDracut(t, setupRoot)
+	root["usr/lib/systemd/systemd"] = &fstest.MapFile{Data: []byte("\x7fELF"), Mode: 0o755}
+	root["init"] = link("usr/lib/systemd/systemd")
+	unit, err := os.ReadFile("../../dracut/90composefs/composefs-setup-root.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root[unitFile] = &fstest.MapFile{Data: unit, Mode: 0o644}
+	root[wants] = link("../composefs-setup-root.service")
+	return root
+}
+
+func asHook(t *testing.T, setupRoot []byte) fstest.MapFS {
+	root := asDracut(t, setupRoot)
+	root["init"] = &fstest.MapFile{Data: []byte("#!/bin/sh\n"), Mode: 0o755}
+	root[hook] = text("#!/bin/sh\n")
+	return root
+}
+
+// examine does what Examiner does with an initrd that is unpacked already.
+func examine(root fstest.MapFS, line string) *doctor.Report {
+	r := &doctor.Report{}
+	i := &doctor.Initrd{Root: root, Kernel: "6.12.1-test", Machine: elf.EM_X86_64}
+	start, trust := i.Examine(r)
+	_, device := i.Cmdline(r, line, start, trust, "amd64")
+	i.Modules(r, device)
+	return r
+}
+
+// Each thing that a boot needs, taken away once, is a finding of its own: that one
+// and no other.
+func TestWhatABootNeeds(t *testing.T) {
+	binary := setupRoot(t, "GOARCH=amd64")
+	other := setupRoot(t, "GOARCH=arm64")
+	without := func(names ...string) func(fstest.MapFS) {
+		return func(root fstest.MapFS) {
+			for _, name := range names {
+				if root[name] == nil {
+					t.Errorf("there is no %s to take away", name)
+				}
+				delete(root, name)
+			}
+		}
+	}
+	put := func(name, content string) func(fstest.MapFS) {
+		return func(root fstest.MapFS) { root[name] = &fstest.MapFile{Data: []byte(content), Mode: 0o755} }
+	}
+	module := func(name string) string { return modulesDir + "kernel/" + name + ".ko" }
+	for _, test := range []struct {
+		name   string
+		root   func(*testing.T, []byte) fstest.MapFS
+		change func(fstest.MapFS)
+		line   string // goodLine if ""
+		want   string // "check" of a finding that stops, "?check" of a warning, "" for none
+		says   string
+	}{
+		{"good, as /init", asInit, nil, "", "", ""},
+		{"good, as a unit", asUnit, nil, "", "", ""},
+		{"good, from a hook", asHook, nil, "", "", ""},
+
+		{"no init", asInit, without("init"), "", "init", "/init"},
+		{"init of a unit initrd", asUnit, without("init"), "", "init", "/init"},
+		{"another init", asInit, put("init", "\x7fELF and nothing more"), "", "setup-root", "neither /init nor at"},
+		{"for another machine", asInit, put("init", string(other)), "", "machine", "EM_AARCH64"},
+		{"no program", asUnit, without(program), "", "setup-root", program},
+		{"another program", asUnit, put(program, "#!/bin/sh\n"), "", "executable", "is no program"},
+		{"not executable", asUnit, func(root fstest.MapFS) { root[program].Mode = 0o644 }, "", "executable", "mode 644"},
+		{"no unit", asUnit, without(unitFile), "", "unit", "nothing starts"},
+		{"unit that nobody wants", asUnit, without(wants), "", "unit-wanted", "initrd-root-fs.target"},
+		{"unit wanted by another target", asUnit, func(root fstest.MapFS) {
+			root["usr/lib/systemd/system/initrd.target.wants/composefs-setup-root.service"] = root[wants]
+			delete(root, wants)
+		}, "", "unit-wanted", "initrd-root-fs.target"},
+		{"unit that is required", asUnit, func(root fstest.MapFS) {
+			root[strings.Replace(wants, "wants", "requires", 1)] = root[wants]
+			delete(root, wants)
+		}, "", "", ""},
+		{"unit of another program", asUnit, put(unitFile, "[Service]\nExecStart=-/usr/bin/other --flag\n"), "", "unit-command", "/usr/bin/other"},
+		{"unit without a program", asUnit, put(unitFile, "[Service]\n"), "", "unit-command", `""`},
+		{"no hook", asHook, without(hook), "", "unit", "nothing starts"},
+
+		{"no erofs", asInit, without(module("erofs")), "", "erofs", "module erofs"},
+		{"no overlay", asInit, without(module("overlay")), "", "overlay", "module overlay"},
+		{"no file system", asInit, func(root fstest.MapFS) { without(module("ext4"))(root); delete(root, listFile) }, "", "root-fs", "ext4, xfs, btrfs"},
+		{"another file system", asInit, nil, goodLine + " rootfstype=xfs", "root-fs", "module xfs"},
+		{"no driver for any disk", asInit, without(module("virtio_blk")), "", "root-device", "virtio_blk"},
+		{"no driver for this disk", asInit, nil, "root=/dev/nvme0n1p2 ro " + argument, "root-device", "nvme"},
+		{"a driver for this disk", asUnit, nil, "root=/dev/nvme0n1p2 ro " + argument, "", ""},
+		{"half a driver", asInit, put(modulesDir+"modules.builtin", ""), "root=/dev/vda2 ro " + argument, "root-device", "virtio_pci"},
+		{"what the driver needs", asUnit, without(module("nvme-core")), "root=/dev/nvme0n1p2 ro " + argument, "root-device", "needs kernel/nvme-core.ko"},
+		{"what the list names", asInit, without(module("jbd2")), "", "module-list", "jbd2.ko"},
+		{"built in", asInit, func(root fstest.MapFS) {
+			delete(root, module("erofs"))
+			root[modulesDir+"modules.builtin"] = text("kernel/fs/erofs/erofs.ko\n")
+		}, "", "", ""},
+		{"compressed", asUnit, func(root fstest.MapFS) {
+			root[module("erofs")+".xz"] = root[module("erofs")]
+			delete(root, module("erofs"))
+		}, "", "", ""},
+		{"nobody knows what is built in", asInit, without(module("erofs"), modulesDir+"modules.builtin"), "", "?erofs", "may or may not be built"},
+		{"modules of another kernel", asInit, func(root fstest.MapFS) {
+			for name, file := range root {
+				if rest, ok := strings.CutPrefix(name, modulesDir); ok {
+					root["usr/lib/modules/6.1.0/"+rest] = file
+					delete(root, name)
+				}
+			}
+			delete(root, listFile)
+		}, "", "kernel", "the kernel is 6.12.1-test, the modules in the initrd are for 6.1.0"},
+
+		{"bad policy", asInit, put(configPath, "[verify]\nminimum = 3\n"), "", "policy", "line 2"},
+		{"bad key", asInit, put(keyFile, "x"), "", "keys", "ours.pub"},
+		{"no key where one is required", asInit, func(root fstest.MapFS) {
+			delete(root, keyFile)
+			root[configPath] = text("[verify]\nsignature = \"require\"\n")
+		}, "", "keys", "no *.pub key"},
+		{"keys of another place", asInit, put(configPath, "[verify]\nkeys = \"/etc/keys\"\n"), "", "keys", "/etc/keys"},
+		{"no key", asInit, without(keyFile), "", "?no-seal", "no seal is asked for"},
+		{"no fs-verity", asInit, put(configPath, "[verify]\nfs-verity = \"off\"\n"), "", "?fs-verity", "isn't verified"},
+
+		{"no image named", asInit, nil, "root=PARTLABEL=root ro", "cmdline", "names no image"},
+		{"image named badly", asInit, nil, "root=PARTLABEL=root ro composefs=0f", "cmdline", "64 or 128 hex digits"},
+		{"image without verity", asInit, nil, "root=PARTLABEL=root ro composefs=?" + hex, "permitted", "allow-insecure"},
+		{"ref that needs a seal", asInit, func(root fstest.MapFS) { root[configPath] = text("[verify]\nsignature = \"optional\"\n") }, "root=PARTLABEL=root ro composefs.ref=a", "permitted", "require"},
+		{"ref", asInit, nil, "root=PARTLABEL=root ro composefs.ref=a", "", ""},
+		{"root that means nothing", asInit, nil, "root=live ro " + argument, "root", "root=live"},
+		{"root by its type", asInit, nil, "ro " + argument, "", ""},
+		{"root by its type, without who looks for it", asUnit, nil, "ro " + argument, "root", "systemd-gpt-auto-generator"},
+		{"root by its type, with who looks for it", asUnit, put("usr/lib/systemd/system-generators/systemd-gpt-auto-generator", ""), "ro " + argument, "", ""},
+		{"no root for a hook", asHook, nil, "ro " + argument, "root", "no root="},
+		{"neither ro nor rw", asInit, nil, "root=PARTLABEL=root " + argument, "?ro", "add ro"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			root := test.root(t, binary)
+			if test.change != nil {
+				test.change(root)
+			}
+			if test.line == "" {
+				test.line = goodLine
+			}
+			wantOne(t, examine(root, test.line), test.want, test.says)
+		})
+	}
+}
+
+// wantOne wants one finding, of this check and with these words, or none.
+func wantOne(t *testing.T, r *doctor.Report, want, says string) {
+	t.Helper()
+	var found []string
+	for _, f := range r.Findings {
+		name := f.Check
+		if !f.Stops {
+			name = "?" + name
+		}
+		found = append(found, name)
+		if f.Remedy == "" || strings.Contains(f.String(), "\n") {
+			t.Errorf("want one line with a remedy, found %q", f)
+		}
+	}
+	if want == "" && len(found) > 0 || want != "" && !slices.Equal(found, []string{want}) || !strings.Contains(fmt.Sprint(r.Findings), says) {
+		t.Errorf("found %q, want %q that says %q:\n%s", found, want, says, r)
+	}
+	if r.Stops() != (want != "" && want[0] != '?') {
+		t.Errorf("stops: %v", r.Stops())
+	}
+}
+
+// Kernels before 6.12 mount images by way of a loop device.
+func TestOldKernelsNeedALoopDevice(t *testing.T) {
+	binary := setupRoot(t, "GOARCH=amd64")
+	for version, want := range map[string]string{"6.11.10-x": "loop", "6.12.0": "", "6.12-rc1": "", "7.0+deb14": "", "5.15": "loop", "odd": ""} {
+		root := fstest.MapFS{}
+		for name, file := range asUnit(t, binary) {
+			root[strings.Replace(name, "6.12.1-test", version, 1)] = file
+		}
+		r := &doctor.Report{}
+		(&doctor.Initrd{Root: root, Kernel: version}).Modules(r, doctor.Root{Type: "ext4"})
+		wantOne(t, r, want, want)
+	}
+}
