@@ -44,6 +44,10 @@ func LoadKeyring(fsys fs.FS, dir string) (Keyring, error) {
 		}
 		file := path.Join(dir, e.Name())
 		key, err := loadKey(fsys, file, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			// Not passed on: it would look as if there were no keys at all.
+			err = errors.New("the file is listed, but isn't there: it may be a link that leads nowhere")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("read the trusted key %q: %w", file, err)
 		}

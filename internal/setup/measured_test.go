@@ -65,7 +65,7 @@ func TestTheSelfTestSaysWhatIsWrongWithAnObject(t *testing.T) {
 			if err := errors.Join(os.Remove(d.object), os.Symlink("/etc/passwd", d.object)); err != nil {
 				t.Fatal(err)
 			}
-		}, sums, " can't be opened: repair"},
+		}, sums, " is a symbolic link, which overlayfs doesn't follow: repair"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDisk(t)
