@@ -1,12 +1,12 @@
 package boot
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -89,32 +89,40 @@ func object(hex string) string { return "/composefs/objects/" + hex[:2] + "/" + 
 // seal is the path of an image's seal; suffix ".minisig" is that of its signature.
 func seal(hex, suffix string) string { return "/composefs/seals/" + hex + ".seal" + suffix }
 
-// flip changes one bit of the first place on the disk that holds the middle of
-// an object, as a failing disk or somebody with a hex editor would.
+// flip changes one bit on the disk, in the middle of an object, as a failing disk or
+// somebody with a hex editor would.
 func flip(t *testing.T, b base, disk, hex string) {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(b.repo, "objects", hex[:2], hex[2:]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// One block of the file, from a block's beginning: it lies in one piece.
-	const block = 4096
-	at := len(content) / 2 / block * block
-	needle := content[at:min(at+block, len(content))]
-	image, err := os.ReadFile(disk)
-	if err != nil {
-		t.Fatal(err)
-	}
-	place := bytes.Index(image, needle)
-	if place < 0 {
-		t.Fatalf("block %d of object %s is not on the disk", at/block, hex)
-	}
-	f, err := os.OpenFile(disk, os.O_WRONLY, 0)
+	f, err := os.OpenFile(disk, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := f.WriteAt([]byte{image[place] ^ 1}, int64(place)); err != nil {
+	offset := partitionOffset(t, disk, rootPartition)
+	// The exponent of the block's size is in the superblock, which begins at 1024.
+	bits := make([]byte, 1)
+	if _, err := f.ReadAt(bits, offset+1024+24); err != nil {
+		t.Fatal(err)
+	}
+	block := int64(1024) << bits[0]
+	object, err := os.Stat(filepath.Join(b.repo, "objects", hex[:2], hex[2:]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	middle := object.Size() / 2
+	out, err := run("debugfs", "-R", fmt.Sprintf("bmap /composefs/objects/%s/%s %d", hex[:2], hex[2:], middle/block), fmt.Sprintf("%s?offset=%d", disk, offset))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := strconv.ParseInt(out, 10, 64)
+	if err != nil || at == 0 {
+		t.Fatalf("debugfs says that block %d of object %s is %q", middle/block, hex, out)
+	}
+	place := offset + at*block + middle%block
+	if _, err := f.ReadAt(bits, place); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte{bits[0] ^ 1}, place); err != nil {
 		t.Fatal(err)
 	}
 }
