@@ -19,7 +19,7 @@ import (
 func later() time.Time { return time.Now().Add(2 * digestcache.Settled) }
 
 // disk returns a directory on a file system that counts.
-func disk(t *testing.T) string {
+func disk(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	var fs unix.Statfs_t
@@ -76,7 +76,7 @@ func find(t *testing.T, c *digestcache.Cache, name string) (d verity.Digest, ok 
 	return d, ok
 }
 
-func file(t *testing.T, dir, name, content string) (string, verity.Digest) {
+func file(t testing.TB, dir, name, content string) (string, verity.Digest) {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
