@@ -11,11 +11,11 @@ import (
 type xattrTable struct {
 	pairs  []xattrPair
 	names  []xattrName
-	byName map[string]uint32  // → names
+	byName map[string]uint32 // → names
 	byPair pairIndex
-	shared []uint32           // pairs with several users, in the order of the shared table
-	size   int64              // of the shared table
-	text   tree.Arena         // owns the values
+	shared []uint32   // pairs with several users, in the order of the shared table
+	size   int64      // of the shared table
+	text   tree.Arena // owns the values
 
 	prefixes []uint8 // indexes of those that names are taken apart at
 }
