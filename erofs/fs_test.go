@@ -4,16 +4,25 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/verity"
 )
 
 func openFS(t *testing.T, text string) fs.ReadLinkFS {
 	t.Helper()
-	fsys, err := open(t, write(t, parse(t, []byte(text)), erofs.V1)).FS()
+	return fsOf(t, parse(t, []byte(text)), erofs.V1)
+}
+
+func fsOf(t *testing.T, root *erofs.Node, f erofs.Format) fs.ReadLinkFS {
+	t.Helper()
+	fsys, err := open(t, write(t, root, f)).FS()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,9 +41,48 @@ const fsText = `/ 0 40755 2 0 0 0 0.0 - - -
 `
 
 func TestImageIsAnFS(t *testing.T) {
-	if err := fstest.TestFS(openFS(t, fsText), "a", "dir/b", "dir/c", "dir/up", "empty", "to-dir", "absolute"); err != nil {
-		t.Error(err)
+	for _, f := range formats {
+		fsys := fsOf(t, parse(t, []byte(fsText)), f)
+		if err := fstest.TestFS(fsys, "a", "dir/b", "dir/c", "dir/up", "empty", "to-dir", "absolute"); err != nil {
+			t.Errorf("%v: %v", f, err)
+		}
 	}
+}
+
+// The vectors in all formats too, but for what the test can't do with: names that
+// aren't UTF-8, which io/fs has none of, content that is an object, symlinks to nothing.
+func TestVectorsAreFSs(t *testing.T) {
+	for _, v := range vectors(t) {
+		for _, f := range formats {
+			if v.image(f).Fail != "" {
+				continue
+			}
+			root := v.treeFor(t, f)
+			if wanted, ok := testableNames(root); ok {
+				if err := fstest.TestFS(fsOf(t, root, f), wanted...); err != nil {
+					t.Errorf("%s %v: %v", v.Name, f, err)
+				}
+			}
+		}
+	}
+}
+
+// testableNames makes a tree one that fstest.TestFS can look through, and returns its
+// names; not all trees can be.
+func testableNames(root *erofs.Node) (names []string, ok bool) {
+	for path, e := range tree.Walk(root) {
+		n := e.Node
+		if len(names) > 40 || strings.Count(path, "/") > 8 || !utf8.ValidString(path) || n.Kind == erofs.Symlink {
+			return nil, false
+		}
+		if n.Kind == erofs.Regular && len(n.Inline) == 0 {
+			n.Size, n.Payload, n.Object = 0, "", verity.Digest{}
+		}
+		if path != "/" {
+			names = append(names, path[1:])
+		}
+	}
+	return names, true
 }
 
 func TestFSFollowsSymlinksWithinTheImage(t *testing.T) {
