@@ -38,12 +38,6 @@ var refusals = []row{
 	{name: "seal without its signature", status: 6, says: "signature",
 		change: func(t *testing.T, b base, disk string) { debugfs(t, disk, "unlink "+seal(b.image, ".minisig")) }},
 	{name: "seal by another key", status: 6, says: "key", change: sealByAnotherKey},
-	{name: "seal for another digest", status: 6, says: "another image",
-		change: func(t *testing.T, b base, disk string) {
-			for _, suffix := range []string{"", ".minisig"} {
-				write(t, disk, seal(b.image, suffix), stored(t, b, seal(b.other, suffix)))
-			}
-		}},
 	{name: "truncated signature", status: 6, says: "signature",
 		change: func(t *testing.T, b base, disk string) {
 			whole := stored(t, b, seal(b.image, ".minisig"))
@@ -54,8 +48,6 @@ var refusals = []row{
 			text := strings.Replace(string(stored(t, b, seal(b.image, ""))), "sequence 1\n", "sequence 9\n", 1)
 			write(t, disk, seal(b.image, ""), []byte(text))
 		}},
-	{name: "older than the policy's minimum", status: 6, says: "sequence", policy: "[verify]\nminimum-sequence = 2\n"},
 	{name: "root device missing", status: 8, says: "nowhere",
 		arguments: func(b base) string { return "root=PARTLABEL=nowhere rootwait=5 " + pin(b.image) }},
-	{name: "a policy with a typing error", status: 2, says: "line 2", initrd: []entry{{path: policyPath, content: "[verify]\nsignatur = \"off\"\n"}}},
 }
