@@ -209,6 +209,11 @@ func TestMkimageGivesTheVerdictOfTheBoot(t *testing.T) {
 		{"policy that requires, and no key", func(s *scene) { s.remove(filepath.Join(s.keys, "ours.pub")); s.policy = "signature = \"require\"" }, CodeConfig, "there is no *.pub key"},
 		{"a bad key", func(s *scene) { writeTestFile(s.t, filepath.Join(s.keys, "z.pub"), "") }, CodeConfig, "want a minisign public key"},
 		{"a key that can't be read", func(s *scene) { writeTestFile(s.t, filepath.Join(s.keys, "z.pub/x"), "") }, CodeConfig, "want a regular file"},
+		{"a key that leads nowhere", func(s *scene) {
+			if err := os.Symlink("nowhere", filepath.Join(s.keys, "z.pub")); err != nil {
+				s.t.Fatal(err)
+			}
+		}, CodeConfig, "a link that leads nowhere"},
 		{"no directory of keys", func(s *scene) { s.remove(s.keys) }, CodeConfig, "no such file"},
 		{"a bad policy", func(s *scene) { s.policy = "signature = \"maybe\"" }, CodeConfig, "line 2: [verify] signature"},
 		{"a policy of a newer time", func(s *scene) { s.policy = "valid-until = 2030" }, CodeConfig, "unknown key"},
