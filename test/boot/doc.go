@@ -12,6 +12,7 @@
 //	repository_test.go  ... what lies where the repository and the state should
 //	hostile_test.go     ... images that are sealed and no good
 //	userspace_test.go   ... without fs-verity; the image swapped while we look
+//	verdict_test.go     ... and what mkimage verify says of the same
 //	measure_test.go     a TPM
 //	firmware_test.go    UEFI, a unified kernel image from the disk
 //	secure_lab_test.go  UEFI with Secure Boot, with keys of our own

@@ -104,30 +104,36 @@ func overlaid(t *testing.T, initrd string, entries []entry) string {
 	}
 	tree := t.TempDir()
 	for _, e := range entries {
-		path := filepath.Join(tree, e.path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		switch {
-		case e.program != "":
-			_, err = run("cp", shared.path(e.program), path)
-		case e.link:
-			err = os.Symlink(e.content, path)
-		case strings.HasSuffix(e.path, "/"):
-			err = os.MkdirAll(path, 0o755)
-		default:
-			err = os.WriteFile(path, []byte(e.content), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		e.put(t, tree)
 	}
 	both := filepath.Join(t.TempDir(), "initrd.img")
 	if _, err := run("sh", "-c", `cp "$2" "$3" && truncate --size=%4 "$3" && cd "$1" && find . -mindepth 1 | sort | cpio --quiet -o -H newc >>"$3"`, "sh", tree, initrd, both); err != nil {
 		t.Fatal(err)
 	}
 	return both
+}
+
+// put puts the file into a tree.
+func (e entry) put(t *testing.T, tree string) {
+	t.Helper()
+	path := filepath.Join(tree, e.path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	switch {
+	case e.program != "":
+		_, err = run("cp", shared.path(e.program), path)
+	case e.link:
+		err = os.Symlink(e.content, path)
+	case strings.HasSuffix(e.path, "/"):
+		err = os.MkdirAll(path, 0o755)
+	default:
+		err = os.WriteFile(path, []byte(e.content), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // digests fills in {image} and {other}.
