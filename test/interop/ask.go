@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/composefs-go/composefs/internal/tree"
 )
@@ -39,14 +41,15 @@ func (c call) String() string {
 	return strings.Join(append(append([]string{c.name}, c.args...), c.env...), " ")
 }
 
-// ask asks both and judges the answers. It returns theirs.
+// ask asks both, at the same time, and judges the answers. It returns theirs.
 func (s *session) ask(row string, about *subject, ours, theirs call) (result, error) {
 	c := check{row: row, what: about.what, ours: result{}, call: ours, peer: theirs, tree: about.tree}
-	var err error
-	if c.ours, err = ours.run(ours.in, ours.env, ours.args...); err != nil {
-		return result{}, err
-	}
-	if c.theirs, err = theirs.run(theirs.in, theirs.env, theirs.args...); err != nil {
+	var both sync.WaitGroup
+	var err, theirErr error
+	both.Go(func() { c.ours, err = ours.run(ours.in, ours.env, ours.args...) })
+	both.Go(func() { c.theirs, theirErr = theirs.run(theirs.in, theirs.env, theirs.args...) })
+	both.Wait()
+	if err := errors.Join(err, theirErr); err != nil {
 		return result{}, err
 	}
 	if s.add(c) && about.record != nil && isDigest(c.theirs.out) && slices.Contains(ours.args, about.dir) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -29,7 +30,7 @@ func (s *session) dumps(dir string) error {
 		if about.dump, err = readDump(name); err != nil {
 			return err
 		}
-		if err := s.dump("dumps", about); err != nil {
+		if err := errors.Join(s.dump("dumps", about), s.imagesOf("dumps", about, versions[0])); err != nil {
 			return err
 		}
 	}
@@ -70,10 +71,7 @@ func (s *session) dump(kind string, about *subject) error {
 			return err
 		}
 	}
-	return all(
-		func() error { return s.rustDump(kind, about) },
-		func() error { return s.imagesOf(kind, about, versions[0]) },
-	)
+	return s.rustDump(kind, about)
 }
 
 // rustDump compares which dumps are read at all, and the images of those that the

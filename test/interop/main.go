@@ -29,7 +29,7 @@ func main() {
 	ours := flag.String("mkimage", "build/mkimage", "our `program`")
 	cTool := flag.String("c-tool", "scripts/c-tool", "`program` that prints how to run a C tool")
 	cfsctl := flag.String("cfsctl", "cfsctl", "the Rust `program`")
-	seeds := flag.Uint64("seeds", 14, "how many random trees")
+	seeds := flag.Uint64("seeds", 12, "how many random trees")
 	root := flag.String("root", "", "a root file system, a `directory`")
 	vectors := flag.String("vectors", "erofs/testdata/vectors", "`directory` of dumps")
 	record := flag.String("record", "", "`file` to write what the peers say of the first random trees to")
