@@ -18,7 +18,7 @@ import (
 const (
 	sealMax       = 4096
 	signatureMax  = 1024
-	signaturesMax = 64
+	signaturesMax = 256 // as many as a keyring may have keys
 )
 
 // A Seal is the statement about an image and the signatures over it, as files.
