@@ -70,8 +70,8 @@ func (i *Initrd) Modules(r *Report, root Root) {
 		if !strings.HasPrefix(root.Device, d.prefix) {
 			continue
 		}
-		for _, any := range d.each {
-			m.want(r, "root-device", "reach the root device "+root.Device, any...)
+		for _, names := range d.each {
+			m.want(r, "root-device", strings.TrimSpace("reach the root device "+root.Device), names...)
 		}
 		break
 	}
@@ -138,8 +138,8 @@ func moduleName(file string) string {
 }
 
 // want checks that one of the modules is there, and for that all it needs.
-func (m *modules) want(r *Report, check, purpose string, any ...string) {
-	for _, name := range any {
+func (m *modules) want(r *Report, check, purpose string, names ...string) {
+	for _, name := range names {
 		if m.builtin[name] {
 			return
 		}
@@ -150,9 +150,9 @@ func (m *modules) want(r *Report, check, purpose string, any ...string) {
 			return
 		}
 	}
-	what := "the module " + any[0] + ", which is"
-	if len(any) > 1 {
-		what = "one of the modules " + strings.Join(any, ", ") + ", which are"
+	what := "the module " + names[0] + ", which is"
+	if len(names) > 1 {
+		what = "one of the modules " + strings.Join(names, ", ") + ", which are"
 	}
 	if m.known {
 		r.Stop(check, addModule, "to %s it takes %s neither in the initrd nor in the kernel", purpose, what)
