@@ -74,8 +74,13 @@ func loadModules() error {
 	if err != nil {
 		return refuse(CodeConfig, err)
 	}
+	return refuse(CodeKernel, loadAll(string(list), loadModule))
+}
+
+// loadAll loads the modules of the list.
+func loadAll(list string, load func(name string) error) error {
 	absent := map[string]bool{} // whose hardware isn't there, and what builds upon them
-	for line := range strings.Lines(string(list)) {
+	for line := range strings.Lines(list) {
 		name, needs, _ := strings.Cut(strings.TrimSpace(line), ":")
 		if name == "" {
 			continue
@@ -84,12 +89,15 @@ func loadModules() error {
 			absent[name] = true // hv_storvsc without hv_vmbus
 			continue
 		}
-		err := loadModule(name)
+		err := load(name)
 		switch {
+		case errors.Is(err, unix.EEXIST): // built in, or loaded by the kernel itself
 		case errors.Is(err, unix.ENODEV):
 			absent[name] = true
+		case errors.Is(err, unix.ENOENT):
+			return fmt.Errorf("load the kernel module %s: it, or a symbol that it uses, isn't there: was the initrd made for another kernel?", name)
 		case err != nil:
-			return refuse(CodeKernel, fmt.Errorf("load the kernel module %s: %w: was the initrd made for another kernel?", name, err))
+			return fmt.Errorf("load the kernel module %s: %w: was the initrd made for another kernel?", name, err)
 		}
 	}
 	return nil
@@ -101,14 +109,7 @@ func loadModule(name string) error {
 		return err
 	}
 	defer f.Close()
-	err = unix.FinitModule(int(f.Fd()), "", 0)
-	switch {
-	case errors.Is(err, unix.EEXIST):
-		return nil // built in, or loaded by the kernel itself
-	case errors.Is(err, unix.ENOENT):
-		return errors.New("it uses a symbol that the kernel doesn't have")
-	}
-	return err
+	return unix.FinitModule(int(f.Fd()), "", 0)
 }
 
 // MountRoot mounts what root= means at the path, the way that rootfstype=,

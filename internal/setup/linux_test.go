@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, withoutRandom(os.Args[1:]))
 		os.Exit(1)
 	}
+	if os.Getenv(jailed) != "" {
+		os.Exit(runJailed(os.Args[1:]))
+	}
 	countStatements()
 	os.Exit(testutil.RunInPrivateMounts(m))
 }

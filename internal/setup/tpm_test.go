@@ -39,6 +39,13 @@ func terminal(t *testing.T, answer []byte) string {
 	if err := unix.IoctlSetTermios(int(other.Fd()), unix.TCSETS, &raw); err != nil {
 		t.Fatal(err)
 	}
+	name := "/dev/pts/" + strconv.Itoa(n)
+	// While nobody has this end open, reading at the other one is an error.
+	this, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { this.Close() })
 	go func() {
 		b := make([]byte, 4096)
 		for {
@@ -48,7 +55,7 @@ func terminal(t *testing.T, answer []byte) string {
 			_, _ = other.Write(answer)
 		}
 	}()
-	return "/dev/pts/" + strconv.Itoa(n)
+	return name
 }
 
 const (
