@@ -20,6 +20,8 @@ type lab struct {
 	large, replacement       string // ... of the objects of /large in each
 	largeSum, replacementSum string // SHA-256 of what they hold
 	keys, disk, mkimage      string // files
+	native                   string // file: an image in format V2 with the same files as the first
+	vectors                  []string
 }
 
 // run executes a program and returns what it prints on standard output.
@@ -41,18 +43,23 @@ func newLab(t *testing.T) *lab {
 		testutil.RequireTool(t, tool)
 	}
 	l := &lab{dir: t.TempDir()}
-	for name, pkg := range map[string]string{"mkimage": "./cmd/mkimage", "composefs-setup-root": "./cmd/composefs-setup-root"} {
+	for name, pkg := range map[string]string{"mkimage": "./cmd/mkimage", "composefs-setup-root": "./cmd/composefs-setup-root", "show": "./mount/show"} {
 		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", l.path(name), pkg)
-		cmd.Dir = "../.."
+		if cmd.Dir = "../.."; name == "show" {
+			cmd.Dir = ".." // of the module of the tests
+		}
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("go build %s: %v\n%s", pkg, err, out)
 		}
 	}
 	l.mkimage, l.disk, l.keys = l.path("mkimage"), l.path("disk.img"), l.path("good.pub")
+	l.native = l.path("native.img")
 	run(t, l.mkimage, "key", "new", l.path("good"))
 	l.image, l.large, l.largeSum = l.build(t, "1", "--seal", l.path("good.key"), "--sequence", "1")
 	l.other, l.replacement, l.replacementSum = l.build(t, "2")
+	run(t, l.mkimage, "--quiet", "build", "--format", "v2", "--output", l.native, l.path("root-1"))
+	l.vectors = writeVectors(t, l.path("vectors"))
 	run(t, l.mkimage, "--quiet", "disk", "--repo", l.path("repo"), "--image", l.image, "--image", l.other, "--esp", "README="+l.keys, "--output", l.disk)
 	return l
 }
@@ -101,8 +108,11 @@ func (l *lab) initrd(t *testing.T, kernel string) string {
 		"--modules", filepath.Join(kernel, "lib/modules", strings.TrimSpace(string(release))), "--compress", "none", "--output", initrd)
 	tree := t.TempDir()
 	write(t, filepath.Join(tree, "facts"), fmt.Sprintf("IMAGE=%s\nOTHER=%s\nLARGE=%s\nREPLACEMENT=%s\n", l.image, l.other, l.large, l.replacement))
+	if err := os.Symlink(l.path("vectors"), filepath.Join(tree, "vectors")); err != nil {
+		t.Fatal(err)
+	}
 	for name, from := range map[string]string{
-		"init": "testdata/init", "bin/mkimage": l.mkimage, "sbin/mount.composefs": l.mkimage,
+		"init": "testdata/init", "bin/mkimage": l.mkimage, "bin/show": l.path("show"), "native": l.native, "sbin/mount.composefs": l.mkimage,
 		"bin/busybox": testutil.RequireTool(t, "busybox"), "etc/composefs/keys.d/good.pub": l.keys,
 	} {
 		content, err := os.ReadFile(from)
@@ -111,6 +121,6 @@ func (l *lab) initrd(t *testing.T, kernel string) string {
 		}
 		write(t, filepath.Join(tree, name), string(content))
 	}
-	run(t, "sh", "-c", `cd "$1" && truncate --size=%4 "$2" && find . -mindepth 1 | cpio --quiet -o -H newc >>"$2"`, "sh", tree, initrd)
+	run(t, "sh", "-c", `cd "$1" && truncate --size=%4 "$2" && find -L . -mindepth 1 | cpio --quiet -L -o -H newc >>"$2"`, "sh", tree, initrd)
 	return initrd
 }
