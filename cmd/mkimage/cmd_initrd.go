@@ -120,15 +120,19 @@ func (o *initrdOptions) parts(cmd *cobra.Command) (initrd.Options, error) {
 		if parts.Policy, err = readSmall(o.policy, bootcfg.MaxConfig); err != nil {
 			return parts, err
 		}
-		if _, err := bootcfg.ParseConfig(parts.Policy); err != nil {
+		config, err := bootcfg.ParseConfig(parts.Policy)
+		if err != nil {
 			return parts, fmt.Errorf("%s: %w", o.policy, err)
+		}
+		if config.Measure.TPM != bootcfg.Off {
+			parts.Modules = initrd.TPMModules()
 		}
 	}
 	dir := filepath.Clean(o.modules)
 	if parts.Kernel, err = initrd.NewKernel(os.DirFS(dir), dir, filepath.Base(dir)); err != nil {
 		return parts, err
 	}
-	parts.Modules = initrd.RootModules(o.rootFS)
+	parts.Modules = append(parts.Modules, initrd.RootModules(o.rootFS)...)
 	for _, name := range o.extra {
 		parts.Modules = append(parts.Modules, initrd.Want{Name: name})
 	}

@@ -34,6 +34,8 @@ depends() {
 installkernel() {
     # hostonly would leave out what happens not to be in use while building.
     hostonly='' instmods erofs overlay loop
+    # For [measure] in the policy. A driver that is built in, or absent, is fine.
+    hostonly='' instmods -s tpm_tis tpm_crb tpm_tis_spi tpm_ftpm_tee
 }
 
 # Whoever administers the machine has the word before who made the system.

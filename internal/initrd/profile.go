@@ -16,6 +16,12 @@ var storage = []string{
 	"hv_vmbus", "hv_storvsc", "pci_hyperv", "xen_blkfront", "vmw_pvscsi", "mptspi", // other hypervisors
 }
 
+// TPMModules returns what is wanted to measure into a TPM 2.0. Most kernels have it
+// built in.
+func TPMModules() []Want {
+	return []Want{{Name: "tpm_tis", Optional: true}, {Name: "tpm_crb", Optional: true}}
+}
+
 // RootModules returns what is wanted to boot from a composefs on the given file
 // system type, as in "ext4", whatever the device.
 func RootModules(fstype string) []Want {
