@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,6 +90,10 @@ func readFile(t testing.TB, path string) []byte {
 // tree returns the tree as mkcomposefs reads it.
 func (v vector) tree(t testing.TB) *erofs.Node { t.Helper(); return v.treeFor(t, erofs.V0) }
 
+// readByUsAlone are the vectors that composefs-rs refuses to read and we don't: times
+// before 1970, which it writes into images and into the text that it makes of them.
+var readByUsAlone = []string{"mtime-neg"}
+
 // treeFor returns the tree as the tool reads it whose format it is; nil if that
 // refuses the dump.
 func (v vector) treeFor(t testing.TB, f erofs.Format) *erofs.Node {
@@ -98,8 +103,11 @@ func (v vector) treeFor(t testing.TB, f erofs.Format) *erofs.Node {
 		return parse(t, text)
 	}
 	root, err := dumpfile.Rust.Parse(bytes.NewReader(text))
-	if (err != nil) != (v.V2 == nil) {
+	if refused := v.V2 == nil && !slices.Contains(readByUsAlone, v.Name); (err != nil) != refused {
 		t.Errorf("composefs-rs reads the dump: %v, we: %v", v.V2 != nil, err)
+	}
+	if v.V2 == nil {
+		return nil
 	}
 	return root
 }
