@@ -165,6 +165,15 @@ func TestApplyRefusesWithAStatusAndCleansUp(t *testing.T) {
 	}
 }
 
+// The plan has refused this before; the step decides for itself.
+func TestASealIsNeverCheckedWithoutKeys(t *testing.T) {
+	f := machine(t)
+	o := options(t, argA, "[verify]\nsignature = \"require\"", 0)
+	if err := (&session{o: o, sys: f}).checkSeal(); CodeOf(err) != CodeConfig || len(f.calls) > 0 {
+		t.Errorf("%v, calls %q; want a configuration error", err, f.calls)
+	}
+}
+
 func TestTheSecondImageIsForWhenTheFirstIsAbsent(t *testing.T) {
 	f := machine(t)
 	delete(f.images, digest(t, hexA))

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/internal/testutil"
 )
@@ -26,7 +29,7 @@ var faults = []string{
 // observed runs a command in a mount namespace of its own and writes down what it
 // did: its messages, its record, and what is mounted before and after.
 const observed = `out=$1; shift
-rm -f /run/composefs/boot.json; touch "$out/kmsg" "$out/record"
+rm -rf /run/composefs/boot.json /run/systemd; touch "$out/kmsg" "$out/record"
 mount --bind "$out/kmsg" /dev/kmsg
 cat /proc/self/mountinfo > "$out/before"
 "$@"; status=$?
@@ -98,17 +101,73 @@ func TestAnyFailedCallIsARefusal(t *testing.T) {
 			writeTestFile(t, dir+"/keys/k.pub", string(key.Public("k").Text()))
 			args := []string{"--sysroot", d.root, "--config", dir + "/conf.toml", "--keys", dir + "/keys", "--cmdline", strings.ReplaceAll(c.cmdline, "IMAGE", d.image.Hex())}
 			for _, fault := range faults {
-				sweep(t, strace, program, fault, args)
+				sweep(t, strace, program, fault, args, func() {})
 			}
 		})
+	}
+}
+
+// A physical root on a device, read-only at first, for the steps that only this one
+// has: it becomes writable, and is marked for systemd.
+func TestAnyFailedCallOnADeviceIsARefusal(t *testing.T) {
+	strace := testutil.RequireTool(t, "strace")
+	d, dir := newDeviceDisk(t), t.TempDir()
+	program := buildProgram(t)
+	writeTestFile(t, dir+"/conf.toml", "[verify]\nsignature = \"optional\"\nfs-verity = \"off\"\n[etc]\nmount = \"root\"\n")
+	key := newKey(t)
+	d.seal(t, key, 7)
+	// A good boot leaves the file system writable, for the next one too.
+	readOnly := func() {
+		if err := unix.Mount("", d.root, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writeTestFile(t, dir+"/keys/k.pub", string(key.Public("k").Text()))
+	args := []string{"--sysroot", d.root, "--config", dir + "/conf.toml", "--keys", dir + "/keys", "--cmdline", "composefs=" + d.image.Hex()}
+	for _, fault := range []string{"fspick:EPERM", "fsconfig:EROFS", "mount_setattr:EPERM", "fstatfs:EIO", "statx:EIO", "symlinkat:EROFS", "mkdirat:ENOSPC"} {
+		sweep(t, strace, program, fault, args, readOnly)
+	}
+}
+
+// newDeviceDisk has the physical root on a device.
+func newDeviceDisk(t *testing.T) disk {
+	t.Helper()
+	device := loopDevice(t)
+	mountTmpfs(t, "/run")
+	d := disk{root: filepath.Join(t.TempDir(), "sysroot")}
+	if err := errors.Join(os.Mkdir(d.root, 0o755), unix.Mount(device, d.root, "ext4", 0, "")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(d.root, unix.MNT_DETACH) })
+	d.fill(t, initProgram)
+	return d
+}
+
+func TestTheDeviceIsMarkedForSystemd(t *testing.T) {
+	d := newDeviceDisk(t)
+	if err := d.boot(t, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(d.root, unix.MNT_DETACH) })
+	var st, device unix.Stat_t
+	link, err := os.Readlink(volatileRoot)
+	if err := errors.Join(err, unix.Stat(d.path("sysroot"), &st)); err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("/dev/block/%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)); link != want {
+		t.Errorf("%s, want %s", link, want)
+	}
+	if hasSiblings("/dev/absent") || unix.Stat("/dev/null", &device) == nil && hasSiblings("/dev/null") {
+		t.Error("a device that is none has siblings")
 	}
 }
 
 // maxUses is more often than any call is used.
 const maxUses = 200
 
-func sweep(t *testing.T, strace, program, fault string, args []string) {
+func sweep(t *testing.T, strace, program, fault string, args []string, before func()) {
 	for n := 1; n < maxUses; n++ {
+		before()
 		o := run(t, strace, program, fault, n, args)
 		what := fmt.Sprintf("%s, use %d: %+v", fault, n, o)
 		switch {

@@ -24,15 +24,19 @@ const stagePath = "/run/composefs/stage"
 type linux struct {
 	kernel   *kernel.Kernel
 	log      *kmsg.Log
-	machine  string                                                  // where the TPM is looked for, but for tests ""
-	digestOf func(*os.File, verity.Algorithm) (verity.Digest, error) // verity.Measure, but for tests
-	physical *os.File                                                // root of the physical root
-	store    *os.File                                                // its directory composefs
-	image    *os.File                                                // what was measured
-	stage    *os.File                                                // the tmpfs at stagePath, once it is there
-	meta     *os.File                                                // root of the image's metadata
-	root     *os.File                                                // the new root
+	machine  string   // where the TPM is looked for, but for tests ""
+	digestOf measurer // verity.Measure, but for tests
+	physical *os.File // root of the physical root
+	store    *os.File // its directory composefs
+	image    *os.File // what was measured
+	stage    *os.File // the tmpfs at stagePath, once it is there
+	meta     *os.File // root of the image's metadata
+	root     *os.File // the new root
+	writable bool     // the physical root was made writable
 }
+
+// A measurer tells the fs-verity digest that a file has.
+type measurer func(*os.File, verity.Algorithm) (verity.Digest, error)
 
 func newLinux(k *kernel.Kernel, log *kmsg.Log) *linux {
 	return &linux{kernel: k, log: log, digestOf: verity.Measure}
@@ -111,6 +115,7 @@ func (l *linux) handOver(path string) error {
 	if err := attachAt(l.root, path); err != nil {
 		return err
 	}
+	l.writable = false // as it is meant to be
 	l.Abandon()
 	return nil
 }
@@ -124,20 +129,26 @@ func attachAt(m *os.File, path string) error {
 	return mount.Attach(m, at, "")
 }
 
-// Abandon takes the stage away with everything that is still mounted on it.
+// Abandon takes the stage away with everything that is still mounted on it, and
+// makes the physical root what it was.
 func (l *linux) Abandon() {
+	if l.stage != nil {
+		if err := mount.Detach(stagePath); err != nil {
+			l.log.Printf(kmsg.Warning, "take the stage away: %v", err)
+		}
+		l.stage = nil
+		_ = os.Remove(stagePath)
+	}
+	if l.writable {
+		if err := l.remount(mount.SetReadOnly, "ro"); err != nil {
+			l.log.Printf(kmsg.Warning, "make the physical root read-only again: %v", err)
+		}
+		l.writable = false
+	}
 	for _, f := range []io.Closer{l.image, l.meta, l.store, l.physical} {
 		// Closing lets go of devices; a nil file's error is of no interest.
 		_ = f.Close()
 	}
-	if l.stage == nil {
-		return
-	}
-	if err := mount.Detach(stagePath); err != nil {
-		l.log.Printf(kmsg.Warning, "take the stage away: %v", err)
-	}
-	l.stage = nil
-	_ = os.Remove(stagePath)
 }
 
 // isMountRoot reports whether dir is where something is mounted.

@@ -121,13 +121,12 @@ func (l *linux) HashImage(alg verity.Algorithm) (verity.Digest, error) {
 		return verity.Digest{}, err
 	}
 	h := verity.NewHasher(alg)
-	if err := copyTo(io.MultiWriter(memory, h), l.image, info.Size()); err != nil {
+	if err = copyTo(io.MultiWriter(memory, h), l.image, info.Size()); err == nil {
+		err = seal(memory)
+	}
+	if err != nil {
 		memory.Close()
 		return verity.Digest{}, err
-	}
-	if _, err := unix.FcntlInt(memory.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL); err != nil {
-		memory.Close()
-		return verity.Digest{}, fmt.Errorf("seal the copy in memory: %w", err)
 	}
 	l.image.Close()
 	l.image = memory
@@ -145,6 +144,15 @@ func newMemory(name string) (*os.File, error) {
 		return nil, fmt.Errorf("make a file in memory: %w", err)
 	}
 	return os.NewFile(uintptr(fd), name), nil
+}
+
+// seal makes a file in memory immutable, for good.
+func seal(f *os.File) error {
+	_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
+	if err != nil {
+		return fmt.Errorf("seal the copy in memory: %w", err)
+	}
+	return nil
 }
 
 // imageLimit leaves half of the memory to the system: what is larger than all of it

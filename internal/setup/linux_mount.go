@@ -64,15 +64,16 @@ func (l *linux) MakeWritable() error {
 	if err != nil || !readOnly {
 		return err
 	}
-	err = l.remountWritable()
-	if err != nil {
+	l.writable = true
+	if err := l.remount(mount.SetWritable, "rw"); err != nil {
 		return fmt.Errorf("make the physical root writable, where /etc and /var keep their state: %w (set mount = \"transient\" under [etc] and mount = \"volatile\" under [var] for a root that can't be written)", err)
 	}
 	return nil
 }
 
-func (l *linux) remountWritable() error {
-	if err := mount.SetWritable(l.physical); err != nil {
+// remount changes both what the mount and what the file system allows.
+func (l *linux) remount(set func(*os.File) error, flag string) error {
+	if err := set(l.physical); err != nil {
 		return err
 	}
 	c, err := mount.Pick(l.physical)
@@ -80,7 +81,7 @@ func (l *linux) remountWritable() error {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetFlag("rw"); err != nil {
+	if err := c.SetFlag(flag); err != nil {
 		return err
 	}
 	return c.Reconfigure()

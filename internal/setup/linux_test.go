@@ -98,6 +98,8 @@ func mountTmpfs(t *testing.T, path string) {
 	})
 }
 
+const etcLabel = "system_u:object_r:etc_t:s0\x00"
+
 // imageTree is a small system: an init program that is an object, its interpreter
 // inline, and /etc with a mode of its own.
 func imageTree(t *testing.T, program string, object verity.Digest) *tree.Node {
@@ -116,6 +118,7 @@ func imageTree(t *testing.T, program string, object verity.Digest) *tree.Node {
 	add(add(root, "bin", dir(0o755)), "interpreter", file("#!"))
 	etc := add(root, "etc", dir(0o751))
 	etc.UID, etc.GID = 3, 4
+	etc.SetXattr("security.selinux", []byte(etcLabel))
 	add(etc, "hostname", file("host"))
 	add(add(root, "sbin", dir(0o755)), "init", &tree.Node{Kind: tree.Regular, Perm: 0o755, Nlink: 1, Size: uint64(len(program)), Object: object, Payload: object.ObjectPath()})
 	add(root, "sysroot", dir(0o755))
@@ -172,6 +175,10 @@ func TestRunPutsTheNewRootInThePlaceOfTheOld(t *testing.T) {
 	var st unix.Stat_t
 	if err := unix.Stat(d.path("etc"), &st); err != nil || st.Mode&0o7777 != 0o751 || st.Uid != 3 || st.Gid != 4 {
 		t.Errorf("/etc has mode %o, owner %d:%d, %v; want those of the image", st.Mode, st.Uid, st.Gid, err)
+	}
+	label := make([]byte, 64)
+	if n, err := unix.Getxattr(filepath.Join(state, "etc/upper"), "security.selinux", label); err != nil || string(label[:n]) != etcLabel {
+		t.Errorf("the state of /etc has the label %q, %v; want the image's", label[:n], err)
 	}
 	after := mounts(t)
 	if strings.Contains(after, " /run/composefs") || strings.Count(after, " "+d.root+" ") != 1 {
@@ -300,6 +307,8 @@ func TestRunRefusesAndLeavesEverythingAsItWas(t *testing.T) {
 		{"a ref that names a path", "composefs.ref=os", "[verify]\nsignature = \"require\"\nfs-verity = \"off\"", func(t *testing.T, d disk) {
 			d.link(t, "composefs/images/refs/os", "../../../"+d.image.Hex())
 		}, CodeNotFound, "want a link to ../HEX"},
+		{"nothing to boot", "quiet", "", nil, CodeNoArgument, "names no image"},
+		{"none of several", "composefs.digest=v1-sha256-12:" + hexA + " composefs=" + hexB, "", nil, CodeNotFound, "none of the 2 that the command line names"},
 		{"no seal", "", "[verify]\nsignature = \"require\"\nfs-verity = \"off\"", nil, CodeSignature, "no seal"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

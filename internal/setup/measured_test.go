@@ -27,7 +27,7 @@ func sums(f *os.File, alg verity.Algorithm) (verity.Digest, error) {
 }
 
 // bootMeasured boots as far as it gets with such a kernel.
-func (d disk) bootMeasured(t *testing.T, digestOf func(*os.File, verity.Algorithm) (verity.Digest, error)) error {
+func (d disk) bootMeasured(t *testing.T, digestOf measurer) error {
 	t.Helper()
 	o := options(t, "composefs="+d.image.Hex(), "", 0)
 	o.Sysroot = d.root
@@ -46,7 +46,7 @@ func TestTheSelfTestSaysWhatIsWrongWithAnObject(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		spoil  func(*testing.T, disk)
-		object func(*os.File, verity.Algorithm) (verity.Digest, error) // what is measured of it
+		object measurer // what is measured of it
 		want   string
 	}{
 		{"nothing", nil, sums, " is intact, so it is kernel "},

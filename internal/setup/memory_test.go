@@ -57,4 +57,15 @@ func TestTheCopyInMemoryCantBeChanged(t *testing.T) {
 	}
 }
 
+func TestWhatCantBeSealedIsRefused(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "on disk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := seal(f); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("%v, want EINVAL", err)
+	}
+}
+
 func second[T any](_ T, err error) error { return err }

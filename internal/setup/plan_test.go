@@ -80,6 +80,8 @@ func TestPlanIsWhatThePolicySays(t *testing.T) {
 		{"no state at all", argA, "[etc]\nmount = \"none\"\n[var]\nmount = \"none\"\n", 0, nil, []string{"verity=require", "at /sysroot"}, "/etc"},
 		{"a transient root", argA, "[root]\ntransient = true\nsysroot = \"ro\"\n", 0, nil,
 			[]string{"changes in memory, verity=require", "at /sysroot, read-only"}, ""},
+		{"a transient root for the privileged", argA, "[root]\ntransient-ro = true\n", 0, nil, []string{"changes in memory, mounted read-only, verity=require"}, ""},
+		{"measuring", argA, "[measure]\ntpm = \"require\"\n", 0, nil, []string{"check its seal", "measure      extend PCR 15 of the TPM with the digest: require", "mount        mount the image"}, ""},
 		{"hashing in user space", argA, "[verify]\nfs-verity = \"userspace\"\n", 0, nil, []string{"copy it into memory and hash it"}, "verity=require"},
 		{"no verity", argA, "[verify]\nfs-verity = \"off\"\n", 0, nil, []string{"check its seal"}, "measure"},
 		{"the first process", argA, "", 0, []string{"/init", "single"}, []string{"root-device  find the root device", "hand-over    put", "hand-over    switch root"}, ""},
@@ -157,6 +159,7 @@ func TestReadKeepsThePolicyForLaterMistakes(t *testing.T) {
 	writeTestFile(t, config, "[failure]\naction = \"poweroff\"\n")
 	for _, c := range []struct{ name, cmdline, keys, want string }{
 		{"a malformed argument", "composefs=zz", "", "composefs=zz"},
+		{"an endless command line", strings.Repeat("x", maxCmdline+1), "", "at most 65536 expected"},
 		{"a missing directory of keys", argA, dir + "/absent", "absent"},
 	} {
 		o, err := Read(c.cmdline, Paths{Config: config, Keys: c.keys})
@@ -177,8 +180,8 @@ func TestReadKeepsThePolicyForLaterMistakes(t *testing.T) {
 }
 
 func TestCodesAreNamed(t *testing.T) {
-	for c := CodeConfig; c <= CodeSelfTest; c++ {
-		if c.String() == "unknown" {
+	for c := CodeOK; c <= CodeSelfTest+1; c++ {
+		if c != 1 && (c.String() == "unknown") != (c > CodeSelfTest) {
 			t.Errorf("status %d has no name", c)
 		}
 	}
