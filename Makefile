@@ -9,7 +9,7 @@ export CGO_ENABLED := 0
 # The same flags in every place that builds what we ship: size and determinism.
 SHIP := -trimpath -buildvcs=false -ldflags "-s -w"
 
-.PHONY: help setup build test test-unit test-vm demo run bench interop lint fuzz clean install
+.PHONY: help setup build test test-unit coverage test-vm demo run bench interop lint fuzz clean install
 .PHONY: $(BUILD)/mkimage $(BUILD)/composefs-setup-root
 
 help: ## this list
@@ -30,6 +30,9 @@ test: setup lint test-unit test-vm ## everything: cheap tests first, then the bo
 
 test-unit: build ## the tests that need no VM
 	@export COMPOSEFS_TEST_KERNEL_ROOT=$$(scripts/kernel trixie) && set -x && $(GO) test ./...
+
+coverage: ## what the tests run of the packages that verify; fails below 95 % (root)
+	@scripts/coverage
 
 test-vm: build ## boot real kernels in QEMU: good images, and each tampered twin
 	cd test && $(GO) test -v -count=1 -timeout 50m ./...
