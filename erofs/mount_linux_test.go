@@ -3,53 +3,44 @@ package erofs_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/kernel"
 	"github.com/composefs-go/composefs/internal/kernelview"
+	"github.com/composefs-go/composefs/internal/mount"
 	"github.com/composefs-go/composefs/internal/testutil"
 	"github.com/composefs-go/composefs/internal/tree"
 )
 
-// mountImage mounts an image for the length of a test, and returns where.
-func mountImage(t *testing.T, image []byte, options string) string {
+// mountImage mounts an image nowhere, for the length of a test, and returns its root.
+func mountImage(t *testing.T, image []byte, acl bool) *os.File {
 	t.Helper()
 	testutil.RequireRoot(t)
-	mount := testutil.RequireTool(t, "mount")
-	path, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
-	if err := os.WriteFile(path, image, 0o600); err != nil {
+	f, err := os.Create(filepath.Join(t.TempDir(), "image"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(mount, "-t", "erofs", "-o", "ro,loop,"+options, path, dir).CombinedOutput(); err != nil {
-		t.Fatalf("the kernel doesn't mount the image: %v: %s", err, out)
+	defer f.Close()
+	if _, err := f.Write(image); err != nil {
+		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount %s: %v", dir, err)
-		}
-	})
-	return dir
+	root, err := mount.EROFS(kernel.New(), f, acl)
+	if err != nil {
+		t.Fatalf("the kernel doesn't mount the image: %v", err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return root
 }
 
 // compareWithMount checks that the kernel shows names, types, modes, owners, times,
 // link counts, sizes, devices, targets, contents and xattrs as they are in the tree.
 func compareWithMount(t *testing.T, root *tree.Node, f erofs.Format) {
 	t.Helper()
-	view, options := kernelview.View{Format: f, ACL: kernelview.ACLsAreValid(root)}, "noacl"
-	if view.ACL {
-		options = "acl"
-	}
-	dir, err := os.OpenFile(mountImage(t, write(t, root, f), options), unix.O_PATH, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dir.Close()
-	got, err := kernelview.Mounted(dir)
+	view := kernelview.View{Format: f, ACL: kernelview.ACLsAreValid(root)}
+	got, err := kernelview.Mounted(mountImage(t, write(t, root, f), view.ACL))
 	if err != nil {
 		t.Error(err)
 	}
