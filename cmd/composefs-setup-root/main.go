@@ -15,9 +15,8 @@ import (
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/kmsg"
 	"github.com/composefs-go/composefs/internal/setup"
+	"github.com/composefs-go/composefs/internal/version"
 )
-
-const version = "0.1.0"
 
 // An initramfs has little memory, and we allocate little: the collector would
 // cost more than it finds. The limit is for the case that this is wrong.
@@ -105,7 +104,7 @@ func run(args []string, stdout, stderr io.Writer) setup.Code {
 	case err != nil:
 		return setup.CodeConfig
 	case s.version:
-		fmt.Fprintln(stdout, "composefs-setup-root", version)
+		fmt.Fprintln(stdout, "composefs-setup-root", version.Number)
 		return setup.CodeOK
 	}
 	log := kmsg.New(nil, stderr)
@@ -129,7 +128,7 @@ func (s settings) read() (setup.Options, error) {
 		cmdline = string(b)
 	}
 	o, err := setup.Read(cmdline, s.paths)
-	o.Sysroot, o.Version = s.sysroot, version
+	o.Sysroot, o.Version = s.sysroot, version.Number
 	return o, err
 }
 

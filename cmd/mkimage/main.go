@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/internal/version"
 )
 
 // commands lists the subcommands in the order of the help: making an image,
@@ -62,7 +64,7 @@ func run(ctx context.Context, args []string, u *ui) int {
 		Use:           "mkimage COMMAND",
 		Short:         "make, seal and install composefs images",
 		Long:          long,
-		Version:       version(),
+		Version:       version.Number,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          usageArgs(cobra.NoArgs),

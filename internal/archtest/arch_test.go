@@ -23,6 +23,7 @@ var allowed = map[string][]string{
 	"sign/secureboot":      {"github.com/foxboron/go-uefi"},
 	"internal/kernel":      {"golang.org/x/sys"},
 	"internal/kmsg":        {"golang.org/x/sys"},
+	"internal/version":     {},
 	"internal/tpm":         {"golang.org/x/sys"},
 	"internal/testutil":    {},
 	"internal/testtree":    {"golang.org/x/sys"},
@@ -46,8 +47,8 @@ var allowed = map[string][]string{
 	"internal/doctor":          {"bootcfg", "bootcfg/uki", "sign", "verity", "erofs", "internal/initrd", "internal/blockdev"},
 	"internal/disk":            {"verity", "golang.org/x/sys"},
 	"internal/kernelview":      {"erofs", "internal/tree", "golang.org/x/sys"},
-	"cmd/composefs-setup-root": {"internal/setup", "bootcfg", "sign", "internal/kmsg", "golang.org/x/sys"},
-	"cmd/mkimage": {"verity", "sign", "bootcfg", "bootcfg/uki", "sign/secureboot", "erofs", "internal/tree", "internal/dumpfile", "internal/tarball", "internal/crfs", "internal/transform", "internal/treediff",
+	"cmd/composefs-setup-root": {"internal/setup", "internal/version", "bootcfg", "sign", "internal/kmsg", "golang.org/x/sys"},
+	"cmd/mkimage": {"internal/version", "verity", "sign", "bootcfg", "bootcfg/uki", "sign/secureboot", "erofs", "internal/tree", "internal/dumpfile", "internal/tarball", "internal/crfs", "internal/transform", "internal/treediff",
 		"internal/directory", "internal/digestcache", "internal/repo", "internal/initrd", "internal/disk", "internal/doctor", "internal/osfile", "internal/mount", "internal/kernel",
 		"github.com/spf13/cobra", "golang.org/x/term", "golang.org/x/sys"},
 }
