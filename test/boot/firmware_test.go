@@ -32,10 +32,37 @@ func firmware(t *testing.T) *vm.Firmware {
 	return &vm.Firmware{Code: firmwareCode, Variables: own}
 }
 
-// bootFirmware boots from the disk's EFI system partition.
-func bootFirmware(t *testing.T, disk string) vm.Console {
+// firmwareFor returns firmware that has the keys of an example enrolled, if it made
+// any.
+func firmwareFor(t *testing.T, out string) *vm.Firmware {
 	t.Helper()
-	m := vm.Machine{Name: t.Name(), Firmware: firmware(t), Disk: disk}
+	keys := filepath.Join(out, "keys")
+	if _, err := os.Stat(keys); err != nil {
+		return firmware(t)
+	}
+	testutil.RequireFile(t, secureCode)
+	certificate := func(name string) []byte {
+		der, err := os.ReadFile(filepath.Join(keys, name+".cer"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	blank, err := os.ReadFile(firmwareVariables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := vm.Enroll(blank, vm.Keys{Platform: certificate("PK"), Exchange: certificate("KEK"), Database: [][]byte{certificate("db")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &vm.Firmware{Code: secureCode, Variables: written(t, string(store)), Secure: true}
+}
+
+// bootFirmware boots from the disk's EFI system partition.
+func bootFirmware(t *testing.T, disk string, firmware *vm.Firmware) vm.Console {
+	t.Helper()
+	m := vm.Machine{Name: t.Name(), Firmware: firmware, Disk: disk}
 	c, err := m.Run(t.Context(), filepath.Join(t.ArtifactDir(), "console.log"), limit, nil)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, c.Tail(30))
@@ -91,15 +118,25 @@ func example(t *testing.T, name string) (image, out string) {
 	return strings.TrimSpace(string(digest)), out
 }
 
-// What the examples make boots with UEFI firmware: a unified kernel image, and
-// systemd-boot with a type 1 entry.
+// What the examples make boots with UEFI firmware: a unified kernel image, one that
+// was measured inside of its build, and systemd-boot with a type 1 entry. Those that
+// make keys for Secure Boot boot with these enrolled.
 func TestExamples(t *testing.T) {
 	need(t)
-	for _, name := range []string{"uki", "bls"} {
-		t.Run(name, func(t *testing.T) {
+	for _, e := range []struct{ name, seal string }{
+		{"uki", "valid"},
+		{"unified", "not-required"}, // nobody but its own UKI vouches for it
+		{"bls", "valid"},
+	} {
+		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
-			image, out := example(t, name)
-			checkGood(t, bootFirmware(t, filepath.Join(out, "disk.img")), image)
+			image, out := example(t, e.name)
+			f := firmwareFor(t, out)
+			c := bootFirmware(t, filepath.Join(out, "disk.img"), f)
+			checkGood(t, c, image, e.seal)
+			if f.Secure {
+				checkEnforced(t, c)
+			}
 		})
 	}
 }
@@ -111,5 +148,5 @@ func TestFirmwareRefusesDamagedImage(t *testing.T) {
 	image, out := example(t, "uki")
 	b.repo, b.disk, b.image = filepath.Join(out, "repo"), filepath.Join(out, "disk.img"), image
 	disk := changedDisk(t, b, func(t *testing.T, b base, disk string) { flip(t, b, disk, b.image) })
-	checkRefused(t, bootFirmware(t, disk), 5, "image")
+	checkRefused(t, bootFirmware(t, disk, firmwareFor(t, out)), 5, "image")
 }
