@@ -32,7 +32,7 @@ func (l *linux) MountImage() error {
 func (l *linux) MountOverlay(source string, verity bool, transient bootcfg.TransientMode) error {
 	objects, err := osfile.OpenPlain(l.store, "objects", unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
-		return fmt.Errorf("open the object store: %w", err)
+		return fmt.Errorf("open the object store: want a directory: %w: restore it or boot another disk", err)
 	}
 	defer objects.Close()
 	o := mount.Overlay{

@@ -26,6 +26,9 @@ func (l *linux) MountState(dir string, mode bootcfg.MountMode, deployment string
 	}
 	defer at.Close()
 	m, err := l.stateMount(at, dir, mode, path.Join("state/deploy", deployment, dir))
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+		return fmt.Errorf("mount /%s: want a directory, and no link on the way to it: %w: put one there on the root partition, or boot another entry", dir, err)
+	}
 	if err != nil {
 		return fmt.Errorf("mount /%s: %w", dir, err)
 	}

@@ -48,7 +48,7 @@ func (s *session) openFirst() error {
 			continue
 		}
 		s.use(i)
-		return err
+		return notAnImage(err)
 	}
 	images := s.o.Cmdline.Images
 	if len(images) == 1 {
@@ -71,7 +71,16 @@ func (s *session) openRef() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("image not found: composefs.ref=%s points to %s, but there is no composefs/images/%s on the root partition: restore it or boot another entry", name, d.Hex(), d.Hex())
 	}
-	return err
+	return notAnImage(err)
+}
+
+// notAnImage tells what to do where something is in the image's place that can't be
+// opened as one: a link that leads out of the repository, a device.
+func notAnImage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("image not found: want a file of the repository: %w: restore it or boot another entry", err)
 }
 
 // use remembers which image it is, and how much is asked of it.
