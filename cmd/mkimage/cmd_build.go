@@ -239,6 +239,12 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 	if err != nil {
 		return built{}, err
 	}
+	if !isDirectory(o.source) {
+		// A layer's files may be gone by the last one, or be in /boot.
+		if err := stage.Keep(contents(root)); err != nil {
+			return built{}, err
+		}
+	}
 	digest, size, err := stage.Put(func(w io.Writer) error { return erofs.Write(w, root, erofs.Format(meta.Format)) })
 	if err != nil {
 		return built{}, err

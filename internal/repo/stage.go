@@ -250,6 +250,28 @@ func (s *Stage) seal(d verity.Digest, size int64) error {
 	return nil
 }
 
+// Keep forgets what was put and isn't wanted, as if it had never been: of a source
+// that is read as it comes, it turns out in the end what is in the image. No Put may
+// run meanwhile.
+func (s *Stage) Keep(wanted map[verity.Digest]struct{}) error {
+	for d := range s.pending {
+		if _, ok := wanted[d]; ok {
+			continue
+		}
+		st, err := s.root.Stat(d.Hex())
+		if err == nil {
+			err = s.root.Remove(d.Hex())
+		}
+		if err != nil {
+			return fmt.Errorf("drop object %s, which the image doesn't have: %w", d.Hex(), err)
+		}
+		delete(s.pending, d)
+		s.stored.Add(-1)
+		s.bytes.Add(-st.Size())
+	}
+	return nil
+}
+
 // Commit puts all objects into the store and makes them durable.
 func (s *Stage) Commit() error {
 	defer s.Abort()
