@@ -209,7 +209,7 @@ func (l *lab) tinyRoot(root, version string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"verity.test", "repo.test"} {
+	for _, name := range []string{"verity.test", "repo.test", "mkimage"} {
 		if _, err := run("cp", l.path(name), filepath.Join(root, "usr/lib/tests")); err != nil {
 			return err
 		}

@@ -27,6 +27,7 @@ func main() {
 	tellContents()
 	tellWrites()
 	tellTests()
+	tellDoctor()
 	say("done", "yes")
 	syscall.Sync()
 	if os.Getpid() == 1 {
