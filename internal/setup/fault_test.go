@@ -32,7 +32,7 @@ const observed = `out=$1; shift
 rm -rf /run/composefs/boot.json /run/systemd; touch "$out/kmsg" "$out/record"
 mount --bind "$out/kmsg" /dev/kmsg
 cat /proc/self/mountinfo > "$out/before"
-"$@"; status=$?
+"$@" 2> "$out/stderr"; status=$?
 cat /proc/self/mountinfo > "$out/after"
 cp -f /run/composefs/boot.json "$out/record" 2> "$out/absent"
 exit $status`
@@ -41,7 +41,7 @@ exit $status`
 type outcome struct {
 	injected bool // the call was used often enough to fail
 	status   int
-	said     string
+	said     string // to the kernel's log, or to standard error if opening that failed
 	record   string
 	changed  bool // what is mounted
 }
@@ -64,7 +64,7 @@ func run(t *testing.T, strace, program, fault string, n int, args []string) outc
 		}
 		return string(b)
 	}
-	return outcome{strings.Contains(read("trace"), "(INJECTED)"), c.ProcessState.ExitCode(), read("kmsg"), read("record"), mounted(read("before")) != mounted(read("after"))}
+	return outcome{strings.Contains(read("trace"), "(INJECTED)"), c.ProcessState.ExitCode(), read("kmsg") + read("stderr"), read("record"), mounted(read("before")) != mounted(read("after"))}
 }
 
 // mounted leaves the numbers of the mounts out of a mountinfo: a root that was put
