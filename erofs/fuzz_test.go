@@ -17,14 +17,14 @@ import (
 func FuzzReadImage(f *testing.F) {
 	for _, pattern := range []string{"golden-*.img.gz", "hardlinks*.img.gz", "whiteouts*.img.gz", "xattrs*.img.gz"} {
 		for _, path := range globVectors(f, pattern) {
-			f.Add(readFile(f, path))
+			f.Add(testutil.ReadFile(f, path))
 		}
 	}
 	for _, name := range []string{"special-nodes", "inline-sizes", "symlinks", "chunk-limits", "dir-blocks", "overlay-escape"} {
-		f.Add(write(f, parse(f, readFile(f, filepath.Join(vectorDir, name+".dump"))), erofs.V1))
+		f.Add(write(f, parse(f, testutil.ReadFile(f, filepath.Join(vectorDir, name+".dump"))), erofs.V1))
 	}
 	for _, name := range []string{"special-nodes", "symlinks2", "min-hl-samedir", "min-payload-nodigest", "min-sparse", "dir-blocks", "overlay-escape"} {
-		f.Add(write(f, parse(f, readFile(f, filepath.Join(vectorDir, name+".dump"))), erofs.V2))
+		f.Add(write(f, parse(f, testutil.ReadFile(f, filepath.Join(vectorDir, name+".dump"))), erofs.V2))
 	}
 	f.Fuzz(func(t *testing.T, image []byte) {
 		var m *erofs.Image

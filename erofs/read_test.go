@@ -13,6 +13,7 @@ import (
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/dumpfile"
+	"github.com/composefs-go/composefs/internal/testutil"
 	"github.com/composefs-go/composefs/internal/tree"
 	"github.com/composefs-go/composefs/internal/treediff"
 )
@@ -77,7 +78,7 @@ func withoutDefects(text string, badPayloads bool) string {
 // The tree of an image is what composefs-info dump prints for it.
 func TestReadEqualsComposefsInfo(t *testing.T) {
 	defects := make(map[string]bool)
-	for name := range strings.FieldsSeq(string(readFile(t, filepath.Join(vectorDir, "info-defect.txt")))) {
+	for name := range strings.FieldsSeq(string(testutil.ReadFile(t, filepath.Join(vectorDir, "info-defect.txt")))) {
 		defects[name] = true
 	}
 	for _, v := range vectors(t) {
@@ -86,7 +87,7 @@ func TestReadEqualsComposefsInfo(t *testing.T) {
 		}
 		t.Run(v.Name, func(t *testing.T) {
 			path := filepath.Join(vectorDir, strings.Replace(v.Dump, ".dump", ".info.dump", 1))
-			want := withoutDefects(string(readFile(t, path)), defects[v.Name])
+			want := withoutDefects(string(testutil.ReadFile(t, path)), defects[v.Name])
 			got := withoutDefects(dump(t, read(t, write(t, v.tree(t), *v.Default))), defects[v.Name])
 			if got != want {
 				t.Errorf("the text differs:\n%s", firstDifference(want, got))

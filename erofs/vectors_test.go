@@ -2,13 +2,11 @@ package erofs_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +14,7 @@ import (
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/dumpfile"
+	"github.com/composefs-go/composefs/internal/testutil"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -55,7 +54,7 @@ func (v vector) image(f erofs.Format) expectedImage {
 func vectors(t testing.TB) []vector {
 	t.Helper()
 	var byName map[string]vector
-	if err := json.Unmarshal(readFile(t, filepath.Join(vectorDir, "manifest.json")), &byName); err != nil {
+	if err := json.Unmarshal(testutil.ReadFile(t, filepath.Join(vectorDir, "manifest.json")), &byName); err != nil {
 		t.Fatal(err)
 	}
 	var list []vector
@@ -64,27 +63,6 @@ func vectors(t testing.TB) []vector {
 		list = append(list, v)
 	}
 	return list
-}
-
-// readFile reads a file and decompresses it if its name says so.
-func readFile(t testing.TB, path string) []byte {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var r io.Reader = f
-	if strings.HasSuffix(path, ".gz") {
-		if r, err = gzip.NewReader(f); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
 
 // tree returns the tree as mkcomposefs reads it.
@@ -98,7 +76,7 @@ var readByUsAlone = []string{"mtime-neg"}
 // refuses the dump.
 func (v vector) treeFor(t testing.TB, f erofs.Format) *erofs.Node {
 	t.Helper()
-	text := readFile(t, filepath.Join(vectorDir, v.Dump))
+	text := testutil.ReadFile(t, filepath.Join(vectorDir, v.Dump))
 	if f != erofs.V2 {
 		return parse(t, text)
 	}
@@ -181,8 +159,8 @@ func TestWriteEqualsOthers(t *testing.T) {
 func TestWriteEqualsKeptImages(t *testing.T) {
 	for _, path := range globVectors(t, "*.v[012].img.gz") {
 		name, rest, _ := strings.Cut(filepath.Base(path), ".v")
-		want := readFile(t, path)
-		got := write(t, parse(t, readFile(t, filepath.Join(vectorDir, name+".dump"))), erofs.Format(rest[0]-'0'))
+		want := testutil.ReadFile(t, path)
+		got := write(t, parse(t, testutil.ReadFile(t, filepath.Join(vectorDir, name+".dump"))), erofs.Format(rest[0]-'0'))
 		if len(got) != len(want) {
 			t.Errorf("%s: want %d bytes, found %d", path, len(want), len(got))
 		}
@@ -246,13 +224,13 @@ func TestRustDialectGivesTheImagesOfComposefsRs(t *testing.T) {
 	for _, v := range vectors(t) {
 		dumps[v.Name] = v
 	}
-	for line := range strings.Lines(string(readFile(t, filepath.Join(vectorDir, "composefs-rs-v0-v1.txt")))) {
+	for line := range strings.Lines(string(testutil.ReadFile(t, filepath.Join(vectorDir, "composefs-rs-v0-v1.txt")))) {
 		var name, want string
 		var f erofs.Format
 		if _, err := fmt.Sscanf(line, "%s v%d %s", &name, &f, &want); err != nil {
 			t.Fatal(err)
 		}
-		root, err := dumpfile.Rust.Parse(bytes.NewReader(readFile(t, filepath.Join(vectorDir, dumps[name].Dump))))
+		root, err := dumpfile.Rust.Parse(bytes.NewReader(testutil.ReadFile(t, filepath.Join(vectorDir, dumps[name].Dump))))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

@@ -5,11 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/composefs-go/composefs/internal/testutil"
 )
 
 func TestAnImageDoesNotDifferFromWhatItWasMadeOf(t *testing.T) {
 	for name, v := range vectors(t) {
-		dump := readVector(t, v.Dump)
+		dump := testutil.ReadFile(t, vectorDir+"/"+v.Dump)
 		dir := t.TempDir()
 		var images []string
 		for _, format := range []string{"v0", "v1", "v2"} {

@@ -2,17 +2,17 @@ package main
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/composefs-go/composefs/internal/testutil"
 )
 
 // vectorDir has dumps with what mkcomposefs and composefs-info 1.0.8 make of them.
@@ -34,30 +34,10 @@ type vectorImage struct {
 func vectors(t *testing.T) map[string]vector {
 	t.Helper()
 	var all map[string]vector
-	if err := json.Unmarshal(readVector(t, "manifest.json"), &all); err != nil {
+	if err := json.Unmarshal(testutil.ReadFile(t, vectorDir+"/manifest.json"), &all); err != nil {
 		t.Fatal(err)
 	}
 	return all
-}
-
-// readVector reads a file, decompressed.
-func readVector(t *testing.T, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(vectorDir, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasSuffix(name, ".gz") {
-		return b
-	}
-	r, err := gzip.NewReader(bytes.NewReader(b))
-	if err == nil {
-		b, err = io.ReadAll(r)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
 
 // call runs a program by its name.
@@ -73,7 +53,7 @@ func call(t *testing.T, in []byte, args ...string) (out string, status int) {
 
 func TestMkcomposefsMakesTheImagesOfTheCProgram(t *testing.T) {
 	for name, v := range vectors(t) {
-		dump := readVector(t, v.Dump)
+		dump := testutil.ReadFile(t, vectorDir+"/"+v.Dump)
 		for _, c := range []struct {
 			options []string
 			want    vectorImage
@@ -126,7 +106,7 @@ func sha256Hex(s string) string {
 func TestComposefsInfoPrintsWhatTheCProgramDoes(t *testing.T) {
 	// What that misreads isn't ours to repeat: a payload without padding behind
 	// it, and an attribute of 4 bytes at the end.
-	defects := strings.Fields(string(readVector(t, "info-defect.txt")))
+	defects := strings.Fields(string(testutil.ReadFile(t, vectorDir+"/info-defect.txt")))
 	defects = append(defects, "rand-000005", "rand-000006", "rand-000016")
 	compared := 0
 	for name, v := range vectors(t) {
@@ -134,10 +114,10 @@ func TestComposefsInfoPrintsWhatTheCProgramDoes(t *testing.T) {
 			continue
 		}
 		image := filepath.Join(t.TempDir(), "image")
-		if _, status := call(t, readVector(t, v.Dump), "mkcomposefs", "--from-file", "-", image); status != 0 {
+		if _, status := call(t, testutil.ReadFile(t, vectorDir+"/"+v.Dump), "mkcomposefs", "--from-file", "-", image); status != 0 {
 			continue
 		}
-		want := string(readVector(t, strings.Replace(v.Dump, ".dump", ".info.dump", 1)))
+		want := string(testutil.ReadFile(t, vectorDir+"/"+strings.Replace(v.Dump, ".dump", ".info.dump", 1)))
 		if got, _ := call(t, nil, "composefs-info", "dump", image); got != want {
 			t.Errorf("dump of %s: found\n%.2000s\nwant\n%.2000s", name, got, want)
 		}

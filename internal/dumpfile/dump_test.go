@@ -2,17 +2,16 @@ package dumpfile_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	"github.com/composefs-go/composefs/internal/dumpfile"
+	"github.com/composefs-go/composefs/internal/testutil"
 	"github.com/composefs-go/composefs/internal/tree"
 )
 
@@ -47,26 +46,6 @@ func writeAs(t testing.TB, d dumpfile.Dialect, root *tree.Node) string {
 	return b.String()
 }
 
-func readVector(t testing.TB, path string) string {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var r io.Reader = f
-	if strings.HasSuffix(path, ".gz") {
-		if r, err = gzip.NewReader(f); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
 func glob(t testing.TB, pattern string) []string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(vectors, pattern))
@@ -81,7 +60,7 @@ func glob(t testing.TB, pattern string) []string {
 func TestWriteReproducesComposefsInfo(t *testing.T) {
 	for _, path := range glob(t, "*.info.dump*") {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			want := readVector(t, path)
+			want := string(testutil.ReadFile(t, path))
 			if got := write(t, parse(t, want)); got != want {
 				t.Errorf("the text changed:\n%s", firstDifference(want, got))
 			}
@@ -91,7 +70,7 @@ func TestWriteReproducesComposefsInfo(t *testing.T) {
 
 func TestParseWriteParseIsStable(t *testing.T) {
 	for _, path := range glob(t, "*.dump*") {
-		once := write(t, parse(t, readVector(t, path)))
+		once := write(t, parse(t, string(testutil.ReadFile(t, path))))
 		if twice := write(t, parse(t, once)); once != twice {
 			t.Errorf("%s: the text changed:\n%s", path, firstDifference(once, twice))
 		}

@@ -18,13 +18,13 @@ import (
 // their number bounds, which is the same one after it was written and read.
 func FuzzParse(f *testing.F) {
 	for _, path := range glob(f, "*.dump") {
-		if text := readVector(f, path); len(text) < 4096 {
+		if text := string(testutil.ReadFile(f, path)); len(text) < 4096 {
 			f.Add([]byte(text))
 		}
 	}
 	f.Add([]byte(rootLine + `/\x2d 1 120777 1 0 0 0 -1.5 \x2d - -` + "\n/l 0 @120000 - - - - 0.0 /\\x2d - -"))
 	for _, path := range []string{"policy", "nopolicy-dir", "notype"} {
-		f.Add([]byte(readVector(f, "testdata/rust/"+path+".plain.dump")))
+		f.Add(testutil.ReadFile(f, "testdata/rust/"+path+".plain.dump"))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, d := range []dumpfile.Dialect{dumpfile.C, dumpfile.Strict, dumpfile.Rust} {

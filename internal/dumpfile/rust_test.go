@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/internal/dumpfile"
+	"github.com/composefs-go/composefs/internal/testutil"
 	"github.com/composefs-go/composefs/internal/tree"
 )
 
@@ -43,7 +44,7 @@ func TestRustReproducesComposefsRs(t *testing.T) {
 			filepath.Join(transforms, name+".oci.dump"):   filepath.Join(transforms, name+".oci.dump"),
 			filepath.Join(transforms, name+".boot.dump"):  filepath.Join(transforms, name+".boot.dump"),
 		} {
-			if want, got := readVector(t, out), writeRust(t, parseRust(t, readVector(t, in))); got != want {
+			if want, got := string(testutil.ReadFile(t, out)), writeRust(t, parseRust(t, string(testutil.ReadFile(t, in)))); got != want {
 				t.Errorf("%s: the text changed:\n%s", in, firstDifference(want, got))
 			}
 		}
@@ -57,11 +58,11 @@ func TestRustReadsWhatComposefsRsReads(t *testing.T) {
 		Dump string
 		V2   *struct{}
 	}
-	if err := json.Unmarshal([]byte(readVector(t, filepath.Join(vectors, "manifest.json"))), &manifest); err != nil {
+	if err := json.Unmarshal(testutil.ReadFile(t, filepath.Join(vectors, "manifest.json")), &manifest); err != nil {
 		t.Fatal(err)
 	}
 	for name, v := range manifest {
-		root, err := dumpfile.Rust.Parse(strings.NewReader(readVector(t, filepath.Join(vectors, v.Dump))))
+		root, err := dumpfile.Rust.Parse(strings.NewReader(string(testutil.ReadFile(t, filepath.Join(vectors, v.Dump)))))
 		if (err == nil) != (v.V2 != nil || name == "mtime-neg") {
 			t.Errorf("%s: composefs-rs reads it: %v, we: %v", name, v.V2 != nil, err)
 		}

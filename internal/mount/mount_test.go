@@ -2,9 +2,7 @@ package mount_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,21 +20,8 @@ func TestMain(m *testing.M) { os.Exit(testutil.RunInPrivateMounts(m)) }
 // image unpacks the golden image. It names one object, of 1234 bytes, 5a/5a5a….
 func image(t *testing.T, dir string) *os.File {
 	t.Helper()
-	z, err := os.Open("testdata/golden-simple.v1.img.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer z.Close()
-	r, err := gzip.NewReader(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
 	name := filepath.Join(dir, "image")
-	if err := os.WriteFile(name, data, 0o644); err != nil {
+	if err := os.WriteFile(name, testutil.ReadFile(t, "testdata/golden-simple.v1.img.gz"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return open(t, name)

@@ -2,10 +2,8 @@ package mount
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +12,7 @@ import (
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/dumpfile"
 	"github.com/composefs-go/composefs/internal/kernelview"
+	"github.com/composefs-go/composefs/internal/testutil"
 	"github.com/composefs-go/composefs/internal/tree"
 )
 
@@ -39,18 +38,7 @@ func (v vector) tree(t *testing.T, f erofs.Format) *tree.Node {
 	case f == erofs.V2:
 		dialect = dumpfile.Rust
 	}
-	file, err := os.Open(filepath.Join(vectorDir, v.Dump))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	var r io.Reader = file
-	if strings.HasSuffix(v.Dump, ".gz") {
-		if r, err = gzip.NewReader(file); err != nil {
-			t.Fatal(err)
-		}
-	}
-	root, err := dialect.Parse(r)
+	root, err := dialect.Parse(bytes.NewReader(testutil.ReadFile(t, filepath.Join(vectorDir, v.Dump))))
 	if err != nil {
 		t.Fatalf("%s: %v", v.Dump, err)
 	}
