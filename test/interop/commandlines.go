@@ -80,7 +80,7 @@ func (s *session) commandLine(dir, text string, ours, theirs program) error {
 	if !strings.Contains(text, "OUT") {
 		return nil
 	}
-	show := program{"show", []string{"sh", "-c", `if test -d "$0"; then find "$0" -type f -printf '%P %m\n' | sort; else cat "$0" && stat -c %a "$0"; fi`}}
+	show := program{"show", []string{"sh", "-c", `if test -d "$0"; then find "$0" -type f -printf '%P %m\n' | sort; else cat "$0" && stat -c %a "$0"; fi`}, dir}
 	ourOut, theirOut := filepath.Join(dir, "out.ours"), filepath.Join(dir, "out.theirs")
 	defer os.RemoveAll(ourOut)
 	defer os.RemoveAll(theirOut)

@@ -14,6 +14,7 @@ import (
 type program struct {
 	name    string   // for people
 	command []string // it, and arguments that always come first
+	dir     string   // it is run in, for what it writes without being told where
 }
 
 // A result is what a program did. What it wrote to standard error doesn't count.
@@ -31,7 +32,7 @@ func (r result) equal(other result) bool {
 // it at all is an error.
 func (p program) run(in []byte, env []string, args ...string) (result, error) {
 	cmd := exec.Command(p.command[0], append(p.command[1:len(p.command):len(p.command)], args...)...)
-	cmd.Stdin = bytes.NewReader(in)
+	cmd.Dir, cmd.Stdin = p.dir, bytes.NewReader(in)
 	cmd.Env = append(os.Environ(), env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -55,14 +56,15 @@ type programs struct {
 
 // findPrograms gives ours their names in a directory, and asks c-tool for the C ones.
 func findPrograms(ours, cTool, cfsctl, dir string) (ps programs, err error) {
-	ours, err = filepath.Abs(ours)
-	if err != nil {
-		return ps, err
+	for _, path := range []*string{&ours, &cfsctl, &dir} {
+		if *path, err = filepath.Abs(*path); err != nil {
+			return ps, err
+		}
 	}
-	ps.mkimage = program{"mkimage", []string{ours}}
-	ps.cfsctl = program{"cfsctl", []string{cfsctl}}
-	ps.rsMkcomposefs = program{"cfsctl mkcomposefs", []string{cfsctl, "mkcomposefs"}}
-	ps.rsInfo = program{"cfsctl composefs-info", []string{cfsctl, "composefs-info"}}
+	ps.mkimage = program{"mkimage", []string{ours}, dir}
+	ps.cfsctl = program{"cfsctl", []string{cfsctl}, dir}
+	ps.rsMkcomposefs = program{"cfsctl mkcomposefs", []string{cfsctl, "mkcomposefs"}, dir}
+	ps.rsInfo = program{"cfsctl composefs-info", []string{cfsctl, "composefs-info"}, dir}
 	for _, p := range []struct {
 		name   string
 		our, c *program
@@ -75,12 +77,12 @@ func findPrograms(ours, cTool, cfsctl, dir string) (ps programs, err error) {
 		if err := os.Symlink(ours, link); err != nil {
 			return ps, err
 		}
-		*p.our = program{p.name, []string{link}}
+		*p.our = program{p.name, []string{link}, dir}
 		out, err := exec.Command(cTool, p.name).Output()
 		if err != nil {
 			return ps, fmt.Errorf("%s %s: %w", cTool, p.name, err)
 		}
-		*p.c = program{"C " + p.name, strings.Fields(string(out))}
+		*p.c = program{"C " + p.name, strings.Fields(string(out)), dir}
 	}
 	return ps, nil
 }

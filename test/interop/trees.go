@@ -118,7 +118,7 @@ func (s *session) storeOf(kind string, about *subject) error {
 		s.mkcomposefs.with("--digest-store="+ours, about.dir, image), s.cMkcomposefs.with("--digest-store="+theirs, about.dir, image+".c")); err != nil {
 		return err
 	}
-	list := program{"list", []string{"sh", "-c", `cd "$0" && find . -mindepth 1 -printf '%P %m\n' | sort && find . -type f -print0 | sort -z | xargs -0r cat`}}
+	list := program{"list", []string{"sh", "-c", `cd "$0" && find . -mindepth 1 -printf '%P %m\n' | sort && find . -type f -print0 | sort -z | xargs -0r cat`}, ""}
 	_, err := s.ask("digest store of "+kind+", C", about, list.with(ours), list.with(theirs))
 	return err
 }
