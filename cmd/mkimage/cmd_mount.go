@@ -113,7 +113,7 @@ func (o *mountOptions) check(cmd *cobra.Command) (err error) {
 // open opens the image, and remembers what its place says about it.
 func (o *mountOptions) open(image string) (*os.File, error) {
 	if o.repo == "" {
-		o.readSeal = sealBeside(image, o.keys)
+		o.readSeal = sealBeside(image)
 		return os.Open(image)
 	}
 	r, err := repo.Open(o.repo)
@@ -130,9 +130,6 @@ func (o *mountOptions) open(image string) (*os.File, error) {
 	}
 	o.digest = d
 	o.basedirs = append([]string{filepath.Join(o.repo, "objects")}, o.basedirs...)
-	if o.signed {
-		seal, err := r.ReadSeal(d)
-		o.readSeal = func(verity.Digest) (repo.Seal, error) { return seal, err }
-	}
+	o.readSeal = sealIn(o.repo)
 	return r.OpenImage(d)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/composefs-go/composefs/internal/kernel"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -79,7 +80,7 @@ func mountReason(err error) string {
 		return "Image has no fs-verity: "
 	case errors.Is(err, verity.ErrMismatch):
 		return "Image has wrong fs-verity: "
-	case errors.Is(err, errRefused):
+	case errors.Is(err, errRefused), errors.Is(err, sign.ErrRefused):
 		return "Image was not signed: "
 	}
 	return ""
@@ -90,7 +91,7 @@ func (m *mounting) mountFile(image, dir string) (err error) {
 		if m.keys, err = trustedKeys(nil); err != nil {
 			return err
 		}
-		m.readSeal = sealBeside(image, m.keys)
+		m.readSeal = sealBeside(image)
 	}
 	f, err := os.Open(image)
 	if err != nil {

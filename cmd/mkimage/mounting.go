@@ -3,17 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
 	"os"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/kernel"
 	"github.com/composefs-go/composefs/internal/mount"
-	"github.com/composefs-go/composefs/internal/repo"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -44,7 +40,7 @@ type mounting struct {
 	named    bool   // the digest is shown as the mount's source
 
 	keys     sign.Keyring
-	readSeal func(verity.Digest) (repo.Seal, error)
+	readSeal sign.ReadSeal
 }
 
 // A mounted is what is known of an image that was mounted.
@@ -106,14 +102,9 @@ func (m *mounting) verify(image *os.File, result *mounted) error {
 	if !m.signed {
 		return nil
 	}
-	seal, err := m.readSeal(found)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", errRefused, err)
-	}
-	policy := sign.Policy{Keys: m.keys}
-	verdict, err := policy.Verify(found, seal.Text, slices.Collect(maps.Values(seal.Signatures)))
+	verdict, err := sign.Policy{Keys: m.keys, Need: sign.Require}.Check(found, m.readSeal)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errRefused, err)
+		return err
 	}
 	result.Key, result.KeyName = sign.FormatID(verdict.Key.ID), verdict.Key.Name
 	return nil

@@ -6,10 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/composefs-go/composefs/internal/repo"
 	"github.com/composefs-go/composefs/sign"
-	"github.com/composefs-go/composefs/verity"
 )
 
 // systemKeys is where the keys are that the machine's owner trusts.
@@ -30,45 +30,34 @@ func trustedKeys(names []string) (sign.Keyring, error) {
 	return keys, err
 }
 
-// sealBeside returns how to find the seal of an image that is a file: beside it, as
-// FILE.seal, or if it is in a repository, there. mount(8) follows the link that
-// images/HEX is, to objects/xx/yyyy. Where a seal lies proves nothing.
-func sealBeside(image string, keys sign.Keyring) func(verity.Digest) (repo.Seal, error) {
-	return func(d verity.Digest) (seal repo.Seal, err error) {
-		dir := filepath.Dir(image)
-		for _, name := range []string{
-			image + ".seal",
-			filepath.Join(dir, "..", "seals", sign.SealName(d)),
-			filepath.Join(dir, "..", "..", "seals", sign.SealName(d)),
+// sealBeside reads the seal of an image that is a file: beside it, as FILE.seal, or if
+// it is in a repository, there. mount(8) follows the link that images/HEX is, to
+// objects/xx/yyyy. Where a seal lies proves nothing.
+func sealBeside(image string) sign.ReadSeal {
+	dir := filepath.Dir(image)
+	return func(name string, limit int64) (text []byte, err error) {
+		_, ending, _ := strings.Cut(name, ".") // HEX.seal, HEX.seal.minisig …
+		for _, file := range []string{
+			image + "." + ending,
+			filepath.Join(dir, "..", "seals", name),
+			filepath.Join(dir, "..", "..", "seals", name),
 		} {
-			if seal, err = readSeal(name, keys); !errors.Is(err, fs.ErrNotExist) {
+			if text, err = readSmall(file, limit); !errors.Is(err, fs.ErrNotExist) {
 				break
 			}
 		}
-		return seal, err
+		return text, err
 	}
 }
 
-// readSeal reads a seal and those of its signatures that may be by one of the keys.
-func readSeal(name string, keys sign.Keyring) (repo.Seal, error) {
-	text, err := readSmall(name, sign.MaxSealSize)
-	if err != nil {
-		return repo.Seal{}, err
-	}
-	s := repo.Seal{Text: text, Signatures: map[string][]byte{}}
-	suffixes := []string{".minisig"}
-	for _, key := range keys {
-		suffixes = append(suffixes, "."+sign.FormatID(key.ID)+".minisig")
-	}
-	for _, suffix := range suffixes {
-		signature, err := readSmall(name+suffix, sign.MaxSignatureSize)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+// sealIn reads seals of a repository.
+func sealIn(dir string) sign.ReadSeal {
+	return func(name string, limit int64) ([]byte, error) {
+		r, err := repo.Open(dir)
 		if err != nil {
-			return s, err
+			return nil, err
 		}
-		s.Signatures[suffix] = signature
+		defer r.Close()
+		return r.ReadSealFile(name, limit)
 	}
-	return s, nil
 }

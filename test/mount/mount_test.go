@@ -86,7 +86,7 @@ func (c check) all(k kernel) {
 	}
 	c.refused("other", "1 ", "Image has wrong fs-verity: fs-verity digest mismatch: want fsverity-sha256-12:"+c.l.other+", found "+c.l.image)
 	c.refused("copy", "1 ", "Failed to mount composefs /disk/copy: Image has no fs-verity: ")
-	c.refused("unsigned", "1 ", "Image was not signed: refused: image has no seal")
+	c.refused("unsigned", "1 ", "Image was not signed: signature refused: image has no seal")
 	c.is("writable wrote", "yes")
 	c.is("upper", "new")
 	c.is("plain source", "composefs")
