@@ -162,13 +162,8 @@ func TestBuildReplacesSBAT(t *testing.T) {
 // realUKI builds on the machine's systemd-stub and returns the file.
 func realUKI(t *testing.T) string {
 	t.Helper()
-	stub, err := os.ReadFile(systemdStub)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	testutil.RequireFile(t, systemdStub)
+	stub := testutil.ReadFile(t, systemdStub)
 	out, err := uki.Build(stub, sections())
 	if err != nil {
 		t.Fatal(err)

@@ -21,16 +21,7 @@ type systemd struct{ stub, addon, ukify string }
 func requireSystemd(t *testing.T) systemd {
 	t.Helper()
 	testutil.RequireFile(t, "/usr/lib/python3/dist-packages/pefile.py") // ukify needs it
-	cmd := exec.Command("../../scripts/systemd-boot", "trixie")
-	cmd.Stderr = t.Output()
-	out, err := cmd.Output()
-	if err != nil && os.Getenv("CI") != "true" {
-		t.Skipf("fetch systemd-boot of Debian 13: %v", err)
-	}
-	if err != nil {
-		t.Fatalf("fetch systemd-boot of Debian 13: %v", err)
-	}
-	root := strings.TrimSpace(string(out))
+	root := testutil.RequireScript(t, "../../scripts/systemd-boot", "trixie")
 	efi := filepath.Join(root, "usr/lib/systemd/boot/efi")
 	return systemd{filepath.Join(efi, "linuxx64.efi.stub"), filepath.Join(efi, "addonx64.efi.stub"), filepath.Join(root, "usr/bin/ukify")}
 }
@@ -207,11 +198,7 @@ func TestUkifyInspects(t *testing.T) {
 // With a real kernel too, and the result can be signed: its digest is told.
 func TestRealKernel(t *testing.T) {
 	s := requireSystemd(t)
-	out, err := exec.Command("../../scripts/kernel", "trixie").Output()
-	if err != nil && os.Getenv("CI") != "true" {
-		t.Skipf("fetch the kernel of Debian 13: %v", err)
-	}
-	dir := strings.TrimSpace(string(out))
+	dir := testutil.RequireScript(t, "../../scripts/kernel", "trixie")
 	linux := filepath.Join(dir, "vmlinuz")
 	ours, err := uki.Assemble(uki.Options{Stub: mustRead(t, s.stub), Linux: mustRead(t, linux), Initrd: []byte("initrd")})
 	if err != nil {

@@ -2,8 +2,10 @@
 package testutil
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 )
 
@@ -36,6 +38,19 @@ func RequireEnv(t testing.TB, name string) string {
 		missing(t, name+" is not set; make test-unit sets it")
 	}
 	return value
+}
+
+// RequireScript returns what one of our scripts prints, the directory of something
+// that it fetches. Where that can't be had the test is stopped, as by RequireTool.
+func RequireScript(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Stderr = t.Output()
+	out, err := cmd.Output()
+	if err != nil {
+		missing(t, fmt.Sprintf("%s %s: %v", name, strings.Join(args, " "), err))
+	}
+	return strings.TrimSpace(string(out))
 }
 
 // RequireRoot stops a test that needs root, as RequireTool does.

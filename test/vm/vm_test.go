@@ -3,10 +3,8 @@ package vm_test
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -17,11 +15,7 @@ import (
 // kernel is that of the tests; scripts/kernel fetches it once.
 func kernel(t *testing.T) string {
 	t.Helper()
-	out, err := exec.Command("../../scripts/kernel", "trixie").Output()
-	if err != nil {
-		t.Fatalf("fetch a kernel: %v", err)
-	}
-	return filepath.Join(strings.TrimSpace(string(out)), "vmlinuz")
+	return filepath.Join(testutil.RequireScript(t, "../../scripts/kernel", "trixie"), "vmlinuz")
 }
 
 // A machine whose guest never ends is ended, and the error says so.
