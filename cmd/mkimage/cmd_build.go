@@ -1,20 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/directory"
-	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/repo"
 	"github.com/composefs-go/composefs/internal/tarball"
 	"github.com/composefs-go/composefs/internal/transform"
@@ -135,6 +132,9 @@ func (o *buildOptions) run(cmd *cobra.Command, u *ui) error {
 	if err := o.check(cmd); err != nil {
 		return err
 	}
+	if err := checkOutputs(o.output, o.seal.oneUse, o.read.cache); err != nil {
+		return err
+	}
 	meta, err := o.settings(cmd)
 	if err != nil {
 		return err
@@ -151,10 +151,6 @@ func (o *buildOptions) run(cmd *cobra.Command, u *ui) error {
 	}
 	if err != nil {
 		return err
-	}
-	if o.output == "-" {
-		u.remark("%s", b.Hex)
-		return nil
 	}
 	return u.result(b, b.Hex)
 }
@@ -208,13 +204,10 @@ func (o *buildOptions) measure(ctx context.Context, u *ui, meta repo.Meta) (buil
 	var size countingWriter
 	w := io.Writer(io.MultiWriter(h, &size))
 	write := func(w io.Writer) error { return erofs.Write(w, root, erofs.Format(meta.Format)) }
-	switch o.output {
-	case "":
+	if o.output == "" {
 		err = write(w)
-	case "-":
-		err = write(io.MultiWriter(w, u.out))
-	default:
-		err = writeOutput(o.output, func(f io.Writer) error { return write(io.MultiWriter(w, f)) })
+	} else {
+		err = u.writeOutput(o.output, func(f io.Writer) error { return write(io.MultiWriter(w, f)) })
 	}
 	if err != nil {
 		return built{}, err
@@ -259,7 +252,7 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 	if err := r.AddImage(digest); err != nil {
 		return built{}, err
 	}
-	if err := o.publish(r, digest, size, signers); err != nil {
+	if err := o.publish(u, r, digest, size, signers); err != nil {
 		return built{}, err
 	}
 	b := report(digest, meta, size, root)
@@ -269,19 +262,19 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 }
 
 // publish does what makes the image bootable and findable.
-func (o *buildOptions) publish(r *repo.Repo, digest verity.Digest, size int64, signers []signer) error {
-	if o.output != "" && o.output != "-" {
+func (o *buildOptions) publish(u *ui, r *repo.Repo, digest verity.Digest, size int64, signers []signer) error {
+	if o.output != "" {
 		image, err := r.OpenImage(digest)
 		if err != nil {
 			return err
 		}
 		defer image.Close()
-		if err := writeOutput(o.output, func(w io.Writer) error { _, err := io.Copy(w, image); return err }); err != nil {
+		if err := u.writeOutput(o.output, func(w io.Writer) error { _, err := io.Copy(w, image); return err }); err != nil {
 			return err
 		}
 	}
 	if len(signers) > 0 {
-		if _, err := o.seal.seal(r, digest, erofs.Format(r.Meta().Format), size, signers); err != nil {
+		if _, err := o.seal.seal(u, r, digest, erofs.Format(r.Meta().Format), size, signers); err != nil {
 			return err
 		}
 	}
@@ -330,23 +323,6 @@ func (o *buildOptions) tree(ctx context.Context, u *ui, to sink, meta repo.Meta,
 		return nil, err
 	}
 	return s.root, bootTransform(s, o.source, release)
-}
-
-// writeOutput makes a file that is there either whole or not at all.
-func writeOutput(name string, write func(io.Writer) error) error {
-	dir, err := osfile.OpenDir(filepath.Dir(name))
-	if err == nil {
-		defer dir.Close()
-		err = osfile.Replace(dir, filepath.Base(name), 0o644, func(f *os.File) error { return write(f) })
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return nil
-}
-
-func writeOutputBytes(name string, b []byte) error {
-	return writeOutput(name, func(w io.Writer) error { _, err := io.Copy(w, bytes.NewReader(b)); return err })
 }
 
 type countingWriter int64

@@ -28,6 +28,7 @@ type diskOptions struct {
 	esp               []string
 	espSize, rootSize int64
 	emptyVar          bool
+	writeDevice       bool
 }
 
 const diskLong = `Disk makes a disk image that a UEFI machine boots: an EFI system partition with the
@@ -36,6 +37,10 @@ fs-verity already on, its seals, and room for /etc and /var.
 
 It needs no privileges and no loop device. The file is sparse, and the same input
 gives the same bytes; SOURCE_DATE_EPOCH sets all times.
+
+With --write-device FILE is a disk such as /dev/sdX, and all that is on it is
+overwritten. One that is mounted, or otherwise in use, is refused, as is a partition.
+The image is made in $TMPDIR (/var/tmp) first.
 
 /var begins with what the image has there.`
 
@@ -47,7 +52,8 @@ func newDisk(u *ui) *cobra.Command {
 		Long:  diskLong,
 		Example: `  mkimage disk --repo repo --image debian/13 --uki linux.efi --output disk.img
   mkimage disk --repo repo --image debian/13 --output disk.img \
-      --esp EFI/BOOT/BOOTX64.EFI=systemd-bootx64.efi --esp loader/entries/debian.conf=entry.conf`,
+      --esp EFI/BOOT/BOOTX64.EFI=systemd-bootx64.efi --esp loader/entries/debian.conf=entry.conf
+  mkimage disk --repo repo --image debian/13 --uki linux.efi --write-device --output /dev/sdX`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.repo == "" || len(o.images) == 0 || o.output == "" {
@@ -65,6 +71,7 @@ func newDisk(u *ui) *cobra.Command {
 	f.Int64Var(&o.rootSize, "root-size", 0, "size of the root partition in `MIB` (default: what is needed, and some room)")
 	f.BoolVar(&o.emptyVar, "empty-var", false, "begin with an empty /var")
 	f.StringVarP(&o.output, "output", "o", "", "write the disk to `FILE`")
+	f.BoolVar(&o.writeDevice, "write-device", false, "FILE is a disk: overwrite all that is on it")
 	return cmd
 }
 
@@ -77,6 +84,11 @@ type diskReport struct {
 }
 
 func (o *diskOptions) run(cmd *cobra.Command, u *ui) error {
+	target, err := o.open(cmd) // before anything else: a device that can't be had should not cost a build
+	if err != nil {
+		return err
+	}
+	defer target.close()
 	esp, err := o.espEntries(cmd)
 	if err != nil {
 		return err
@@ -98,10 +110,10 @@ func (o *diskOptions) run(cmd *cobra.Command, u *ui) error {
 		Arch: runtime.GOARCH, Seed: layout.Images[0].Hex(), Time: sourceDate(), ESP: esp, Root: root,
 		ESPSize: o.espSize << 20, RootSize: o.rootSize << 20,
 	}
-	u.progress.start("writing " + o.output)
-	if err := disk.Write(cmd.Context(), o.output, im, u.progress.reached); err != nil {
+	if err := target.write(cmd.Context(), u, im); err != nil {
 		return err
 	}
+	im.DiskSize = target.size()
 	plan, err := disk.MakePlan(im)
 	if err != nil {
 		return err

@@ -72,15 +72,15 @@ type initrdReport struct {
 }
 
 func (o *initrdOptions) run(cmd *cobra.Command, u *ui) error {
+	if err := checkOutputs(o.output); err != nil {
+		return err
+	}
 	parts, err := o.parts(cmd)
 	if err != nil {
 		return err
 	}
-	if err := writeOutput(o.output, func(w io.Writer) error { return initrd.Write(w, parts) }); err != nil {
-		return err
-	}
-	st, err := os.Stat(o.output)
-	if err != nil {
+	var written countingWriter
+	if err := u.writeOutput(o.output, func(w io.Writer) error { return initrd.Write(io.MultiWriter(w, &written), parts) }); err != nil {
 		return err
 	}
 	modules, err := parts.Kernel.Resolve(parts.Modules)
@@ -90,7 +90,7 @@ func (o *initrdOptions) run(cmd *cobra.Command, u *ui) error {
 	if len(parts.Keys) == 0 {
 		u.remark("remark: without --keys this initrd asks for no seal; the digest on the command line is all that protects the image")
 	}
-	report := initrdReport{File: o.output, Size: st.Size(), Kernel: parts.Kernel.Version(), Keys: len(parts.Keys)}
+	report := initrdReport{File: o.output, Size: int64(written), Kernel: parts.Kernel.Version(), Keys: len(parts.Keys)}
 	for _, m := range modules {
 		report.Modules = append(report.Modules, m.Name)
 	}

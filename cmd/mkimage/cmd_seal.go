@@ -91,6 +91,9 @@ func (o *sealCommand) check(cmd *cobra.Command) error {
 }
 
 func (o *sealCommand) run(u *ui, name string) error {
+	if err := checkOutputs(o.output, o.oneUse); err != nil {
+		return err
+	}
 	signers, err := o.open(u)
 	if err != nil {
 		return err
@@ -110,7 +113,7 @@ func (o *sealCommand) run(u *ui, name string) error {
 	case o.signature != "":
 		return o.addSignature(u, r, image, size)
 	}
-	result, err := o.seal(r, image, header.Version, size, signers)
+	result, err := o.seal(u, r, image, header.Version, size, signers)
 	if err != nil {
 		return err
 	}
@@ -153,7 +156,7 @@ func (o *sealCommand) writeStatement(u *ui, s sign.Seal) error {
 	if _, err := sign.ParseSeal(text); err != nil { // the options may say what no seal may
 		return err
 	}
-	if o.output == "-" {
+	if standardOutputs[o.output] {
 		_, err := u.out.Write(text)
 		return err
 	}
@@ -161,7 +164,7 @@ func (o *sealCommand) writeStatement(u *ui, s sign.Seal) error {
 	if name == "" {
 		name = sign.SealName(s.Digest)
 	}
-	if err := writeOutputBytes(name, text); err != nil {
+	if err := u.writeOutputBytes(name, text); err != nil {
 		return err
 	}
 	return u.result(writtenStatement{s.Digest, s.Sequence, name},

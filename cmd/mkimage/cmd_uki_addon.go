@@ -56,6 +56,9 @@ func newUKIAddon(u *ui) *cobra.Command {
 }
 
 func (o *ukiAddonOptions) run(cmd *cobra.Command, u *ui) error {
+	if err := checkOutputs(o.output); err != nil {
+		return err
+	}
 	signer, err := o.secureBoot.open(cmd)
 	if err != nil {
 		return err

@@ -100,6 +100,9 @@ func withMode(line string) string {
 }
 
 func (o *ukiBuildOptions) run(cmd *cobra.Command, u *ui) error {
+	if err := checkOutputs(o.output); err != nil {
+		return err
+	}
 	signer, err := o.secureBoot.open(cmd)
 	if err != nil {
 		return err

@@ -82,7 +82,7 @@ func (s *programSigner) save(u *ui, program []byte, report ukiReport) error {
 }
 
 func save(u *ui, program []byte, report ukiReport) error {
-	if err := writeOutputBytes(report.File, program); err != nil {
+	if err := u.writeOutputBytes(report.File, program); err != nil {
 		return err
 	}
 	report.Size = len(program)
@@ -149,6 +149,9 @@ func (o *ukiSignOptions) check(cmd *cobra.Command) error {
 }
 
 func (o *ukiSignOptions) run(cmd *cobra.Command, u *ui, name string) error {
+	if err := checkOutputs(o.out, o.toBeSigned); err != nil {
+		return err
+	}
 	if o.secureBoot.key != "" {
 		signer, err := o.secureBoot.open(cmd)
 		if err != nil {

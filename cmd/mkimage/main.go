@@ -39,6 +39,10 @@ A machine from a directory, in five commands:
       --image $DIGEST --cmdline "root=PARTLABEL=root ro" --output linux.efi
   mkimage disk --repo repo --image $DIGEST --uki linux.efi --output disk.img
 
+Where a command writes a FILE, - is standard output; the result that it prints goes
+to standard error then. A symbolic link stays, and the file that it points to is
+replaced. Devices and directories are refused; see mkimage disk --write-device.
+
 Exit status: 0 done; 1 a failure that has no number of its own; 2 wrong usage;
 4 image or object not found; 5 digest mismatch; 6 seal or signature refused;
 7 the kernel lacks something.`

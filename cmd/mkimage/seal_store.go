@@ -30,7 +30,7 @@ func (o *sealOptions) statement(image verity.Digest, format erofs.Format, size i
 }
 
 // seal signs the statement about an image and stores both.
-func (o *sealOptions) seal(r *repo.Repo, image verity.Digest, format erofs.Format, size int64, signers []signer) (sealed, error) {
+func (o *sealOptions) seal(u *ui, r *repo.Repo, image verity.Digest, format erofs.Format, size int64, signers []signer) (sealed, error) {
 	statement := o.statement(image, format, size)
 	result := sealed{Digest: image, Sequence: o.sequence, File: "seals/" + sign.SealName(image)}
 	for _, s := range signers {
@@ -40,7 +40,7 @@ func (o *sealOptions) seal(r *repo.Repo, image verity.Digest, format erofs.Forma
 			err = storeSignature(r, image, text, signature, s.key.ID())
 		}
 		if err == nil && s.public != "" {
-			err = writeOutputBytes(s.public, s.key.Public("").Text())
+			err = u.writeOutputBytes(s.public, s.key.Public("").Text())
 		}
 		if err != nil {
 			return result, fmt.Errorf("seal image %s: %w", image.Hex(), err)

@@ -20,6 +20,7 @@ type Image struct {
 	Root     []Entry   // see Layout
 	ESPSize  int64     // bytes, at least 34 MiB
 	RootSize int64     // bytes
+	DiskSize int64     // bytes of the whole disk, what is left over staying free; 0: no more than needed
 }
 
 // ErrSpace is the cause when the image would not fit beside its name.
@@ -30,9 +31,23 @@ var ErrSpace = errors.New("not enough space for the disk image")
 type Progress func(done, total int64, what string)
 
 // Write makes the disk image as the file name, which appears only when it is
-// complete. It needs the programs mke2fs, debugfs, mkfs.vfat, mmd, mcopy and
-// sfdisk. progress may be nil.
-func Write(ctx context.Context, name string, im Image, progress Progress) (err error) {
+// complete; a regular file of that name gives way to it. It needs the programs mke2fs,
+// debugfs, mkfs.vfat, mmd, mcopy and sfdisk. progress may be nil.
+func Write(ctx context.Context, name string, im Image, progress Progress) error {
+	// Beside the result: there is room for it there, and content from the same
+	// file system can be shared instead of copied.
+	scratch := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"-")
+	return assemble(ctx, name, scratch, im, progress, func(w *writer) error {
+		if st, err := os.Lstat(name); err == nil && !st.Mode().IsRegular() {
+			return fmt.Errorf("want a regular file or a new name, found %s", st.Mode().Type())
+		}
+		return os.Rename(w.path, name)
+	})
+}
+
+// assemble makes the image in a directory whose name begins with scratch, and has
+// finish bring it to where it belongs.
+func assemble(ctx context.Context, name, scratch string, im Image, progress Progress, finish func(*writer) error) (err error) {
 	w, err := newWriter(im, progress)
 	if err != nil {
 		return err
@@ -40,9 +55,7 @@ func Write(ctx context.Context, name string, im Image, progress Progress) (err e
 	if w.tools, err = findTools(); err != nil {
 		return err
 	}
-	// Beside the result: there is room for it there, and content from the same
-	// file system can be shared instead of copied.
-	if w.scratch, err = os.MkdirTemp(filepath.Dir(name), "."+filepath.Base(name)+"-"); err != nil {
+	if w.scratch, err = os.MkdirTemp(filepath.Dir(scratch), filepath.Base(scratch)); err != nil {
 		return fmt.Errorf("make a directory for temporary files: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(w.scratch)) }()
@@ -53,7 +66,10 @@ func Write(ctx context.Context, name string, im Image, progress Progress) (err e
 		}
 	}
 	w.report(0, "done")
-	return os.Rename(w.path, name)
+	if err := finish(w); err != nil {
+		return fmt.Errorf("write disk image %s: %w", name, err)
+	}
+	return nil
 }
 
 // writer is an image on its way into a file.

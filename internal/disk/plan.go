@@ -52,7 +52,7 @@ var rootTypes = map[string]string{
 }
 
 // ErrSize is the cause when the content does not fit into the size asked for.
-var ErrSize = errors.New("partition is too small")
+var ErrSize = errors.New("not enough room")
 
 // MakePlan says where things will be on the disk, without writing anything.
 func MakePlan(im Image) (Plan, error) {
@@ -82,6 +82,12 @@ func makePlan(im Image) (Plan, error) {
 	p.ESP = Partition{Name: "ESP", Type: espType, UUID: uuid(im.Seed, "esp"), Offset: mib, Size: esp}
 	p.Root = Partition{Name: "root", Type: rootType, UUID: uuid(im.Seed, "root"), Offset: mib + esp, Size: root}
 	p.Size = p.Root.Offset + root + mib // the backup GPT wants 33 sectors
+	if im.DiskSize != 0 {
+		if im.DiskSize < p.Size {
+			return Plan{}, fmt.Errorf("%w: the partitions want a disk of %d MiB, found one of %d MiB", ErrSize, p.Size/mib, im.DiskSize/mib)
+		}
+		p.Size = im.DiskSize
+	}
 	return p, nil
 }
 

@@ -182,3 +182,84 @@ func TestLocksExcludeEachOther(t *testing.T) {
 		t.Errorf("an exclusive lock alone: %v, %v", ok, err)
 	}
 }
+
+func TestNothingButAFileOrALinkGivesWay(t *testing.T) {
+	dir := openTemp(t)
+	at := func(name string) string { return filepath.Join(dir.Name(), name) }
+	for _, c := range []struct {
+		name, kind string
+		err        error
+	}{
+		{"fifo", "a pipe", unix.Mkfifo(at("fifo"), 0o644)},
+		{"socket", "a socket", unix.Mknod(at("socket"), unix.S_IFSOCK|0o644, 0)},
+		{"directory", "a directory", os.Mkdir(at("directory"), 0o755)},
+		{"char", "a character device", unix.Mknod(at("char"), unix.S_IFCHR|0o644, int(unix.Mkdev(1, 7)))},
+		{"block", "a block device", unix.Mknod(at("block"), unix.S_IFBLK|0o644, int(unix.Mkdev(7, 250)))},
+	} {
+		if errors.Is(c.err, unix.EPERM) {
+			continue // only root makes devices
+		} else if c.err != nil {
+			t.Fatal(c.err)
+		}
+		before, _ := os.Lstat(at(c.name))
+		never := func(*os.File) error { t.Errorf("%s: the work was done before the refusal", c.name); return nil }
+		err := osfile.Replace(dir, c.name, 0o644, never)
+		temp, tempErr := osfile.NewTemp(dir, 0o644)
+		if tempErr != nil {
+			t.Fatal(tempErr)
+		}
+		for _, err := range []error{err, temp.Replace(c.name), osfile.Replaceable(at(c.name))} {
+			var special *osfile.SpecialError
+			if !errors.As(err, &special) || special.Kind() != c.kind || !strings.HasPrefix(err.Error(), at(c.name)+": ") {
+				t.Errorf("%s: found %v", c.name, err)
+			}
+		}
+		temp.Close()
+		if after, err := os.Lstat(at(c.name)); err != nil || after.Mode() != before.Mode() || !os.SameFile(before, after) {
+			t.Errorf("%s: it has become %v, %v", c.name, after, err)
+		}
+	}
+	os.Symlink("fifo", at("link"))
+	if err := osfile.Replace(dir, "link", 0o644, write("x")); err != nil {
+		t.Error(err)
+	}
+	if st, err := os.Lstat(at("link")); err != nil || !st.Mode().IsRegular() {
+		t.Errorf("the link became %v, %v", st, err)
+	}
+}
+
+func TestFollowLinksFindsTheFileThatWouldBeWritten(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{"a/b", "c"} {
+		os.MkdirAll(filepath.Join(dir, d), 0o755)
+	}
+	for name, to := range map[string]string{
+		"c/deep": "../a/b", "file": "c/new", "up": "c/deep/../x", "abs": dir + "/c/new", "chain": "file", "loop": "loop", "device": "/dev/null",
+	} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{
+		"plain": dir + "/plain", "file": dir + "/c/new", "chain": dir + "/c/new", "abs": dir + "/c/new",
+		"up":          dir + "/a/x", // the kernel's "..", not the text's
+		"c/deep/../y": dir + "/a/y",
+		"device":      "/dev/null",
+	} {
+		if got, err := osfile.FollowLinks(dir + "/" + name); got != want || err != nil {
+			t.Errorf("%s: found %s, %v, want %s", name, got, err, want)
+		}
+	}
+	if _, err := osfile.FollowLinks(dir + "/loop"); !errors.Is(err, unix.ELOOP) {
+		t.Errorf("a link to itself: found %v", err)
+	}
+	if _, err := osfile.FollowLinks(dir + "/nowhere/x"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no directory: found %v", err)
+	}
+	if got, err := osfile.FollowLinks("/dev/fd/0"); !strings.HasPrefix(got, "/proc/") || err != nil {
+		t.Errorf("a descriptor: found %s, %v", got, err)
+	}
+}

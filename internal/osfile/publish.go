@@ -90,8 +90,12 @@ func (t *Temp) Link(name string) error {
 	return nil
 }
 
-// Replace gives the file its name; a file of that name gives way atomically.
+// Replace gives the file its name; a regular file or a symbolic link of that name
+// gives way atomically. Anything else is a SpecialError and stays.
 func (t *Temp) Replace(name string) error {
+	if err := replaceableIn(t.dir, name); err != nil {
+		return err
+	}
 	for i := 0; t.name == ""; i++ {
 		old := ".tmp-" + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i)
 		err := t.Link(old)
@@ -102,7 +106,7 @@ func (t *Temp) Replace(name string) error {
 		}
 	}
 	if err := unix.Renameat(int(t.dir.Fd()), t.name, int(t.dir.Fd()), name); err != nil {
-		return &os.LinkError{Op: "rename", Old: t.name, New: filepath.Join(t.dir.Name(), name), Err: err}
+		return &os.PathError{Op: "replace", Path: filepath.Join(t.dir.Name(), name), Err: err}
 	}
 	t.name = ""
 	return nil
@@ -124,8 +128,12 @@ func Publish(dir *os.File, name string, mode os.FileMode, write, beforeLink func
 	return publish(dir, name, mode, write, beforeLink, (*Temp).Link)
 }
 
-// Replace is Publish that puts the new file in the place of an existing one.
+// Replace is Publish that puts the new file in the place of an existing one, or of a
+// symbolic link. What is anything else stays, and is a SpecialError.
 func Replace(dir *os.File, name string, mode os.FileMode, write func(*os.File) error) error {
+	if err := replaceableIn(dir, name); err != nil { // before the work, too
+		return err
+	}
 	return publish(dir, name, mode, write, nil, (*Temp).Replace)
 }
 

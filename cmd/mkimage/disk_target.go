@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/composefs-go/composefs/internal/disk"
+	"github.com/composefs-go/composefs/internal/osfile"
+)
+
+// A diskTarget is where a disk image goes: a file, or a device that is held.
+type diskTarget struct {
+	path   string
+	device *disk.Device
+}
+
+// open finds out whether the image can be written to where it is to go.
+func (o *diskOptions) open(cmd *cobra.Command) (diskTarget, error) {
+	if o.writeDevice {
+		device, err := disk.OpenDevice(o.output)
+		if errors.Is(err, disk.ErrNotDevice) {
+			err = usagef(cmd, "--write-device: %w; name a whole disk, as in /dev/sdX, or leave --write-device out", err)
+		}
+		return diskTarget{o.output, device}, err
+	}
+	path, err := outputPath(o.output)
+	var special *osfile.SpecialError
+	switch {
+	case err == nil && (standardOutputs[o.output] || isStream(path)):
+		return diskTarget{}, usagef(cmd, "--output: a disk isn't written from its begin to its end; name a file")
+	case errors.As(err, &special) && special.Kind() == "a block device":
+		return diskTarget{}, usagef(cmd, "--output: %s is a block device; to overwrite all that is on it, say --write-device", o.output)
+	case err == nil:
+		return diskTarget{path: path}, checkOutputs(o.output)
+	}
+	return diskTarget{}, fmt.Errorf("write %s: %w", o.output, withoutPath(err, path))
+}
+
+func (t diskTarget) write(ctx context.Context, u *ui, im disk.Image) error {
+	u.progress.start("writing " + t.path)
+	if t.device == nil {
+		return disk.Write(ctx, t.path, im, u.progress.reached)
+	}
+	if err := disk.WriteDevice(ctx, t.device, temporaries(), im, u.progress.reached); err != nil {
+		return err
+	}
+	if err := t.device.Reread(); err != nil {
+		u.remark("remark: the kernel still has the old partitions of %s (%v); run: partprobe %s", t.path, err, t.path)
+	}
+	return nil
+}
+
+// size is what the image must be large, 0 if that doesn't matter.
+func (t diskTarget) size() int64 {
+	if t.device == nil {
+		return 0
+	}
+	return t.device.Size
+}
+
+func (t diskTarget) close() {
+	if t.device != nil {
+		t.device.Close()
+	}
+}
+
+// temporaries is a directory for large files.
+func temporaries() string {
+	if dir := os.Getenv("TMPDIR"); dir != "" {
+		return dir
+	}
+	if st, err := os.Stat("/var/tmp"); err == nil && st.IsDir() {
+		return "/var/tmp"
+	}
+	return os.TempDir()
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
+	"github.com/composefs-go/composefs/internal/osfile"
+)
+
+// standardOutputs are the names of standard output. Its file is written to as it is:
+// it may be a pipe, or opened to be added to.
+var standardOutputs = map[string]bool{"-": true, "/dev/stdout": true, "/dev/fd/1": true, "/proc/self/fd/1": true}
+
+// writeOutput writes a file that the user has named. A regular file is there either
+// whole or not at all, in the place of one that was there; a symbolic link stays, and
+// what it points to is replaced. A pipe and /dev/null are written to. Any other
+// thing is refused: in its place there would be a file afterwards.
+func (u *ui) writeOutput(name string, write func(io.Writer) error) error {
+	path, err := outputPath(name)
+	switch {
+	case err == nil && standardOutputs[name]:
+		err = u.writeStandardOutput(write)
+	case err == nil && isStream(path):
+		err = writeStream(path, write)
+	case err == nil:
+		err = replaceFile(path, write)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, withoutPath(err, path))
+	}
+	return nil
+}
+
+func (u *ui) writeOutputBytes(name string, b []byte) error {
+	return u.writeOutput(name, func(w io.Writer) error { _, err := io.Copy(w, bytes.NewReader(b)); return err })
+}
+
+// checkOutputs finds out before the work whether writeOutput will take the names.
+// Empty ones stand for nothing.
+func checkOutputs(names ...string) error {
+	for _, name := range names {
+		if name == "" {
+			continue
+		}
+		path, err := outputPath(name)
+		if err == nil && !standardOutputs[name] && !isStream(path) {
+			_, err = os.Stat(filepath.Dir(path))
+		}
+		if err != nil {
+			return fmt.Errorf("write %s: %w", name, withoutPath(err, path))
+		}
+	}
+	return nil
+}
+
+// outputPath returns where the file of the name will be.
+func outputPath(name string) (string, error) {
+	if standardOutputs[name] {
+		return name, nil
+	}
+	path, err := osfile.FollowLinks(name)
+	if err != nil || isStream(path) {
+		return path, err
+	}
+	return path, osfile.Replaceable(path)
+}
+
+// nullDevice is the number of /dev/null.
+var nullDevice = unix.Mkdev(1, 3)
+
+// isStream reports whether writing to what is there is all that can be meant.
+func isStream(path string) bool {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil {
+		return false
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFIFO:
+		return true
+	case unix.S_IFCHR:
+		return st.Rdev == nullDevice
+	}
+	return false
+}
+
+// writeStandardOutput has results go to standard error from now on.
+func (u *ui) writeStandardOutput(write func(io.Writer) error) error {
+	if f, ok := u.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return errors.New("standard output is a terminal, and this is no text; redirect it")
+	}
+	w := bufio.NewWriter(u.out)
+	u.out = u.err
+	return errors.Join(write(w), w.Flush())
+}
+
+func writeStream(path string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(f)
+	return errors.Join(write(w), w.Flush(), f.Close())
+}
+
+func replaceFile(path string, write func(io.Writer) error) error {
+	dir, err := osfile.OpenDir(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return osfile.Replace(dir, filepath.Base(path), 0o644, func(f *os.File) error { return write(f) })
+}
+
+// withoutPath keeps an error from saying the name a second time.
+func withoutPath(err error, path string) error {
+	var special *osfile.SpecialError
+	var pathErr *fs.PathError
+	switch {
+	case errors.As(err, &special):
+		return notAFile{special}
+	case errors.As(err, &pathErr) && pathErr.Path == path:
+		return pathErr.Err
+	}
+	return err
+}
+
+// A notAFile is a SpecialError without the path.
+type notAFile struct{ *osfile.SpecialError }
+
+func (e notAFile) Error() string { return "want a regular file or a new name, found " + e.Kind() }

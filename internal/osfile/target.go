@@ -1,0 +1,95 @@
+package osfile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A SpecialError is the name of something that a file must not take the place of:
+// a rename would destroy a device node as readily as an old file.
+type SpecialError struct {
+	Path string
+	Mode fs.FileMode
+}
+
+func (e *SpecialError) Error() string {
+	return e.Path + ": want a regular file or a new name, found " + e.Kind()
+}
+
+// Kind says what is there, as in "a block device".
+func (e *SpecialError) Kind() string {
+	switch {
+	case e.Mode.IsDir():
+		return "a directory"
+	case e.Mode&fs.ModeCharDevice != 0:
+		return "a character device"
+	case e.Mode&fs.ModeDevice != 0:
+		return "a block device"
+	case e.Mode&fs.ModeNamedPipe != 0:
+		return "a pipe"
+	case e.Mode&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a special file"
+}
+
+// Replaceable returns a SpecialError unless the file at path may give way to another
+// one: there is none, or a regular file, or a symbolic link, which is only a name.
+func Replaceable(path string) error {
+	st, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || st.Mode().IsRegular() || st.Mode()&fs.ModeSymlink != 0 {
+		return err
+	}
+	return &SpecialError{path, st.Mode()}
+}
+
+// replaceableIn is Replaceable for a name in an open directory.
+func replaceableIn(dir *os.File, name string) error {
+	var st unix.Stat_t
+	if unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
+		return nil // most likely there is none; the rename will tell
+	}
+	if t := st.Mode & unix.S_IFMT; t != unix.S_IFREG && t != unix.S_IFLNK {
+		return Replaceable(filepath.Join(dir.Name(), name))
+	}
+	return nil
+}
+
+// maxLinks is how many symbolic links are followed, as by the kernel.
+const maxLinks = 40
+
+// FollowLinks returns the path of what name stands for if it is a symbolic link,
+// whether or not that is there. The links of /proc/PID/fd stay: what they say is no
+// path.
+func FollowLinks(name string) (string, error) {
+	path := name
+	for range maxLinks {
+		dir, base := filepath.Split(path)
+		if base == "" { // "dir/": the kernel's answer will be good enough
+			return path, nil
+		}
+		// Not by the text: ".." after a link leads elsewhere.
+		dir, err := filepath.EvalSymlinks(dir + ".")
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(dir, base)
+		target, err := os.Readlink(path)
+		if err != nil || strings.HasPrefix(path, "/proc/") {
+			return path, nil
+		}
+		if !filepath.IsAbs(target) {
+			target = dir + "/" + target
+		}
+		path = target
+	}
+	return "", &os.PathError{Op: "open", Path: name, Err: unix.ELOOP}
+}
