@@ -30,8 +30,13 @@ func (f Format) String() string { return fmt.Sprintf("erofs-v%d", uint8(f)) }
 // A Header is what the first bytes of an image say about it.
 type Header struct {
 	Version Format
-	HasACL  bool // some file has an ACL; without any, mount with noacl
+	HasACL  bool // some file has an ACL; V2 images never say so, see MayHaveACL
 }
+
+// MayHaveACL reports whether an image with this header must be mounted with ACLs. Of
+// V0 and V1 the header tells; in V2 its flag is always clear. Without ACLs the kernel
+// takes the mask of a file that has one for the rights of its group.
+func (h Header) MayHaveACL() bool { return h.HasACL || h.Version > V1 }
 
 const (
 	headerMagic   = 0xd078629a

@@ -245,6 +245,23 @@ func TestObjectsOfAnImage(t *testing.T) {
 	}
 }
 
+// V2's header never says whether there are ACLs, so that there may always be some.
+func TestTheHeaderSaysWhetherThereMayBeACLs(t *testing.T) {
+	for entry, want := range map[string]map[erofs.Format]bool{
+		"/ 0 40755 2 0 0 0 0.0 - - -\n":                              {erofs.V0: false, erofs.V1: false, erofs.V2: true},
+		"/ 0 40755 2 0 0 0 0.0 - - - system.posix_acl_access=x\n":    {erofs.V0: true, erofs.V1: true, erofs.V2: true},
+		"/ 0 40755 2 0 0 0 0.0 - - - system.posix_acl_default=x\n":   {erofs.V0: true, erofs.V1: true, erofs.V2: true},
+		"/ 0 40755 2 0 0 0 0.0 - - - system.posix_acl_accessory=x\n": {erofs.V0: false, erofs.V1: false, erofs.V2: true},
+	} {
+		for _, f := range formats {
+			h, err := erofs.ReadHeader(bytes.NewReader(write(t, parse(t, []byte(entry)), f)))
+			if err != nil || h.MayHaveACL() != want[f] {
+				t.Errorf("%v of %q: %+v, %v; want MayHaveACL %t", f, entry, h, err, want[f])
+			}
+		}
+	}
+}
+
 func TestReadHeader(t *testing.T) {
 	acl := parse(t, []byte("/ 0 40755 2 0 0 0 0.0 - - - system.posix_acl_access=x\n"))
 	h, err := erofs.ReadHeader(bytes.NewReader(write(t, acl, erofs.V1)))

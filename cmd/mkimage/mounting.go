@@ -72,8 +72,13 @@ func (m *mounting) mount(k *kernel.Kernel, image *os.File, dir string) (mounted,
 	if err != nil {
 		return result, err
 	}
+	if header.HasACL {
+		if err := k.Need(kernel.EROFSACL); err != nil {
+			return result, explainMissing(fmt.Errorf("the image has access control lists: %w", err))
+		}
+	}
 	i := mount.Image{
-		Source: "composefs", File: image, ACL: header.HasACL,
+		Source: "composefs", File: image, ACL: header.MayHaveACL(),
 		// Only V2 images are without the whiteouts that hide an object store.
 		Hides:    header.Version != erofs.V2,
 		Verity:   m.require() || m.checking == checkTry && k.Has(kernel.OverlayVerity),

@@ -88,27 +88,40 @@ func FuzzMountOptions(f *testing.F) {
 	})
 }
 
-// What the options ask for and the kernel lacks is refused, never left out.
-func TestAKernelThatLacksVerityIsNamed(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "image")
-	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := erofs.Write(f, &tree.Node{Kind: tree.Directory, Perm: 0o755}, erofs.V1); err != nil {
-		t.Fatal(err)
-	}
-	m := mounting{basedirs: []string{filepath.Dir(name)}, checking: checkRequire}
-	k := kernel.New(kernel.OverlayVerity)
-	_, err = m.mount(k, f, filepath.Dir(name))
-	var missing *kernel.MissingError
-	if !errors.As(err, &missing) || missing.Feature != kernel.OverlayVerity {
-		t.Fatalf("%v, want a MissingError", err)
-	}
-	for _, part := range []string{k.Release(), "Linux 6.6", "boot a newer kernel", "noverity"} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%q doesn't say %q", err, part)
+// What options or image ask for and the kernel lacks is refused, never left out.
+func TestAKernelThatLacksSomethingIsNamed(t *testing.T) {
+	plain := &tree.Node{Kind: tree.Directory, Perm: 0o755}
+	withACL := &tree.Node{Kind: tree.Directory, Perm: 0o755}
+	withACL.SetXattr("system.posix_acl_access", []byte("x"))
+	for _, c := range []struct {
+		lacks    kernel.Feature
+		root     *tree.Node
+		checking checking
+		says     []string
+	}{
+		{kernel.OverlayVerity, plain, checkRequire, []string{"Linux 6.6", "boot a newer kernel", "noverity"}},
+		{kernel.EROFSACL, withACL, checkOff, []string{"access control lists", "CONFIG_EROFS_FS_POSIX_ACL", "boot a newer kernel, or one that has it"}},
+	} {
+		name := filepath.Join(t.TempDir(), "image")
+		f, err := os.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := erofs.Write(f, c.root, erofs.V1); err != nil {
+			t.Fatal(err)
+		}
+		m := mounting{basedirs: []string{filepath.Dir(name)}, checking: c.checking}
+		k := kernel.New(c.lacks)
+		_, err = m.mount(k, f, filepath.Dir(name))
+		var missing *kernel.MissingError
+		if !errors.As(err, &missing) || missing.Feature != c.lacks {
+			t.Fatalf("%v, want a MissingError of %s", err, c.lacks.Name())
+		}
+		for _, part := range append(c.says, k.Release()) {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%q doesn't say %q", err, part)
+			}
 		}
 	}
 }

@@ -18,6 +18,7 @@ const (
 	MountAPI      Feature = iota // fsopen, fsconfig, fsmount, open_tree, move_mount
 	EROFS                        // the file system itself
 	EROFSFile                    // EROFS mounted straight from a file
+	EROFSACL                     // POSIX ACLs of EROFS are obeyed
 	Overlay                      // the file system itself
 	OverlayData                  // data-only lower layers
 	OverlayVerity                // verity=require
@@ -35,6 +36,7 @@ var table = [features]struct {
 	MountAPI:      {"mount-api", "the file-descriptor mount system calls", "5.2", hasMountAPI},
 	EROFS:         {"erofs", "the EROFS file system (CONFIG_EROFS_FS, or the module erofs)", "5.4", func() bool { return hasFilesystem("erofs") }},
 	EROFSFile:     {"erofs-file", "mounting EROFS straight from a file (CONFIG_EROFS_FS_BACKED_BY_FILE)", "6.12", nil},
+	EROFSACL:      {"erofs-acl", "POSIX ACLs of the EROFS file system (CONFIG_EROFS_FS_POSIX_ACL)", "5.4", hasEROFSACL},
 	Overlay:       {"overlay", "overlayfs (CONFIG_OVERLAY_FS, or the module overlay)", "3.18", func() bool { return hasFilesystem("overlay") }},
 	OverlayData:   {"overlay-data", "overlayfs data-only layers", "6.5", hasOverlayContext},
 	OverlayVerity: {"overlay-verity", "overlayfs verity=require", "6.6", func() bool { return hasOverlayOption("verity", "require") }},

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"errors"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +29,19 @@ func withContext(fstype string, try func(fd int) bool) bool {
 
 func hasFilesystem(fstype string) bool {
 	return withContext(fstype, func(int) bool { return true })
+}
+
+// hasEROFSACL reads what EROFS says about the option: built without ACLs it takes it
+// all the same, with a complaint.
+func hasEROFSACL() bool {
+	return withContext("erofs", func(fd int) bool {
+		if unix.FsconfigSetFlag(fd, "acl") != nil {
+			return false
+		}
+		words := make([]byte, 256)
+		n, err := unix.Read(fd, words)
+		return err != nil || !bytes.Contains(words[:n], []byte("not supported"))
+	})
 }
 
 // validates reports whether overlayfs looks at an option when it is set. Before

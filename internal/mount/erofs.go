@@ -11,8 +11,8 @@ import (
 )
 
 // EROFS mounts the image that is open as image, read-only, and returns the root
-// of it, mounted nowhere yet. acl says whether the image has POSIX ACLs; without
-// them the kernel needn't look. Kernels that don't mount from a file, and files in
+// of it, mounted nowhere yet. acl says whether the image may have POSIX ACLs; if not,
+// the kernel needn't look. Kernels that don't mount from a file, and files in
 // memory, get a loop device, which goes away with the mount.
 func EROFS(k *kernel.Kernel, image *os.File, acl bool) (*os.File, error) {
 	if err := errors.Join(k.Need(kernel.MountAPI), k.Need(kernel.EROFS)); err != nil {

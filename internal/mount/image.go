@@ -17,7 +17,7 @@ type Image struct {
 	Source string
 	// File is the open image.
 	File *os.File
-	// ACL says that some file has an ACL.
+	// ACL says that some file may have an ACL.
 	ACL bool
 	// Hides says that the image's root hides directories named 00 to ff. Objects of
 	// such an image may be ordinary layers where there are no data-only ones.

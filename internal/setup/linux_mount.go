@@ -10,6 +10,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/kernel"
 	"github.com/composefs-go/composefs/internal/mount"
 	"github.com/composefs-go/composefs/internal/osfile"
 )
@@ -20,7 +21,12 @@ func (l *linux) MountImage() error {
 	if err != nil {
 		return fmt.Errorf("image %s: %w", l.image.Name(), err)
 	}
-	if l.meta, err = mount.EROFS(l.kernel, l.image, header.HasACL); err != nil {
+	if header.HasACL {
+		if err := l.kernel.Need(kernel.EROFSACL); err != nil {
+			return fmt.Errorf("the image has access control lists: %w: boot another kernel", err)
+		}
+	}
+	if l.meta, err = mount.EROFS(l.kernel, l.image, header.MayHaveACL()); err != nil {
 		return fmt.Errorf("mount the image: %w", err)
 	}
 	if err := l.prepareStage(); err != nil {

@@ -163,8 +163,10 @@ func ensureDir(dir *os.File, name string, like *os.File) (*os.File, error) {
 	return d, nil
 }
 
+const labelName = "security.selinux"
+
 // imitated are the extended attributes that matter for access.
-var imitated = []string{"security.selinux", "system.posix_acl_access", "system.posix_acl_default"}
+var imitated = []string{labelName, "system.posix_acl_access", "system.posix_acl_default"}
 
 // imitate gives d the mode, the owner and the labels of like, if there is one.
 func imitate(d, like *os.File) error {
@@ -189,7 +191,9 @@ func imitate(d, like *os.File) error {
 			continue // none, or a file system without
 		}
 		err = unix.Fsetxattr(int(d.Fd()), name, value[:n], 0)
-		if err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+		// Without its ACL a directory would let more people in: the mode's bits for the
+		// group are the ACL's mask.
+		if err != nil && (name != labelName || !errors.Is(err, unix.EOPNOTSUPP)) {
 			return &fs.PathError{Op: "set " + name + " of", Path: d.Name(), Err: err}
 		}
 	}

@@ -15,6 +15,10 @@ import (
 )
 
 func main() {
+	if os.Getenv(asUser) != "" {
+		readAsUser()
+		return
+	}
 	say("init", "reached")
 	if _, err := os.Stat("/proc/self/mountinfo"); err != nil {
 		// A trivial initrd has nobody to mount it.
@@ -25,6 +29,7 @@ func main() {
 	tellRecord()
 	tellMachine()
 	tellContents()
+	tellAccess()
 	tellWrites()
 	tellTests()
 	tellDoctor()

@@ -92,4 +92,5 @@ func (c check) vectors(k kernel) {
 		c.is("image "+name, `"ok"`)
 	}
 	c.is("images mounted from", k.mountsFrom)
+	c.is("lists are obeyed", "true")
 }

@@ -5,6 +5,7 @@
 //	GUEST image NAME=ok
 //	GUEST image NAME=line 7, at 20: want …, found …
 //	GUEST images mounted from=files
+//	GUEST lists are obeyed=true
 package main
 
 import (
@@ -33,6 +34,7 @@ func main() {
 		from = "files"
 	}
 	fmt.Printf("GUEST images mounted from=%s\n", from)
+	fmt.Printf("GUEST lists are obeyed=%t\n", k.Has(kernel.EROFSACL))
 }
 
 func look(k *kernel.Kernel, image string) (string, error) {
