@@ -90,6 +90,9 @@ type Root struct {
 type Verify struct {
 	// Signature is empty when it isn't written; see SignatureWith.
 	Signature Requirement
+	// Presumes is the name of a written key that is about seals, "" if there is none.
+	// Who writes one doesn't mean a boot without a key.
+	Presumes string
 	// Keys is the directory of the trusted public keys.
 	Keys            string
 	MinimumSequence uint64
@@ -127,12 +130,22 @@ func (v Verify) SignatureWith(keys int) Requirement {
 	return Off
 }
 
-// Policy returns what seals are held against with the keys. Without a key none can
-// be required, which is the error.
+// Policy returns what seals are held against with the keys. The error is about a
+// policy that can't be kept: without a key no seal can be checked, and where none is
+// looked at, nothing is checked that a seal says.
 func (v Verify) Policy(keys sign.Keyring) (sign.Policy, error) {
 	p := sign.Policy{Need: sign.Need(v.SignatureWith(len(keys))), Keys: keys, MinimumSequence: v.MinimumSequence, Revoked: v.Revoked}
-	if p.Need == sign.Require && len(keys) == 0 {
+	switch {
+	case len(keys) > 0 && p.Need != sign.Off:
+		return p, nil
+	case p.Need == sign.Require:
 		return p, fmt.Errorf("the policy requires a signature, but there is no *.pub key in %s of the initramfs", v.Keys)
+	case p.Need == sign.Optional:
+		return p, fmt.Errorf("the policy has [verify] signature = \"optional\", but there is no *.pub key in %s of the initramfs to check one with", v.Keys)
+	case v.Signature == "" && v.Presumes != "":
+		return p, fmt.Errorf("the policy has [verify] %s, which is about seals, but there is no *.pub key in %s of the initramfs: add the key, or say signature = \"off\" for a boot that checks no seal", v.Presumes, v.Keys)
+	case v.MinimumSequence > 0:
+		return p, errors.New("the policy has [verify] minimum-sequence, but with signature = \"off\" no sequence is checked: leave out one of the two")
 	}
 	return p, nil
 }
@@ -166,9 +179,9 @@ func DefaultConfig() Config {
 	}
 }
 
-// ParseConfig reads a policy. An unknown key in [verify], [measure] or [failure],
-// an unknown section and a bad value anywhere are errors that name the line. Other
-// unknown keys of [root], [etc] and [var] are ignored, as composefs-rs does.
+// ParseConfig reads a policy. An unknown section, an unknown key and a bad value are
+// errors that name the line: a key that is misspelt must not be one that is absent.
+// The keys of composefs-rs and bootc are all known.
 func ParseConfig(text []byte) (Config, error) {
 	if len(text) > MaxConfig {
 		return Config{}, fmt.Errorf("%w: %d bytes, at most %d expected", ErrConfig, len(text), MaxConfig)

@@ -46,16 +46,13 @@ var keys = map[string]map[string]setter{
 	"failure": {"action": setAction},
 }
 
-// foreign are the sections that others define too: their unknown keys are ignored.
-var foreign = []string{"root", "etc", "var"}
-
 func etc(c *Config) *MountMode    { return &c.Etc }
 func varDir(c *Config) *MountMode { return &c.Var }
 
 func (r *configReader) section(name string, values map[string]any) {
 	known, ok := keys[name]
 	if !ok {
-		r.fail(name, "", "unknown section; known are [root], [etc], [var], [verify], [measure] and [failure]")
+		r.fail(name, "", "unknown section: did you mean ["+nearest(name, keys)+"]?")
 		return
 	}
 	names := make([]string, 0, len(values))
@@ -66,12 +63,8 @@ func (r *configReader) section(name string, values map[string]any) {
 	// In reverse, "transient" is before "mount" and "transient-ro" before "transient".
 	slices.Reverse(names)
 	for _, k := range names {
-		set, ok := known[k]
-		if !ok && slices.Contains(foreign, name) {
-			continue
-		}
-		if !ok {
-			r.fail(name, k, "unknown key")
+		if set, ok := known[k]; !ok {
+			r.fail(name, k, "unknown key: did you mean "+nearest(k, known)+"?")
 		} else if err := set(r, values[k]); err != nil {
 			r.fail(name, k, err.Error())
 		}
@@ -84,10 +77,45 @@ func (r *configReader) fail(section, key, what string) {
 	if key != "" {
 		name, section = name+" "+key, section+"."+key
 	}
-	line := r.lines[section]
+	line, ok := r.lines[section]
+	if !ok { // a key of an inline table
+		line = r.lines[strings.TrimSuffix(section, "."+key)]
+	}
 	if r.err == nil || line < r.line {
 		r.err, r.line = fmt.Errorf("%w: line %d: %s: %s", ErrConfig, line, name, what), line
 	}
+}
+
+// nearest returns the known name that is the fewest changes of a letter away.
+func nearest[V any](name string, known map[string]V) (best string) {
+	fewest := 0
+	for k := range known {
+		if n := distance(name, k); best == "" || n < fewest || n == fewest && k < best {
+			best, fewest = k, n
+		}
+	}
+	return best
+}
+
+// distance is Levenshtein's, of the first 64 bytes.
+func distance(a, b string) int {
+	a = a[:min(len(a), 64)]
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		above := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			n := above
+			if a[i] != b[j] {
+				n = 1 + min(above, row[j], row[j+1])
+			}
+			above, row[j+1] = row[j+1], n
+		}
+	}
+	return row[len(b)]
 }
 
 func setBool(to *bool, v any) error {
@@ -163,6 +191,7 @@ func setKeys(r *configReader, v any) error {
 		return fmt.Errorf("want an absolute path, found %.60q", fmt.Sprint(v))
 	}
 	r.c.Verify.Keys = s
+	r.c.Verify.Presumes = "keys"
 	return nil
 }
 
@@ -172,6 +201,9 @@ func setSequence(r *configReader, v any) error {
 		return fmt.Errorf("want a whole number from 0 on, found %.60q", fmt.Sprint(v))
 	}
 	r.c.Verify.MinimumSequence = uint64(n)
+	if n > 0 {
+		r.c.Verify.Presumes = "minimum-sequence"
+	}
 	return nil
 }
 
@@ -195,6 +227,7 @@ func setRevoked(r *configReader, v any) error {
 			return err
 		}
 		r.c.Verify.Revoked = append(r.c.Verify.Revoked, d)
+		r.c.Verify.Presumes = "revoked"
 	}
 	return nil
 }
@@ -208,7 +241,7 @@ func keyLines(text string) map[string]int {
 		line = strings.TrimSpace(line)
 		if name, ok := strings.CutPrefix(line, "["); ok {
 			name, _, _ = strings.Cut(name, "]")
-			section = strings.TrimSpace(name)
+			section = strings.Trim(strings.TrimSpace(name), `"'`)
 			lines[section] = n
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -27,14 +28,14 @@ func TestParseConfigReadsEverySetting(t *testing.T) {
 			})},
 		{"mount has the last word over transient", "[etc]\ntransient = true\nmount = \"none\"",
 			change(func(c *bootcfg.Config) { c.Etc = bootcfg.MountNone })},
-		{"unknown keys of foreign sections are ignored", "[root]\nsoon = 1\n[etc]\nsize = \"1G\"", bootcfg.DefaultConfig()},
+		{"all that composefs-rs and bootc know", "[root]\ntransient = false\n[etc]\nmount = \"overlay\"\ntransient = false\n[var]\nmount = \"bind\"\ntransient = false\n", bootcfg.DefaultConfig()},
 		{"the read-only transient root", "[root]\ntransient = true\ntransient-ro = true\nsysroot = \"ro\"",
 			change(func(c *bootcfg.Config) {
 				c.Root = bootcfg.Root{Transient: bootcfg.TransientReadOnly, SysrootReadOnly: true}
 			})},
 		{"verify", "[verify]\nsignature = \"optional\"\nkeys = \"/k\"\nminimum-sequence = 40\nrevoked = [\"" + hexA + "\"]\nfs-verity = \"off\"\nallow-insecure = true",
 			change(func(c *bootcfg.Config) {
-				c.Verify = bootcfg.Verify{Signature: bootcfg.Optional, Keys: "/k", MinimumSequence: 40,
+				c.Verify = bootcfg.Verify{Signature: bootcfg.Optional, Presumes: "keys", Keys: "/k", MinimumSequence: 40,
 					Revoked: []verity.Digest{digest(t, hexA)}, FSVerity: bootcfg.Off, AllowInsecure: true}
 			})},
 		{"measure", "[measure]\ntpm = \"if-present\"\npcr = 8",
@@ -52,8 +53,20 @@ func TestParseConfigReadsEverySetting(t *testing.T) {
 
 func TestParseConfigNamesLineAndKey(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
-		{"unknown key", "# policy\n\n[verify]\nkeys = \"/k\"\nsignatures = \"off\"", "line 5: [verify] signatures: unknown key"},
-		{"unknown section", "\n[verfy]\nminimum-sequence = 4", "line 2: [verfy]: unknown section"},
+		{"unknown key", "# policy\n\n[verify]\nkeys = \"/k\"\nsignatures = \"off\"", "line 5: [verify] signatures: unknown key: did you mean signature?"},
+		{"unknown section", "\n[verfy]\nminimum-sequence = 4", "line 2: [verfy]: unknown section: did you mean [verify]?"},
+		{"unknown section of no key", "[etcetera]\n", "line 1: [etcetera]: unknown section: did you mean [etc]?"},
+		{"unknown section of sections", "[etc]\n[etc.sub]\nmount = 1", "[etc] sub: unknown key"},
+		{"a list of sections", "[[etc]]\nmount = \"none\"", "want a section like [verify]"},
+		{"a misspelt key of etc", "[etc]\n\nmout = \"transient\"", "line 3: [etc] mout: unknown key: did you mean mount?"},
+		{"a misspelt key of var", "[var]\ntransien = true", "line 2: [var] transien: unknown key: did you mean transient?"},
+		{"a misspelt key of root", "[root]\ntransient_ro = true", "line 2: [root] transient_ro: unknown key: did you mean transient-ro?"},
+		{"a key of another section", "[root]\nmount = \"none\"", "line 2: [root] mount: unknown key"},
+		{"a key in other letters", "[etc]\nMount = \"none\"", "line 2: [etc] Mount: unknown key: did you mean mount?"},
+		{"a misspelt key of an inline section", "\netc = {mout = \"none\"}", "line 2: [etc] mout: unknown key: did you mean mount?"},
+		{"a misspelt key with its section before it", "\netc.mout = \"none\"", "line 2: [etc] mout: unknown key: did you mean mount?"},
+		{"a misspelt key of a quoted section", "[\"etc\"]\nmout = \"none\"", "line 2: [etc] mout: unknown key"},
+		{"a long unknown key", "[etc]\n" + strings.Repeat("k", 10000) + " = 1", "unknown key: did you mean"},
 		{"key outside of a section", "\n\nsignature = \"off\"", "line 3: [signature]: want a section"},
 		{"bad value", "[verify]\nsignature = \"maybe\"", `line 2: [verify] signature: want one of require, optional, off, found "maybe"`},
 		{"a value of another key", "[verify]\nfs-verity = \"optional\"", "want one of require, userspace, off"},
@@ -95,6 +108,45 @@ func TestSignatureDefaultFailsClosed(t *testing.T) {
 	} {
 		if got := (bootcfg.Verify{Signature: c.written}).SignatureWith(c.keys); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// What is about seals, where none can be checked, is a mistake that is named.
+func TestAPolicyAboutSealsNeedsAKey(t *testing.T) {
+	key, err := sign.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	some := sign.Keyring{key.Public("k")}
+	for _, c := range []struct {
+		name, text string
+		keys       sign.Keyring
+		want       string // of the error; "" for none
+	}{
+		{"nothing is said", "", nil, ""},
+		{"a minimum", "minimum-sequence = 5", nil, "[verify] minimum-sequence, which is about seals, but there is no *.pub key in " + bootcfg.KeysPath},
+		{"a minimum, and a key", "minimum-sequence = 5", some, ""},
+		{"a minimum that all reach", "minimum-sequence = 0", nil, ""},
+		{"revoked images", "revoked = [\"" + hexA + "\"]", nil, "[verify] revoked, which is about seals"},
+		{"revoked images, and a key", "revoked = [\"" + hexA + "\"]", some, ""},
+		{"no revoked images", "revoked = []", nil, ""},
+		{"revoked images, which need no seal", "signature = \"off\"\nrevoked = [\"" + hexA + "\"]", nil, ""},
+		{"the usual directory of keys, by name", "keys = \"" + bootcfg.KeysPath + "\"", nil, "[verify] keys, which is about seals"},
+		{"a directory of keys that aren't looked at", "signature = \"off\"\nkeys = \"/k\"", nil, ""},
+		{"a minimum that isn't looked at", "signature = \"off\"\nminimum-sequence = 5", some, "with signature = \"off\" no sequence is checked"},
+		{"required", "signature = \"require\"", nil, "requires a signature, but there is no *.pub key"},
+		{"optional", "signature = \"optional\"", nil, "signature = \"optional\", but there is no *.pub key"},
+		{"optional, and a key", "signature = \"optional\"\nminimum-sequence = 5", some, ""},
+	} {
+		config, err := bootcfg.ParseConfig([]byte("[verify]\n" + c.text))
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		_, err = config.Verify.Policy(c.keys)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
 	}
 }

@@ -75,7 +75,7 @@ func (o *initrdOptions) run(cmd *cobra.Command, u *ui) error {
 	if err := checkOutputs(o.output); err != nil {
 		return err
 	}
-	parts, err := o.parts(cmd)
+	parts, err := o.parts(cmd, u)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (o *initrdOptions) run(cmd *cobra.Command, u *ui) error {
 
 // parts reads all that goes into the initrd, and checks what the machine would
 // find out at its first boot.
-func (o *initrdOptions) parts(cmd *cobra.Command) (initrd.Options, error) {
+func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error) {
 	parts := initrd.Options{Keys: map[string][]byte{}, Compression: initrd.Compression(o.compression)}
 	var err error
 	if parts.Init, err = o.program(); err != nil {
@@ -123,6 +123,9 @@ func (o *initrdOptions) parts(cmd *cobra.Command) (initrd.Options, error) {
 		config, err := bootcfg.ParseConfig(parts.Policy)
 		if err != nil {
 			return parts, fmt.Errorf("%s: %w", o.policy, err)
+		}
+		if _, err := config.Verify.Policy(keys); err != nil {
+			u.remark("remark: every boot by this initrd will be refused: %s: %s", o.policy, oneLine(err))
 		}
 		if config.Measure.TPM != bootcfg.Off {
 			parts.Modules = initrd.TPMModules()

@@ -159,6 +159,9 @@ func (o *verifyOptions) sealPolicy() (sign.Policy, error) {
 		return sign.Policy{}, fmt.Errorf("%w: %s has no file *.pub", sign.ErrNoKeys, o.keys[0])
 	}
 	config.Verify.MinimumSequence = max(config.Verify.MinimumSequence, o.minimum)
+	if o.minimum > 0 {
+		config.Verify.Presumes = "minimum-sequence"
+	}
 	return config.Verify.Policy(keys)
 }
 

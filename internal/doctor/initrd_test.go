@@ -210,7 +210,8 @@ func TestWhatABootNeeds(t *testing.T) {
 			root[configPath] = text("[verify]\nsignature = \"require\"\n")
 		}, "", "keys", "no *.pub key"},
 		{"keys of another place", asInit, put(configPath, "[verify]\nkeys = \"/etc/keys\"\n"), "", "keys", "/etc/keys"},
-		{"no key", asInit, without(keyFile), "", "?no-seal", "no seal is asked for"},
+		{"no key, and a policy about seals", asInit, without(keyFile), "", "keys", "minimum-sequence, which is about seals"},
+		{"no key", asInit, func(root fstest.MapFS) { delete(root, keyFile); delete(root, configPath) }, "", "?no-seal", "no seal is asked for"},
 		{"no fs-verity", asInit, put(configPath, "[verify]\nfs-verity = \"off\"\n"), "", "?fs-verity", "isn't verified"},
 
 		{"no image named", asInit, nil, "root=PARTLABEL=root ro", "cmdline", "names no image"},

@@ -145,7 +145,7 @@ func TestApplyRefusesWithAStatusAndCleansUp(t *testing.T) {
 		{"a digest of another kind", argA, "", fail("Measure", verity.ErrMismatch), CodeMismatch, "digest mismatch"},
 		{"a damaged block", argA, "", fail("ReadImage", syscall.EIO), CodeMismatch, "is damaged"},
 		{"the wrong hash in user space", argA, "[verify]\nfs-verity = \"userspace\"", wrong, CodeMismatch, "found " + hexB},
-		{"a revoked image", argA, "[verify]\nrevoked = [\"" + hexA + "\"]", func(*fake) {}, CodeSignature, "revoked"},
+		{"a revoked image", argA, "[verify]\nsignature = \"off\"\nrevoked = [\"" + hexA + "\"]", func(*fake) {}, CodeSignature, "revoked"},
 		{"a kernel that turns out to lack something", argA, "", fail("MountImage", &kernel.MissingError{Feature: kernel.EROFSFile}), CodeKernel, "6.12"},
 		{"a mount", argA, "", fail("MountOverlay", syscall.EINVAL), CodeMount, "invalid argument"},
 		{"a bad object", argA, "", fail("SelfTest", syscall.EIO), CodeSelfTest, "input/output error"},

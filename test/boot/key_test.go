@@ -22,6 +22,11 @@ var keys = []row{
 	{name: "too many", status: 2, says: "at most 256", initrd: manyKeys(256)},
 	{name: "none, where a signature is required", keys: nobody, status: 2, says: "key", policy: "[verify]\nsignature = \"require\"\n"},
 	{name: "none, where nothing is said", keys: nobody, change: withoutSeal, says: `"status":"not-required"`},
+	{name: "none, where a minimum is set", keys: nobody, status: 2, says: "minimum-sequence, which is about seals", policy: "[verify]\nminimum-sequence = 1\n", change: withoutSeal},
+	{name: "none, where images are revoked", keys: nobody, status: 2, says: "revoked, which is about seals", change: withoutSeal,
+		initrd: []entry{{path: policyPath, template: "[verify]\nrevoked = [\"{other}\"]\n"}}},
+	{name: "none, where images are revoked and no seal is asked for", keys: nobody, change: withoutSeal, says: `"status":"not-required"`,
+		initrd: []entry{{path: policyPath, template: "[verify]\nsignature = \"off\"\nrevoked = [\"{other}\"]\n"}}},
 	{name: "none in a directory that the policy names", keys: nobody, status: 2, says: "/keys", policy: "[verify]\nkeys = \"/keys\"\n"},
 }
 
@@ -50,6 +55,8 @@ var policies = []row{
 	{name: "with a key that doesn't exist", status: 2, says: "line 2", initrd: policyText("[verify]\nsignatur = \"off\"\n")},
 	{name: "with a value that doesn't exist", status: 2, says: "line 2", initrd: policyText("[verify]\nsignature = \"maybe\"\n")},
 	{name: "with a section that doesn't exist", status: 2, says: "line 1", initrd: policyText("[verfy]\nsignature = \"off\"\n")},
+	{name: "with a misspelt key of etc", status: 2, says: "line 2: [etc] mout: unknown key: did you mean mount?", initrd: policyText("[etc]\nmout = \"transient\"\n")},
+	{name: "with a minimum for seals that aren't looked at", status: 2, says: "no sequence is checked", initrd: policyText("[verify]\nsignature = \"off\"\nminimum-sequence = 1\n")},
 	{name: "with a key twice", status: 2, says: "line 3", initrd: policyText("[verify]\nminimum-sequence = 1\nminimum-sequence = 0\n")},
 	{name: "with a sequence below zero", status: 2, says: "line 2", initrd: policyText("[verify]\nminimum-sequence = -1\n")},
 	{name: "with a digest in upper case", status: 2, says: "line 2", initrd: policyText("[verify]\nrevoked = [\"" + strings.Repeat("A", 64) + "\"]\n")},
