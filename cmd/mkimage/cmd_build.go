@@ -40,7 +40,7 @@ tree has.
 
 With --repo the image and the contents of all files that are larger than 64 bytes
 go into the repository, which is made if it isn't there. If anything fails, the
-repository stays as it was.
+repository stays as it was. Several builds into one repository may run at once.
 
 --boot makes the tree one to boot from: / takes /usr's attributes, /boot, /run and
 /sysroot become empty, extended attributes other than security.capability are
@@ -217,12 +217,18 @@ func (o *buildOptions) measure(ctx context.Context, u *ui, meta repo.Meta) (buil
 
 // store builds into a repository. Objects first, then the image's name, then its
 // seal, then the ref: each only when what it stands for is on stable storage.
-func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers []signer) (built, error) {
+func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers []signer) (_ built, err error) {
 	r, err := repo.Init(o.repo, meta)
 	if err != nil {
 		return built{}, err
 	}
-	defer r.Close()
+	defer func() {
+		if err == nil {
+			err = r.Close()
+		} else {
+			err = errors.Join(err, r.Discard())
+		}
+	}()
 	stage, err := r.Begin()
 	if err != nil {
 		return built{}, err
@@ -249,9 +255,6 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 	if err := stage.Commit(); err != nil {
 		return built{}, err
 	}
-	if err := r.AddImage(digest); err != nil {
-		return built{}, err
-	}
 	if err := o.publish(u, r, digest, size, signers); err != nil {
 		return built{}, err
 	}
@@ -261,10 +264,11 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 	return b, nil
 }
 
-// publish does what makes the image bootable and findable.
+// publish makes the image findable and bootable. The file comes first: where it can't
+// be written, nothing has happened yet.
 func (o *buildOptions) publish(u *ui, r *repo.Repo, digest verity.Digest, size int64, signers []signer) error {
 	if o.output != "" {
-		image, err := r.OpenImage(digest)
+		image, err := r.OpenObject(digest)
 		if err != nil {
 			return err
 		}
@@ -272,6 +276,9 @@ func (o *buildOptions) publish(u *ui, r *repo.Repo, digest verity.Digest, size i
 		if err := u.writeOutput(o.output, func(w io.Writer) error { _, err := io.Copy(w, image); return err }); err != nil {
 			return err
 		}
+	}
+	if err := r.AddImage(digest); err != nil {
+		return err
 	}
 	if len(signers) > 0 {
 		if _, err := o.seal.seal(u, r, digest, erofs.Format(r.Meta().Format), size, signers); err != nil {

@@ -18,8 +18,15 @@
 //	write tmp/build-…/<hex> …  →  syncfs  →  rename to objects/…  →  syncfs  →
 //	symlink images/<hex>  →  fsync  →  symlink images/refs/NAME  →  fsync
 //
-// A build that fails before the first rename leaves the repository as it was. What
-// a killed build left below tmp is removed by the next one.
+// A build that fails before the first rename leaves the repository as it was; if it
+// made the repository and nobody else uses it, it removes that again. What a killed
+// build left below tmp is removed by the next one.
+//
+// # Locks
+//
+// Whoever has a repository open holds a shared flock on its directory, as with
+// composefs-rs; who removes things wants it exclusively. Each directory below tmp is
+// locked by the build that it belongs to. One that can be locked is left over.
 //
 // A Store is the objects alone. mkcomposefs --digest-store has them in a directory
 // without anything else; OpenStore opens that, and writing goes the same way.

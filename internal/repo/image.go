@@ -16,7 +16,7 @@ var ErrRef = errors.New("invalid ref name")
 
 // AddImage gives a committed object its name below images.
 func (r *Repo) AddImage(d verity.Digest) error {
-	if err := replaceLink(r.root, path.Join("..", "objects", d.ObjectPath()), path.Join("images", d.Hex())); err != nil {
+	if err := r.replaceLink(path.Join("..", "objects", d.ObjectPath()), path.Join("images", d.Hex())); err != nil {
 		return fmt.Errorf("add image %s: %w", d.Hex(), err)
 	}
 	return nil
@@ -28,7 +28,7 @@ func (r *Repo) SetRef(name string, d verity.Digest) error {
 		return fmt.Errorf("%w %q: want a relative path, as in debian/stable", ErrRef, name)
 	}
 	up := strings.Repeat("../", strings.Count(name, "/")+1)
-	if err := replaceLink(r.root, up+d.Hex(), path.Join("images", "refs", name)); err != nil {
+	if err := r.replaceLink(up+d.Hex(), path.Join("images", "refs", name)); err != nil {
 		return fmt.Errorf("set ref %s: %w", name, err)
 	}
 	return nil

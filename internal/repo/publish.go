@@ -1,10 +1,8 @@
 package repo
 
 import (
-	"crypto/rand"
 	"errors"
 	"io/fs"
-	"os"
 	"path"
 
 	"github.com/composefs-go/composefs/internal/osfile"
@@ -12,27 +10,41 @@ import (
 
 // replaceLink makes name a symlink to target in one step, whatever it was before,
 // and makes that durable.
-func replaceLink(root *os.Root, target, name string) error {
-	if have, err := root.Readlink(name); err == nil && have == target {
+func (s *Store) replaceLink(target, name string) error {
+	if have, err := s.root.Readlink(name); err == nil && have == target {
 		return nil
 	}
-	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
+	if err := s.root.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
 	}
-	tmp := path.Join(path.Dir(name), ".tmp-"+rand.Text())
-	if err := root.Symlink(target, tmp); err != nil {
+	err := s.root.Symlink(target, name)
+	if exists(err) {
+		err = s.exchangeLink(target, name)
+	}
+	if err != nil {
 		return err
 	}
-	if err := root.Rename(tmp, name); err != nil {
-		root.Remove(tmp)
-		return err
-	}
-	dir, err := root.Open(path.Dir(name))
+	dir, err := s.root.Open(path.Dir(name))
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
 	return osfile.SyncDir(dir)
+}
+
+// exchangeLink is for a name that there is. The new link comes from a directory of
+// its own: beside the old one, what a killed process leaves would be taken for a ref.
+func (s *Store) exchangeLink(target, name string) error {
+	g, err := s.newScratch()
+	if err != nil {
+		return err
+	}
+	defer g.remove()
+	tmp := path.Join(g.dir, "link")
+	if err := s.root.Symlink(target, tmp); err != nil {
+		return err
+	}
+	return s.root.Rename(tmp, name)
 }
 
 func exists(err error) bool { return errors.Is(err, fs.ErrExist) }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
@@ -24,8 +25,13 @@ var (
 // concurrently.
 type Repo struct {
 	Store
-	meta Meta
+	meta    Meta
+	created created
 }
+
+// initTries is how often Init begins anew when what it has just made is taken away by
+// another process, which made it first and gave up.
+const initTries = 100
 
 // Init makes a repository at path, or opens the one there if it has the same
 // settings. A directory that has other things in it stays untouched.
@@ -33,15 +39,12 @@ func Init(path string, meta Meta) (*Repo, error) {
 	if err := meta.check(); err != nil {
 		return nil, fmt.Errorf("make repository %s: %w", path, err)
 	}
-	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("make repository: %w", err)
-	}
-	r, err := Open(path)
-	if errors.Is(err, ErrNotRepo) {
-		if err := create(path, meta); err != nil {
-			return nil, fmt.Errorf("make repository %s: %w", path, err)
+	var r *Repo
+	var err error
+	for range initTries {
+		if r, err = initOnce(path, meta); !errors.Is(err, ErrNotRepo) {
+			break
 		}
-		r, err = Open(path)
 	}
 	if err != nil {
 		return nil, err
@@ -53,15 +56,53 @@ func Init(path string, meta Meta) (*Repo, error) {
 	return r, nil
 }
 
-// create writes meta.json into an empty directory.
-func create(path string, meta Meta) error {
+// initOnce returns ErrNotRepo if somebody removed the repository meanwhile.
+func initOnce(path string, meta Meta) (*Repo, error) {
+	r, err := Open(path)
+	if !errors.Is(err, ErrNotRepo) {
+		return r, err
+	}
+	var made created
+	if err := os.Mkdir(path, 0o700); err == nil {
+		made.dir = path
+	} else if !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("make repository: %w", err)
+	}
+	made.meta, err = create(path, meta)
+	if err == nil {
+		r, err = Open(path)
+	}
+	if err != nil && made.dir != "" {
+		os.Remove(path) // if nobody else uses it, it is empty
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %w", ErrNotRepo, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make repository %s: %w", path, err)
+	}
+	r.created, r.noting = made, made.meta
+	return r, nil
+}
+
+// create writes meta.json into an empty directory, and reports whether it did: another
+// process may be faster.
+func create(path string, meta Meta) (bool, error) {
 	dir, err := os.Open(path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer dir.Close()
+	// One at a time: the file system may have no other way than a temporary name,
+	// which to the next one would be a directory that isn't empty.
+	if err := osfile.Lock(dir, true); err != nil {
+		return false, err
+	}
+	if _, err := os.Lstat(filepath.Join(path, "meta.json")); err == nil {
+		return false, nil
+	}
 	if err := requireEmpty(dir); err != nil {
-		return err
+		return false, err
 	}
 	err = osfile.Publish(dir, "meta.json", 0o644, func(f *os.File) error {
 		_, err := f.Write(meta.Text())
@@ -72,10 +113,7 @@ func create(path string, meta Meta) error {
 		}
 		return nil
 	})
-	if errors.Is(err, fs.ErrExist) {
-		return nil // somebody else was faster; Init compares the settings
-	}
-	return err
+	return err == nil, err
 }
 
 func requireEmpty(dir *os.File) error {

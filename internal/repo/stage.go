@@ -8,11 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"strings"
 	"sync"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
@@ -22,9 +19,8 @@ import (
 // Put methods may be called concurrently.
 type Stage struct {
 	store    *Store
-	dir      string // below the store
-	lock     *os.File
-	root     *os.Root
+	scratch  *scratch    // nil when it is over
+	root     *os.Root    // of scratch
 	noVerity atomic.Bool // the file system has no fs-verity, and may lack it
 	hashers  sync.Pool
 
@@ -51,63 +47,25 @@ func (s *Store) Begin() (*Stage, error) {
 	return g, nil
 }
 
-func (s *Stage) open() error {
-	root, layout := s.store.root, s.store.layout
-	if err := root.Mkdir(layout.tmp, 0o700); err != nil && !exists(err) {
+func (s *Stage) open() (err error) {
+	s.store.sweep()
+	if s.scratch, err = s.store.newScratch(); err != nil {
 		return err
 	}
-	s.store.sweep()
-	for {
-		s.dir = path.Join(layout.tmp, layout.build+rand.Text())
-		if err := root.Mkdir(s.dir, 0o700); err != nil {
-			return err
-		}
-		lock, err := root.Open(s.dir)
-		if err != nil {
-			return err
-		}
-		// Another process's sweep may have been quicker than our lock.
-		var st unix.Stat_t
-		if free, _ := osfile.TryLock(lock, true); free && unix.Fstat(int(lock.Fd()), &st) == nil && st.Nlink > 0 {
-			s.lock = lock
-			s.root, err = root.OpenRoot(s.dir)
-			return err
-		}
-		lock.Close()
+	if s.root, err = s.store.root.OpenRoot(s.scratch.dir); err != nil {
+		s.scratch.remove()
 	}
-}
-
-// sweep removes what killed builds left behind: their locks are free.
-func (s *Store) sweep() {
-	left, err := fs.ReadDir(s.root.FS(), s.layout.tmp)
-	if err != nil {
-		return
-	}
-	for _, e := range left {
-		name := path.Join(s.layout.tmp, e.Name())
-		if !strings.HasPrefix(e.Name(), s.layout.build) {
-			continue
-		}
-		dir, err := s.root.Open(name)
-		if err != nil {
-			continue
-		}
-		if free, _ := osfile.TryLock(dir, true); free {
-			s.root.RemoveAll(name)
-		}
-		dir.Close()
-	}
+	return err
 }
 
 // Abort forgets everything that was put. After Commit it does nothing.
 func (s *Stage) Abort() {
-	if s.lock == nil {
+	if s.scratch == nil {
 		return
 	}
 	s.root.Close()
-	s.store.root.RemoveAll(s.dir)
-	s.lock.Close()
-	s.lock = nil
+	s.scratch.remove()
+	s.scratch = nil
 }
 
 // Stats returns the counts so far.
@@ -294,7 +252,7 @@ func (s *Stage) Commit() error {
 func (s *Stage) move(d verity.Digest) error {
 	target := s.store.layout.object(d)
 	root := s.store.root
-	err := root.Rename(path.Join(s.dir, d.Hex()), target)
+	err := root.Rename(path.Join(s.scratch.dir, d.Hex()), target)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := root.Mkdir(s.store.layout.objects, 0o700); err != nil && !exists(err) {
 			return err
@@ -302,10 +260,11 @@ func (s *Stage) move(d verity.Digest) error {
 		if err := root.Mkdir(path.Dir(target), 0o755); err != nil && !exists(err) {
 			return err
 		}
-		err = root.Rename(path.Join(s.dir, d.Hex()), target)
+		err = root.Rename(path.Join(s.scratch.dir, d.Hex()), target)
 	}
 	if err != nil {
 		return fmt.Errorf("add object: %w", err)
 	}
+	s.store.note(target)
 	return nil
 }

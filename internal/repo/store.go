@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -21,6 +22,19 @@ type Store struct {
 	root      *os.Root
 	lock      *os.File
 	shards    shards
+
+	noting bool // made is wanted
+	mu     sync.Mutex
+	made   []string // objects that this process has put there
+}
+
+// note remembers an object that was put there.
+func (s *Store) note(name string) {
+	if s.noting {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.made = append(s.made, name)
+	}
 }
 
 // A layout says where in a Store objects lie.
