@@ -37,7 +37,7 @@ coverage: ## what the tests run of the packages that verify; fails below 95 % (r
 test-vm: build ## boot real kernels in QEMU: good images, and each tampered twin
 	cd test && $(GO) test -v -count=1 -timeout 50m ./...
 
-lint: ## gofmt, go vet, staticcheck, shellcheck
+lint: ## gofmt, go mod tidy, go vet, staticcheck, shellcheck, known vulnerabilities
 	@scripts/lint
 
 demo: setup build ## build a Debian root, seal it, boot it, damage it: see it refused

@@ -2,9 +2,8 @@ module github.com/composefs-go/composefs/test
 
 go 1.26.0
 
-require (
-	github.com/composefs-go/composefs v0.0.0
-	golang.org/x/sys v0.49.0 // indirect
-)
+require github.com/composefs-go/composefs v0.0.0
+
+require golang.org/x/sys v0.49.0 // indirect
 
 replace github.com/composefs-go/composefs => ../
