@@ -10,18 +10,27 @@ import (
 // Options are the parts of a UKI. Stub and Linux are required; of the others,
 // those that are empty are left out.
 type Options struct {
-	Stub       []byte // systemd-stub: /usr/lib/systemd/boot/efi/linuxx64.efi.stub
-	Linux      []byte // the kernel, an EFI program itself
-	Initrd     []byte // one or more cpio archives, compressed or not; see JoinInitrds
-	Microcode  []byte // a cpio archive of processor microcode; the stub puts it first
-	Cmdline    string // a final newline is dropped
-	OSRelease  []byte // content of os-release; boot menus show its PRETTY_NAME
-	Uname      string // kernel version; empty: read from Linux, if that can be done
-	DeviceTree []byte
-	Splash     []byte // a BMP picture
-	PCRPKey    []byte // public key of the PCR signature, PEM
-	PCRSig     []byte // PCR signature, JSON
-	SBAT       []byte // SBAT lines to add to those of the stub and the kernel; nil: that of every UKI
+	Stub           []byte   // systemd-stub: /usr/lib/systemd/boot/efi/linuxx64.efi.stub
+	Linux          []byte   // the kernel, an EFI program itself
+	Initrd         []byte   // one or more cpio archives, compressed or not; see JoinInitrds
+	Microcode      []byte   // a cpio archive of processor microcode; the stub puts it first
+	Cmdline        string   // a final newline is dropped
+	OSRelease      []byte   // content of os-release; boot menus show its PRETTY_NAME
+	Uname          string   // kernel version; empty: read from Linux, if that can be done
+	DeviceTree     []byte   // for every machine
+	DeviceTreeAuto [][]byte // the stub takes the first that is for the machine
+	HWIDs          []byte   // which machine is which, for those; see PackHWIDs
+	Splash         []byte   // a BMP picture
+	PCRPKey        []byte   // public key of the PCR signature, PEM
+	PCRSig         []byte   // PCR signature, JSON; see SignPCR
+	SBAT           []byte   // SBAT lines to add to those of the stub and the kernel; nil: that of every UKI
+
+	Profile []byte   // lines like ID=rescue and TITLE="Rescue system" of profile @0
+	Join    [][]byte // what AssembleProfile made: profiles @1, @2 and so on
+
+	// SignPCR makes the PCR signature of each profile from the sections that count
+	// in it, in the order in which the stub measures them. It takes the place of PCRSig.
+	SignPCR func([]Section) ([]byte, error)
 }
 
 // ErrOptions is the cause when the parts given can't make a UKI.
@@ -31,19 +40,21 @@ var ErrOptions = errors.New("can't make a UKI")
 // kernel where it lies, and it unpacks itself over what is behind it.
 var parts = []struct {
 	name string
-	data func(Options) []byte
+	data func(Options) [][]byte
 }{
-	{".osrel", func(o Options) []byte { return o.OSRelease }},
-	{".cmdline", func(o Options) []byte { return []byte(o.Cmdline) }},
-	{".dtb", func(o Options) []byte { return o.DeviceTree }},
-	{".uname", func(o Options) []byte { return []byte(o.Uname) }},
-	{".splash", func(o Options) []byte { return o.Splash }},
-	{".pcrpkey", func(o Options) []byte { return o.PCRPKey }},
-	{".pcrsig", func(o Options) []byte { return o.PCRSig }},
-	{".sbat", func(o Options) []byte { return o.SBAT }},
-	{".ucode", func(o Options) []byte { return o.Microcode }},
-	{".initrd", func(o Options) []byte { return o.Initrd }},
-	{".linux", func(o Options) []byte { return o.Linux }},
+	{".osrel", func(o Options) [][]byte { return [][]byte{o.OSRelease} }},
+	{sectionCmdline, func(o Options) [][]byte { return [][]byte{[]byte(o.Cmdline)} }},
+	{".dtb", func(o Options) [][]byte { return [][]byte{o.DeviceTree} }},
+	{sectionDTBAuto, func(o Options) [][]byte { return o.DeviceTreeAuto }},
+	{sectionHWIDs, func(o Options) [][]byte { return [][]byte{o.HWIDs} }},
+	{".uname", func(o Options) [][]byte { return [][]byte{[]byte(o.Uname)} }},
+	{".splash", func(o Options) [][]byte { return [][]byte{o.Splash} }},
+	{".pcrpkey", func(o Options) [][]byte { return [][]byte{o.PCRPKey} }},
+	{".pcrsig", func(o Options) [][]byte { return [][]byte{o.PCRSig} }},
+	{".sbat", func(o Options) [][]byte { return [][]byte{o.SBAT} }},
+	{".ucode", func(o Options) [][]byte { return [][]byte{o.Microcode} }},
+	{".initrd", func(o Options) [][]byte { return [][]byte{o.Initrd} }},
+	{sectionLinux, func(o Options) [][]byte { return [][]byte{o.Linux} }},
 }
 
 // Assemble makes a UKI.
@@ -60,14 +71,43 @@ func Assemble(o Options) ([]byte, error) {
 	if o.SBAT, err = mergeSBAT(o); err != nil {
 		return nil, err
 	}
-	return Build(o.Stub, o.sections())
+	sections, err := o.profiles()
+	if err != nil {
+		return nil, err
+	}
+	program, err := Build(o.Stub, sections)
+	if err != nil {
+		return nil, err
+	}
+	return program, checkBuilt(program)
+}
+
+// checkBuilt reads what was built as the boot will: what systemd-stub would
+// understand in another way than it was meant is refused here, not there.
+func checkBuilt(program []byte) error {
+	f, err := Parse(bytes.NewReader(program))
+	if err != nil {
+		return err
+	}
+	profiles, err := f.Profiles()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	for _, p := range profiles {
+		if err := p.checkLength(f.Machine); err != nil {
+			return fmt.Errorf("%w: %w", ErrOptions, err)
+		}
+	}
+	return nil
 }
 
 // sections returns those that have content, in order.
 func (o Options) sections() (out []Section) {
 	for _, p := range parts {
-		if data := p.data(o); len(data) > 0 {
-			out = append(out, Section{Name: p.name, Data: data})
+		for _, data := range p.data(o) {
+			if len(data) > 0 {
+				out = append(out, Section{Name: p.name, Data: data})
+			}
 		}
 	}
 	return out
@@ -83,7 +123,7 @@ func AssembleAddon(o Options) ([]byte, error) {
 		Stub: o.Stub, Cmdline: strings.TrimRight(o.Cmdline, " \n"), DeviceTree: o.DeviceTree,
 		Initrd: o.Initrd, Microcode: o.Microcode, Uname: o.Uname, SBAT: o.SBAT,
 	}
-	if err := checkCmdline(o.Cmdline); err != nil {
+	if err := o.checkCmdline(o.Stub); err != nil {
 		return nil, err
 	}
 	if len(o.Cmdline)+len(o.DeviceTree)+len(o.Initrd)+len(o.Microcode) == 0 {
@@ -130,12 +170,25 @@ func (o Options) check() error {
 	if k, s := kernel.file[4:6], stub.file[4:6]; !bytes.Equal(k, s) {
 		return fmt.Errorf("%w: the kernel is for machine type %#x, the stub for %#x", ErrOptions, le16(k), le16(s))
 	}
-	return checkCmdline(strings.TrimRight(o.Cmdline, " \n"))
+	return o.checkCmdline(o.Linux)
 }
 
-func checkCmdline(cmdline string) error {
-	if i := strings.IndexFunc(cmdline, isControl); i >= 0 {
-		return fmt.Errorf("%w: the command line has the control character %q at position %d; it must be one line of text", ErrOptions, cmdline[i], i)
+// checkCmdline refuses a command line that the kernel wouldn't get as it is
+// written. The program is for its machine.
+func (o Options) checkCmdline(program []byte) error {
+	line := strings.TrimRight(o.Cmdline, " \n")
+	if i := strings.IndexFunc(line, isControl); i >= 0 {
+		return fmt.Errorf("%w: the command line has the control character %q at position %d; it must be one line of text", ErrOptions, line[i], i)
+	}
+	if err := checkUTF8([]byte(line)); err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	p, err := readProgram(bytes.NewReader(program))
+	if err != nil {
+		return fmt.Errorf("%w: read the stub: %w", ErrOptions, err)
+	}
+	if err := CheckCmdlineLength(line, le16(p.file[4:6])); err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
 	}
 	return nil
 }

@@ -29,7 +29,8 @@ var (
 
 // Build adds sections to an EFI stub in the order given and returns the new EFI
 // program. A .sbat section takes the place of the stub's own, if it fits there;
-// any other name that the stub has is refused. Same input, same bytes.
+// any other name that the stub has is refused. A name may be there again after a
+// .profile section, see Profile. Same input, same bytes.
 func Build(stub []byte, sections []Section) ([]byte, error) {
 	p, err := readProgram(bytes.NewReader(stub))
 	if err != nil {
@@ -41,7 +42,7 @@ func Build(stub []byte, sections []Section) ([]byte, error) {
 	if err := p.checkSections(sections); err != nil {
 		return nil, err
 	}
-	b := builder{program: p, out: p.stripSymbols(stub)}
+	b := builder{program: p, out: p.stripSymbols(stub), own: len(p.sections)}
 	b.setU32(optSizeOfHeaders, alignUp(p.u32(optSizeOfHeaders), p.u32(optFileAlignment)))
 	b.out = slices.Grow(b.out, totalSize(sections))
 	for _, s := range sections {
@@ -56,6 +57,7 @@ func Build(stub []byte, sections []Section) ([]byte, error) {
 type builder struct {
 	*program
 	out []byte
+	own int // number of the stub's own sections
 }
 
 func totalSize(sections []Section) (n int) {
@@ -94,7 +96,7 @@ func (p *program) checkStub(size int) error {
 	if p.u32(optSizeOfHeaders) > uint32(size) || p.tableEnd() > int64(p.u32(optSizeOfHeaders)) {
 		return formatError("the stub's headers have %d bytes, which is not where they end", p.u32(optSizeOfHeaders))
 	}
-	return p.checkOverlap()
+	return errors.Join(p.checkOverlap(), p.checkMemory())
 }
 
 func (p *program) tableEnd() int64 {
@@ -105,10 +107,13 @@ func (p *program) tableEnd() int64 {
 func (p *program) checkSections(sections []Section) error {
 	seen := make(map[string]bool)
 	for _, s := range sections {
+		if s.Name == sectionProfile {
+			clear(seen)
+		}
 		switch {
 		case s.Name == "" || len(s.Name) > nameSize || strings.ContainsFunc(s.Name, notPrintable):
 			return fmt.Errorf("%w: want a name of 1 to %d printable characters, found %q", ErrSections, nameSize, s.Name)
-		case seen[s.Name]:
+		case seen[s.Name] && s.Name != sectionDTBAuto:
 			return fmt.Errorf("%w: section %q is given twice", ErrSections, s.Name)
 		case s.Name != ".sbat" && p.find(s.Name) >= 0:
 			return fmt.Errorf("%w: the stub already has a section %q", ErrSections, s.Name)
@@ -140,7 +145,7 @@ func (p *program) stripSymbols(stub []byte) []byte {
 }
 
 func (b *builder) add(s Section) error {
-	if i := b.find(s.Name); i >= 0 {
+	if i := b.find(s.Name); i >= 0 && i < b.own {
 		return b.replace(i, s.Data)
 	}
 	if b.tableEnd()+sectionHeaderSize > int64(b.headerRoom()) {

@@ -44,6 +44,9 @@ func Parse(r io.ReaderAt) (*File, error) {
 	if err := p.checkOverlap(); err != nil {
 		return nil, err
 	}
+	if err := p.checkMemory(); err != nil {
+		return nil, err
+	}
 	f := &File{Machine: binary.LittleEndian.Uint16(p.file[4:]), Signed: p.signed()}
 	for _, s := range p.sections {
 		data, err := s.read(r)
@@ -110,6 +113,32 @@ func (p *program) checkOverlap() error {
 			return formatError("sections %q and %q overlap at offset %#x of the file", last, s.name, s.rawOffset)
 		}
 		end, last = int64(s.rawOffset)+int64(s.rawSize), s.name
+	}
+	return nil
+}
+
+// checkMemory refuses sections that are elsewhere in memory than in the file, or
+// share memory: the stub reads them there, and would find other content in them.
+func (p *program) checkMemory() error {
+	byAddress := slices.Clone(p.sections)
+	slices.SortStableFunc(byAddress, func(a, b section) int { return cmp.Compare(a.virtualAddr, b.virtualAddr) })
+	var end uint64
+	var last string
+	for _, s := range byAddress {
+		size := s.virtualSize
+		if size == 0 {
+			if s.rawSize > 0 && slices.Contains(unified, s.name) {
+				return formatError("section %q has %d bytes in the file and none in memory", s.name, s.rawSize)
+			}
+			size = s.rawSize
+		}
+		if size == 0 {
+			continue
+		}
+		if uint64(s.virtualAddr) < end {
+			return formatError("sections %q and %q overlap at address %#x", last, s.name, s.virtualAddr)
+		}
+		end, last = uint64(s.virtualAddr)+uint64(size), s.name
 	}
 	return nil
 }

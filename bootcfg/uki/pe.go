@@ -145,8 +145,9 @@ func (p *program) readSections(r io.ReaderAt) error {
 	}
 	for ; len(table) > 0; table = table[sectionHeaderSize:] {
 		u32 := func(off int) uint32 { return binary.LittleEndian.Uint32(table[off:]) }
+		name, _, _ := strings.Cut(string(table[:nameSize]), "\x00") // what is behind it, the stub doesn't look at
 		p.sections = append(p.sections, section{
-			name:        strings.TrimRight(string(table[:nameSize]), "\x00"),
+			name:        name,
 			virtualSize: u32(8), virtualAddr: u32(12), rawSize: u32(16), rawOffset: u32(20), characteristics: u32(36),
 		})
 	}

@@ -3,6 +3,7 @@ package uki_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -217,4 +218,110 @@ func TestRealKernel(t *testing.T) {
 	if _, err := uki.Digest(ours); err != nil {
 		t.Error(err)
 	}
+}
+
+// sameProfiles compares what each profile of two programs boots.
+func sameProfiles(t *testing.T, ours, theirs []byte) {
+	t.Helper()
+	list := func(b []byte) (out []string) {
+		all, err := profiles(t, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range all {
+			for _, s := range p.Sections {
+				if s.Name[1] != 't' && s.Name[1] != 'r' && s.Name != ".data" && s.Name != ".sdmagic" { // the stub's own
+					out = append(out, fmt.Sprintf("%s %s %q", p, s.Name, s.Data))
+				}
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	if a, b := list(ours), list(theirs); !slices.Equal(a, b) {
+		t.Errorf("we make\n%.3000s\nukify makes\n%.3000s", strings.Join(a, "\n"), strings.Join(b, "\n"))
+	}
+	if x, y := flags(t, put(t, ours)), flags(t, put(t, theirs)); !slices.Equal(x, y) {
+		t.Errorf("objdump shows %q, of ukify's %q", x, y)
+	}
+}
+
+// Profiles that ukify makes and joins are those that we make, join and read.
+func TestUkifyAgreesOnProfiles(t *testing.T) {
+	s := requireSystemd(t)
+	base := uki.Options{
+		Stub: mustRead(t, s.stub), Linux: kernel("6.12.0-1-amd64"), Initrd: []byte("initrd"), Cmdline: "base", OSRelease: []byte("ID=debian\n"),
+	}
+	others := []uki.Options{
+		{Stub: mustRead(t, s.addon), Profile: []byte("ID=rescue\nTITLE=\"Rescue\"\n"), Cmdline: "rescue"},
+		{Stub: mustRead(t, s.addon), Profile: []byte("ID=plain"), Initrd: []byte("other"), OSRelease: []byte("ID=other\n"), Splash: []byte("BM"), DeviceTree: []byte("dtb")},
+	}
+	dir := t.TempDir()
+	args := []string{"build", "--stub", s.stub, "--linux", put(t, base.Linux), "--initrd", put(t, base.Initrd), "--cmdline", base.Cmdline,
+		"--os-release", string(base.OSRelease), "--profile", "ID=first", "--output", filepath.Join(dir, "uki")}
+	base.Profile = []byte("ID=first")
+	for i, o := range others {
+		ours, err := uki.AssembleProfile(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := filepath.Join(dir, fmt.Sprint("profile", i))
+		build := []string{"build", "--stub", s.addon, "--profile", string(o.Profile), "--output", out}
+		for flag, data := range map[string][]byte{"--cmdline": []byte(o.Cmdline), "--os-release": o.OSRelease} {
+			if len(data) > 0 {
+				build = append(build, flag, string(data))
+			}
+		}
+		for flag, data := range map[string][]byte{"--initrd": o.Initrd, "--splash": o.Splash, "--devicetree": o.DeviceTree} {
+			if len(data) > 0 {
+				build = append(build, flag, put(t, data))
+			}
+		}
+		s.run(t, build...)
+		theirs := mustRead(t, out)
+		sameSections(t, ours, theirs)
+		// Each joins what the other made.
+		args = append(args, "--join-profile", put(t, ours))
+		base.Join = append(base.Join, theirs)
+	}
+	ours, err := uki.Assemble(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run(t, args...)
+	sameProfiles(t, ours, mustRead(t, filepath.Join(dir, "uki")))
+}
+
+// A device tree for each machine, and the table by which the stub chooses.
+func TestUkifyAgreesOnDeviceTrees(t *testing.T) {
+	s := requireSystemd(t)
+	dir, out := t.TempDir(), filepath.Join(t.TempDir(), "uki")
+	for name, text := range map[string]string{
+		"b/one.json":   `{"type": "devicetree", "name": "One, ü", "compatible": "acme,one", "hwids": ["ff5d0d1c-9b3e-5b55-b2a4-0d1c0c2b6d5e", "05d4f1a6-1111-2222-3333-0102030405ff"]}`,
+		"b/two.json":   `{"name": "Two", "compatible": "acme,two", "hwids": ["{6DE5D951-D755-576B-BD09-C5CF66B27234}", "ff5d0d1c-9b3e-5b55-b2a4-0d1c0c2b6d5e"]}`,
+		"b.json":       `{"name": "One, ü", "compatible": "acme,one", "hwids": ["05d4f1a6-1111-2222-3333-0102030405ff", "00000000-0000-0000-0000-000000000001"]}`,
+		"a/README.txt": `not one`,
+	} {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	table, err := uki.PackHWIDs(os.DirFS(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := uki.Options{
+		Stub: mustRead(t, s.stub), Linux: kernel("6.12.7"), Initrd: []byte("initrd"), HWIDs: table,
+		DeviceTree: []byte("all"), DeviceTreeAuto: [][]byte{[]byte("first"), []byte("second")},
+	}
+	ours, err := uki.Assemble(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run(t, "build", "--stub", s.stub, "--linux", put(t, o.Linux), "--initrd", put(t, o.Initrd), "--os-release", "", "--hwids", dir,
+		"--devicetree", put(t, o.DeviceTree), "--devicetree-auto", put(t, o.DeviceTreeAuto[0]), "--devicetree-auto", put(t, o.DeviceTreeAuto[1]), "--output", out)
+	sameProfiles(t, ours, mustRead(t, out))
 }

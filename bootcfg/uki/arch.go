@@ -1,0 +1,62 @@
+package uki
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrCmdlineLength is the cause when a command line is longer than the kernel
+// keeps it.
+var ErrCmdlineLength = errors.New("the command line is too long")
+
+// CheckCmdlineLength refuses a command line that Linux for a machine
+// (IMAGE_FILE_MACHINE_…) would cut off. Of a machine that isn't known, nothing is
+// asked.
+func CheckCmdlineLength(line string, machine uint16) error {
+	a, ok := ArchOfMachine(machine)
+	if !ok || len(line) <= a.MaxCmdline {
+		return nil
+	}
+	return fmt.Errorf("%w: want at most %d bytes for Linux on %s, found %d; it would be cut off there", ErrCmdlineLength, a.MaxCmdline, a.Go, len(line))
+}
+
+// An Arch is an architecture of UEFI machines that run Linux.
+type Arch struct {
+	Go      string // GOARCH
+	EFI     string // as in BOOTX64.EFI and linuxx64.efi.stub, in lower case
+	Machine uint16 // IMAGE_FILE_MACHINE_…
+	// MaxCmdline is how long a kernel command line may be, in bytes. Linux has room
+	// for COMMAND_LINE_SIZE with a final NUL, and cuts off what is too long without
+	// an error. That of riscv64 was 512 before Linux 6.4.
+	MaxCmdline int
+}
+
+var arches = []Arch{
+	{"386", "ia32", 0x014c, 2047},
+	{"amd64", "x64", 0x8664, 2047},
+	{"arm", "arm", 0x01c2, 1023},
+	{"arm64", "aa64", 0xaa64, 2047},
+	{"loong64", "loongarch64", 0x6264, 4095},
+	{"riscv64", "riscv64", 0x5064, 1023},
+}
+
+// ArchOf returns the architecture with this name in Go, and whether it is known.
+func ArchOf(goarch string) (Arch, bool) {
+	for _, a := range arches {
+		if a.Go == goarch {
+			return a, true
+		}
+	}
+	return Arch{}, false
+}
+
+// ArchOfMachine returns the architecture with this number in PE headers, and
+// whether it is known.
+func ArchOfMachine(machine uint16) (Arch, bool) {
+	for _, a := range arches {
+		if a.Machine == machine {
+			return a, true
+		}
+	}
+	return Arch{}, false
+}
