@@ -55,3 +55,7 @@ func parseArg(word string) Arg {
 
 // isSpace is the kernel's isspace: of bytes, with the no-break space of Latin-1.
 func isSpace(b byte) bool { return b == ' ' || (b >= '\t' && b <= '\r') || b == 0xa0 }
+
+// OpenQuote reports whether a double quote in the line isn't closed. What is
+// appended to such a line becomes part of its last parameter.
+func OpenQuote(line string) bool { return strings.Count(line, `"`)%2 == 1 }

@@ -2,10 +2,11 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"github.com/composefs-go/composefs/bootcfg/uki"
 )
 
 // maxPart bounds a kernel, an initrd or a UKI, in bytes.
@@ -42,35 +43,11 @@ func newUKI(u *ui) *cobra.Command {
 // stub returns where systemd's package puts one of its stubs for an architecture
 // of Go, empty for one that EFI doesn't know.
 func stub(kind, arch string) string {
-	efi := map[string]string{"386": "ia32", "amd64": "x64", "arm64": "aa64", "riscv64": "riscv64", "loong64": "loongarch64"}[arch]
-	if efi == "" {
+	a, ok := uki.ArchOf(arch)
+	if !ok {
 		return ""
 	}
-	return filepath.Join("/usr/lib/systemd/boot/efi", kind+efi+".efi.stub")
-}
-
-// A part is a file that goes into a section.
-type part struct {
-	flag, name string
-	content    *[]byte
-}
-
-// readParts reads the parts that have a name.
-func readParts(parts []part) error {
-	for _, p := range parts {
-		if p.name == "" {
-			continue
-		}
-		b, err := readSmall(p.name, maxPart)
-		if os.IsNotExist(err) && p.flag == "--stub" {
-			return fmt.Errorf("read systemd-stub: %w; install the package systemd-boot-efi, or name the file with --stub", err)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", p.flag, err)
-		}
-		*p.content = b
-	}
-	return nil
+	return filepath.Join("/usr/lib/systemd/boot/efi", kind+a.EFI+".efi.stub")
 }
 
 // ukiReport is what build, addon and sign report.

@@ -13,6 +13,7 @@ import (
 
 type ukiAddonOptions struct {
 	stub, cmdline, deviceTree, initrd, microcode, uname, sbat, output string
+	uki                                                               []string
 	secureBoot                                                        secureBoot
 }
 
@@ -24,7 +25,10 @@ lies in loader/addons goes for all UKIs.
 Under Secure Boot an addon counts only if it is signed by a key that firmware trusts.
 Whoever signs one vouches for what it makes of every UKI, so sign as little as
 possible: an addon can't pin another image, which is refused here, but arguments like
-init= or systemd.unit= are as good as a root shell.`
+init= or systemd.unit= are as good as a root shell.
+
+The kernel cuts off a command line that is too long. With --uki the addon is refused if
+it makes that of the UKI too long; mkimage doctor finds it of all addons on a disk.`
 
 func newUKIAddon(u *ui) *cobra.Command {
 	var o ukiAddonOptions
@@ -44,7 +48,8 @@ func newUKIAddon(u *ui) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.stub, "stub", stub("addon", runtime.GOARCH), "systemd's addon stub `FILE`")
-	f.StringVar(&o.cmdline, "cmdline", "", "kernel arguments to add, after those of the UKI")
+	f.StringVar(&o.cmdline, "cmdline", "", "kernel arguments to add, after those of the UKI: `TEXT` or @FILE")
+	f.StringArrayVar(&o.uki, "uki", nil, "check that the addon fits the UKI in `FILE` (repeatable)")
 	f.StringVar(&o.deviceTree, "devicetree", "", "device tree `FILE`")
 	f.StringVar(&o.initrd, "initrd", "", "initrd `FILE` to unpack after that of the UKI")
 	f.StringVar(&o.microcode, "microcode", "", "initrd `FILE` with microcode of processors")
@@ -63,9 +68,16 @@ func (o *ukiAddonOptions) run(cmd *cobra.Command, u *ui) error {
 	if err != nil {
 		return err
 	}
-	line := strings.TrimSpace(o.cmdline)
+	line, err := textOrFile("--cmdline", o.cmdline)
+	if err != nil {
+		return err
+	}
+	line = strings.TrimSpace(line)
 	if c, err := bootcfg.ParseCmdline(line); err != nil || c.Asked() {
 		return usagef(cmd, "--cmdline: an addon can't say which image is booted; that stands in the UKI, where it was signed with the keys and the policy")
+	}
+	if bootcfg.OpenQuote(line) {
+		return usagef(cmd, "--cmdline: a double quote isn't closed, so that what other addons append would be part of that argument: %s", line)
 	}
 	parts := uki.Options{Cmdline: line, Uname: o.uname}
 	err = readParts([]part{
@@ -79,5 +91,28 @@ func (o *ukiAddonOptions) run(cmd *cobra.Command, u *ui) error {
 	if err != nil {
 		return fmt.Errorf("assemble %s: %w", o.output, err)
 	}
+	for _, name := range o.uki {
+		if err := checkFits(name, program, line); err != nil {
+			return fmt.Errorf("assemble %s: --uki %s: %w", o.output, name, err)
+		}
+	}
 	return signer.save(u, program, ukiReport{File: o.output, Cmdline: parts.Cmdline})
+}
+
+// checkFits checks that an addon is for the machine of a UKI, and that the kernel
+// keeps the command line of each profile with that of the addon.
+func checkFits(name string, addon []byte, line string) error {
+	o, err := openUKI(name)
+	if err != nil {
+		return err
+	}
+	if a, ok := archOfProgram(addon); ok && a.Machine != o.Machine {
+		return fmt.Errorf("%w: the addon is for %s, the UKI for machine type %#x", errMix, a.Go, o.Machine)
+	}
+	for _, p := range o.profiles {
+		if err := uki.CheckCmdlineLength(strings.TrimSpace(p.Cmdline+" "+line), o.Machine); err != nil {
+			return p.in(err)
+		}
+	}
+	return nil
 }

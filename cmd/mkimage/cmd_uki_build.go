@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,11 +13,13 @@ import (
 )
 
 type ukiBuildOptions struct {
-	stub, linux, microcode, osRelease, splash, deviceTree string
-	sbat, pcrpKey, pcrSig, uname, output                  string
-	initrds                                               []string
-	cmdline, image                                        string
-	secureBoot                                            secureBoot
+	stub, linux, microcode, osRelease, splash string
+	hwids, sbat, pcrpKey, pcrSig              string
+	uname, profile, output                    string
+	initrds, deviceTrees, autoTrees, joined   []string
+	cmdline, image                            string
+	pcr                                       pcrOptions
+	secureBoot                                secureBoot
 }
 
 const ukiBuildLong = `Build puts systemd-stub, a kernel, an initrd and a kernel command line into one EFI
@@ -26,10 +27,24 @@ program, with the sections that systemd's ukify would make of them, and signs it
 Secure Boot if it is given a key. Then none of them can be changed any more: neither
 the keys and the policy in the initrd, nor the digest on the command line.
 
---image DIGEST adds the argument that pins the image, composefs.digest=…; that of a
-V2 image is composefs=DIGEST: say --image composefs=DIGEST. --image composefs.ref=NAME
-pins none: the machine boots what that ref names, if it is sealed by one of the keys
-in the initrd, so that next week's image needs no new UKI.`
+--image DIGEST puts the argument that pins the image, composefs.digest=…, in front of
+the command line; the argument of a V2 image is composefs=DIGEST: say
+--image composefs=DIGEST. --image composefs.ref=NAME pins none: the machine boots what
+that ref names, if it is sealed by one of the keys in the initrd, so that next week's
+image needs no new UKI.
+
+A UKI can have several profiles, each with a command line or other parts of its own.
+--profile makes a file with what a further profile has of its own, and --join puts such
+files into a UKI; whatever they lack, they have from the UKI:
+
+  mkimage uki build --profile 'ID=rescue' --image $DIGEST \
+      --cmdline "root=PARTLABEL=root systemd.unit=rescue.target" --output rescue.profile
+  mkimage uki build … --image $DIGEST --join rescue.profile --output linux.efi
+
+Every profile must name the same image.
+
+--pcr-key signs what PCR 11 of the TPM will be (.pcrsig), so that the TPM gives a
+secret that is bound to that key to each UKI that was built with it, and to no other.`
 
 func newUKIBuild(u *ui) *cobra.Command {
 	var o ukiBuildOptions
@@ -42,30 +57,38 @@ func newUKIBuild(u *ui) *cobra.Command {
       --image $DIGEST --sb-key db.key --sb-cert db.crt --output linux.efi`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.linux == "" || len(o.initrds) == 0 || o.output == "" {
+			if !o.onlyProfile() && (o.linux == "" || len(o.initrds) == 0) || o.output == "" {
 				return usagef(cmd, "uki build needs --linux, --initrd and --output")
 			}
 			return o.run(cmd, u)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.stub, "stub", stub("linux", runtime.GOARCH), "systemd-stub `FILE`")
+	f.StringVar(&o.stub, "stub", "", "systemd-stub `FILE` (default: that of the package systemd-boot-efi for the kernel's architecture)")
 	f.StringVar(&o.linux, "linux", "", "kernel `FILE`")
 	f.StringArrayVar(&o.initrds, "initrd", nil, "initrd `FILE` (repeatable: they are unpacked one after another)")
 	f.StringVar(&o.microcode, "microcode", "", "initrd `FILE` with microcode of processors")
-	f.StringVar(&o.cmdline, "cmdline", "", "kernel command line, without the composefs argument; ro is added unless it says ro or rw")
+	f.StringVar(&o.cmdline, "cmdline", "", "kernel command line: `TEXT` or @FILE, without the composefs argument; ro is added unless it says ro or rw")
 	f.StringVar(&o.image, "image", "", "pin the image with this `DIGEST`")
 	f.StringVar(&o.osRelease, "os-release", "", "os-release `FILE`; boot menus show its PRETTY_NAME")
 	f.StringVar(&o.uname, "uname", "", "kernel `VERSION` (default: read from the kernel)")
 	f.StringVar(&o.splash, "splash", "", "picture `FILE` (BMP) to show")
-	f.StringVar(&o.deviceTree, "devicetree", "", "device tree `FILE`")
+	f.StringArrayVar(&o.deviceTrees, "devicetree", nil, "device tree `FILE` for every machine")
+	f.StringArrayVar(&o.autoTrees, "devicetree-auto", nil, "device tree `FILE` for the machines that it is compatible with (repeatable)")
+	f.StringVar(&o.hwids, "hwids", "", "`DIR` of *.json that say which machine needs which --devicetree-auto")
 	f.StringVar(&o.sbat, "sbat", "", "`FILE` of SBAT lines to add to those of stub and kernel (default: that of all UKIs)")
-	f.StringVar(&o.pcrpKey, "pcrpkey", "", "public key `FILE` (PEM) of signed PCR values, for systemd")
+	f.StringVar(&o.profile, "profile", "", "without --join, make a profile; `TEXT` or @FILE with ID= and TITLE=")
+	f.StringArrayVar(&o.joined, "join", nil, "add the profile in `FILE` (repeatable)")
+	o.pcr.flags(cmd)
+	f.StringVar(&o.pcrpKey, "pcrpkey", "", "public key `FILE` (PEM) of signed PCR values, for systemd (default: that of --pcr-key)")
 	f.StringVar(&o.pcrSig, "pcrsig", "", "signed PCR values, a JSON `FILE` from systemd-measure")
 	o.secureBoot.flags(cmd)
 	f.StringVarP(&o.output, "output", "o", "", "write the UKI to `FILE`")
 	return cmd
 }
+
+// onlyProfile reports whether the output is a profile that is to be joined to a UKI.
+func (o *ukiBuildOptions) onlyProfile() bool { return o.profile != "" && len(o.joined) == 0 }
 
 // pin returns the kernel argument that pins an image, given as a digest or as that
 // argument already.
@@ -107,39 +130,82 @@ func (o *ukiBuildOptions) run(cmd *cobra.Command, u *ui) error {
 	if err != nil {
 		return err
 	}
-	parts, err := o.parts(cmd)
+	parts, meant, err := o.parts(cmd)
 	if err != nil {
 		return err
 	}
-	program, err := uki.Assemble(parts)
+	assemble := uki.Assemble
+	if o.onlyProfile() {
+		assemble = uki.AssembleProfile
+	}
+	program, err := assemble(parts)
 	if err != nil {
 		return fmt.Errorf("assemble %s: %w", o.output, err)
+	}
+	if err := o.checkMeant(u, program, meant); err != nil {
+		return fmt.Errorf("assemble %s: %w", o.output, err)
+	}
+	if o.onlyProfile() {
+		if signer != nil {
+			return usagef(cmd, "a profile isn't signed: sign the UKI that it is joined to")
+		}
+		u.remark("remark: %s is a profile and boots nothing by itself; add it to a UKI with: mkimage uki build --join %s", o.output, o.output)
 	}
 	return signer.save(u, program, ukiReport{File: o.output, Cmdline: parts.Cmdline})
 }
 
-// parts reads all that goes into the UKI.
-func (o *ukiBuildOptions) parts(cmd *cobra.Command) (uki.Options, error) {
-	parts := uki.Options{Cmdline: withMode(strings.TrimSpace(o.cmdline)), Uname: o.uname}
-	if o.image != "" {
-		arg, err := pin(o.image)
-		if err != nil {
-			return parts, usagef(cmd, "--image: %w", err)
+// checkMeant reads the program as the boot will, and refuses one that doesn't name,
+// in each of its profiles, the image that was meant.
+func (o *ukiBuildOptions) checkMeant(u *ui, program []byte, meant string) error {
+	contents, err := readUKI(program)
+	if err != nil {
+		return err
+	}
+	for _, p := range contents.profiles {
+		switch {
+		case p.lineErr != nil:
+			return p.in(p.lineErr)
+		case p.image() == meant:
+		case o.onlyProfile() && p.Cmdline == "":
+		case p.image() == "":
+			return p.in(fmt.Errorf("its command line names no image, want %s: %s", meant, p.Cmdline))
+		case meant == "":
+			return p.in(fmt.Errorf("its command line names an image, %s, and --image names none", p.image()))
+		default:
+			return p.in(fmt.Errorf("its command line names the image %s, want %s", p.image(), meant))
 		}
-		parts.Cmdline = strings.TrimSpace(parts.Cmdline + " " + arg)
 	}
-	initrds := make([][]byte, len(o.initrds))
-	files := []part{
-		{"--stub", o.stub, &parts.Stub}, {"--linux", o.linux, &parts.Linux}, {"--microcode", o.microcode, &parts.Microcode},
-		{"--os-release", o.osRelease, &parts.OSRelease}, {"--splash", o.splash, &parts.Splash}, {"--devicetree", o.deviceTree, &parts.DeviceTree},
-		{"--sbat", o.sbat, &parts.SBAT}, {"--pcrpkey", o.pcrpKey, &parts.PCRPKey}, {"--pcrsig", o.pcrSig, &parts.PCRSig},
+	if meant == "" && !o.onlyProfile() {
+		u.remark("remark: without --image the command line names no image, and the initrd will refuse to boot without one")
 	}
-	for i, name := range o.initrds {
-		files = append(files, part{"--initrd", name, &initrds[i]})
+	return nil
+}
+
+// line returns the command line, and the image that it shall name.
+func (o *ukiBuildOptions) line(cmd *cobra.Command) (line, meant string, err error) {
+	if line, err = textOrFile("--cmdline", o.cmdline); err != nil {
+		return "", "", err
 	}
-	if err := readParts(files); err != nil {
-		return parts, err
+	line = strings.TrimSpace(line)
+	c, err := bootcfg.ParseCmdline(line)
+	switch {
+	case err != nil:
+		return "", "", usagef(cmd, "--cmdline: %w", err)
+	case bootcfg.OpenQuote(line):
+		return "", "", usagef(cmd, "--cmdline: a double quote isn't closed, so that what addons append would be part of that argument: %s", line)
+	case c.Asked() && o.image != "":
+		return "", "", usagef(cmd, "--cmdline names an image already, %s; leave that out, or --image", imageNames(c))
 	}
-	parts.Initrd = uki.JoinInitrds(initrds...)
-	return parts, nil
+	if line != "" || o.image != "" || !o.onlyProfile() {
+		line = withMode(line)
+	}
+	if o.image == "" {
+		return line, imageNames(c), nil
+	}
+	if meant, err = pin(o.image); err != nil {
+		return "", "", usagef(cmd, "--image: %w", err)
+	}
+	// In front: nothing that follows can take it away, and a line that is too long
+	// is cut at its end.
+	return strings.TrimSpace(meant + " " + line), meant, nil
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,8 +14,9 @@ import (
 
 const ukiInspectLong = `Inspect shows what is in a UKI or an addon: kernel, command line and the image that it
 pins, the keys and the policy in the initrd, who says to have signed it, and each
-section with its SHA-256. It believes nothing and checks no signature: that is the
-business of mkimage uki verify.
+section with its SHA-256. Of a UKI with several profiles it shows all that for each.
+It believes nothing and checks no signature: that is the business of mkimage uki
+verify.
 
 The line "digest" has the Authenticode SHA-256, which a signature stands for; it is
 the same before and after signing.`
@@ -40,14 +43,18 @@ func newUKIInspect(u *ui) *cobra.Command {
 const ukiVerifyLong = `Verify checks that a UKI or an addon is signed by a certificate as firmware would that
 has it in db: by its key, or by that of one that it issued. Then it tells what that
 signature vouches for: the image that the command line pins, and the keys and the
-policy in the initrd.
+policy in the initrd. Whoever boots the machine can choose any profile of a UKI, so
+there is a verdict for each, and all must name the same image; --image DIGEST says
+which.
 
-The exit status is 6 if the signature is refused, and 2 if command line, policy or
-keys are such that composefs-setup-root would refuse to boot. Validity periods of
+The exit status is 6 if the signature is refused. It is 2 if a profile verifies
+nothing, because it names no image or its initrd doesn't start composefs-setup-root, or
+if its command line, policy or keys are such that composefs-setup-root would refuse to
+boot; and 5 if it names another image than --image says. Validity periods of
 certificates aren't looked at, as by firmware.`
 
 func newUKIVerify(u *ui) *cobra.Command {
-	var trusted []string
+	var trusted, images []string
 	cmd := &cobra.Command{
 		Use:     "verify --sb-cert FILE FILE",
 		Short:   "check the Secure Boot signature of a UKI, and tell what it vouches for",
@@ -58,18 +65,30 @@ func newUKIVerify(u *ui) *cobra.Command {
 			if len(trusted) == 0 {
 				return usagef(cmd, "uki verify needs --sb-cert; to look without checking: mkimage uki inspect")
 			}
-			c, err := verifyUKI(args[0], trusted)
-			if err != nil {
-				return err
+			var pins []string
+			for _, image := range images {
+				p, err := pin(image)
+				if err != nil {
+					return usagef(cmd, "--image: %w", err)
+				}
+				pins = append(pins, p)
 			}
-			return u.result(c, c.String())
+			c, err := verifyUKI(args[0], trusted, pins)
+			if c != nil && (err == nil || len(c.Profiles) > 1) {
+				err = errors.Join(u.result(c, c.String()), err)
+			}
+			return err
 		},
 	}
-	cmd.Flags().StringArrayVar(&trusted, "sb-cert", nil, "trusted certificate `FILE`, PEM or DER (repeatable)")
+	f := cmd.Flags()
+	f.StringArrayVar(&trusted, "sb-cert", nil, "trusted certificate `FILE`, PEM or DER (repeatable)")
+	f.StringArrayVar(&images, "image", nil, "every profile must name the image with this `DIGEST` (repeatable: one of these)")
 	return cmd
 }
 
-func verifyUKI(name string, trusted []string) (*ukiContents, error) {
+// verifyUKI checks the signature and then what it vouches for. The contents come with
+// an error about those, too.
+func verifyUKI(name string, trusted, pins []string) (*ukiContents, error) {
 	var certs []*x509.Certificate
 	for _, t := range trusted {
 		c, err := readCertificates(t)
@@ -92,10 +111,40 @@ func verifyUKI(name string, trusted []string) (*ukiContents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", errRefused, name, err)
 	}
+	mismatch := o.compareImages(pins)
 	c := o.contents(name)
-	if len(c.problems) > 0 {
-		return nil, configError{fmt.Errorf("the signature of %s is good, and what it vouches for is not: %w", name, errors.Join(c.problems...))}
-	}
 	c.Signature = &shownVerdict{"valid", signer.Subject.String(), anchor.Subject.String()}
-	return c, nil
+	for _, p := range c.Profiles {
+		p.Verdict = "trusted"
+		if len(p.problems) > 0 || o.profileErr != nil {
+			p.Verdict = "refused"
+		}
+	}
+	if len(c.problems) == 0 {
+		return c, nil
+	}
+	err = fmt.Errorf("the signature of %s is good, and what it vouches for is not: %w", name, errors.Join(c.problems...))
+	if mismatch && !slices.ContainsFunc(c.problems, func(e error) bool { return !errors.Is(e, errOtherImage) }) {
+		return c, err
+	}
+	return c, configError{err}
+}
+
+// errOtherImage is the cause when a profile names another image than was asked for.
+var errOtherImage = errors.New("it names another image")
+
+// compareImages checks that every profile names one of the images, or the same as
+// the first if there are none, and reports whether one names another.
+func (o openedUKI) compareImages(pins []string) (mismatch bool) {
+	for _, p := range o.profiles {
+		switch {
+		case p.image() == "":
+		case len(pins) > 0 && slices.ContainsFunc(p.Images, func(i string) bool { return !slices.Contains(pins, i) }):
+			p.problem(fmt.Errorf("%w: want %s, found %s", errOtherImage, strings.Join(pins, " or "), p.image()))
+			mismatch = true
+		case len(pins) == 0 && o.profiles[0].image() != "" && p.image() != o.profiles[0].image():
+			p.problem(fmt.Errorf("it names the image %s, and profile @0 names %s: if both are meant, say so with --image", p.image(), o.profiles[0].image()))
+		}
+	}
+	return mismatch
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/composefs-go/composefs/internal/testutil"
 )
 
 // TestMain lets the scripts run mkimage as a program, by all its names.
@@ -34,6 +36,21 @@ func TestScripts(t *testing.T) {
 		e.Setenv("SETUP_ROOT", setupRoot)
 		e.Setenv("STUB", stub("linux", runtime.GOARCH))
 		return err
+	}})
+}
+
+// What needs a newer systemd than Debian 12's: its stubs of Debian 13 are $STUB and
+// $ADDON_STUB.
+func TestSystemdScripts(t *testing.T) {
+	dir := testutil.RequireScript(t, "../../scripts/systemd-boot", "trixie")
+	efi, err := filepath.Abs(filepath.Join(dir, "usr/lib/systemd/boot/efi"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{Dir: "testdata/systemd", RequireExplicitExec: true, Condition: have, Setup: func(e *testscript.Env) error {
+		e.Setenv("STUB", filepath.Join(efi, "linuxx64.efi.stub"))
+		e.Setenv("ADDON_STUB", filepath.Join(efi, "addonx64.efi.stub"))
+		return nil
 	}})
 }
 

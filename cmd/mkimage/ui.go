@@ -101,6 +101,7 @@ var exits = []struct {
 	{errRefused, exitRefused, ""},
 	{sign.ErrRefused, exitRefused, ""},
 	{verity.ErrMismatch, exitMismatch, ""},
+	{errOtherImage, exitMismatch, ""},
 	{repo.ErrNotRepo, exitFailure, ""},
 	{unix.ENOSPC, exitFailure, "nothing was added; free some space and try again"},
 	{unix.EACCES, exitFailure, "to read every file of a root file system, run as root or inside: unshare --map-auto --map-root-user"},

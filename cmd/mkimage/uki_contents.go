@@ -4,20 +4,18 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
+	"reflect"
+	"slices"
 	"strings"
 
-	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/bootcfg/uki"
-	"github.com/composefs-go/composefs/internal/initrd"
-	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/sign/secureboot"
 	"github.com/composefs-go/composefs/verity"
 )
 
-// ukiContents is what a UKI or an addon says about the boot that it makes.
+// ukiContents is what a UKI or an addon says about the boots that it makes. What
+// all of its profiles share stands here, and what each has in Profiles.
 type ukiContents struct {
 	File         string          `json:"file"`
 	Kernel       string          `json:"kernel,omitempty"`
@@ -26,11 +24,12 @@ type ukiContents struct {
 	Images       []string        `json:"images,omitempty"` // the arguments that pin an image, or the one that names a ref
 	Keys         []shownTrust    `json:"keys,omitempty"`   // that seals are held against
 	Policy       *shownPolicy    `json:"policy,omitempty"` // as it holds; absent in what has no initrd
+	Profiles     []*ukiProfile   `json:"profiles,omitempty"`
 	Authenticode string          `json:"authenticode,omitempty"`
 	Signature    *shownVerdict   `json:"signature,omitempty"` // of uki verify
 	Signatures   []shownSigner   `json:"signatures,omitempty"`
 	Sections     []sectionReport `json:"sections,omitempty"`
-	Problems     []string        `json:"problems,omitempty"` // that would stop the boot, or that hide something
+	Problems     []string        `json:"problems,omitempty"` // that would stop a boot, or that hide something
 
 	problems []error
 }
@@ -89,13 +88,15 @@ type sectionReport struct {
 }
 
 // textSections are those whose content is worth printing.
-var textSections = map[string]bool{".cmdline": true, ".osrel": true, ".uname": true, ".sbat": true, ".pcrpkey": true}
+var textSections = map[string]bool{".cmdline": true, ".osrel": true, ".uname": true, ".sbat": true, ".pcrpkey": true, ".profile": true}
 
-// openedUKI is a UKI, read.
+// openedUKI is a UKI or an addon, read.
 type openedUKI struct {
 	*uki.File
-	digest    secureboot.Digest
-	digestErr error
+	profiles   []*ukiProfile
+	profileErr error
+	digest     secureboot.Digest
+	digestErr  error
 }
 
 func openUKI(name string) (openedUKI, error) {
@@ -103,83 +104,87 @@ func openUKI(name string) (openedUKI, error) {
 	if err != nil {
 		return openedUKI{}, err
 	}
-	var o openedUKI
-	if o.File, err = uki.Parse(bytes.NewReader(program)); err != nil {
+	o, err := readUKI(program)
+	if err != nil {
 		return o, fmt.Errorf("%s: %w", name, err)
 	}
-	o.digest, o.digestErr = uki.Digest(program)
 	return o, nil
 }
 
-// text returns a section's content as text, without the zeros that end it.
-func (o openedUKI) text(section string) string {
-	data, _ := o.Section(section)
-	return strings.TrimRight(string(data), "\x00\n")
+// readUKI reads a program. What is wrong with a profile is in that.
+func readUKI(program []byte) (o openedUKI, err error) {
+	if o.File, err = uki.Parse(bytes.NewReader(program)); err != nil {
+		return o, err
+	}
+	o.digest, o.digestErr = uki.Digest(program)
+	profiles, err := o.Profiles()
+	o.profileErr = err
+	if !slices.ContainsFunc(o.File.Sections, func(s uki.Section) bool { return s.Name == ".linux" || s.Name == ".profile" }) {
+		o.profiles = []*ukiProfile{readAddon(profiles[0])}
+		return o, nil
+	}
+	for _, p := range profiles {
+		o.profiles = append(o.profiles, readProfile(p))
+	}
+	return o, nil
 }
 
 // contents tells what is in it. What can't be read is a problem, not an error.
 func (o openedUKI) contents(name string) *ukiContents {
-	c := &ukiContents{File: name, Kernel: o.text(".uname"), OS: prettyName(o.text(".osrel")), Cmdline: o.text(".cmdline")}
+	c := &ukiContents{File: name}
 	if o.digestErr != nil {
 		c.problem(o.digestErr)
 	} else {
 		c.Authenticode = hex.EncodeToString(o.digest[:])
 	}
-	line, err := bootcfg.ParseCmdline(c.Cmdline)
-	if err != nil {
-		c.problem(fmt.Errorf(".cmdline: %w", err))
+	if o.profileErr != nil {
+		c.problem(o.profileErr)
 	}
-	for _, i := range line.Images {
-		c.Images = append(c.Images, i.Argument)
+	first := o.profiles[0]
+	same := func(equal func(p *ukiProfile) bool) bool {
+		return !slices.ContainsFunc(o.profiles, func(p *ukiProfile) bool { return !equal(p) })
 	}
-	if line.Ref != "" {
-		c.Images = []string{"composefs.ref=" + line.Ref}
+	if same(func(p *ukiProfile) bool { return p.Kernel == first.Kernel }) {
+		c.Kernel = first.Kernel
 	}
-	if image, ok := o.Section(".initrd"); ok {
-		c.readInitrd(image)
+	if same(func(p *ukiProfile) bool { return p.OS == first.OS }) {
+		c.OS = first.OS
+	}
+	if same(func(p *ukiProfile) bool { return p.Cmdline == first.Cmdline }) {
+		c.Cmdline = first.Cmdline
+	}
+	if same(func(p *ukiProfile) bool { return p.image() == first.image() }) {
+		c.Images = first.Images
+	}
+	if same(func(p *ukiProfile) bool { return slices.Equal(p.Keys, first.Keys) }) {
+		c.Keys = first.Keys
+	}
+	if same(func(p *ukiProfile) bool { return reflect.DeepEqual(p.Policy, first.Policy) }) {
+		c.Policy = first.Policy
+	}
+	if len(o.profiles) > 1 || o.hasProfile() {
+		c.Profiles = o.profiles
+	}
+	for _, p := range o.profiles {
+		for _, err := range p.problems {
+			if len(o.profiles) > 1 {
+				err = p.in(err)
+			}
+			c.problem(err)
+		}
 	}
 	return c
+}
+
+// hasProfile reports whether it says anything of profiles.
+func (o openedUKI) hasProfile() bool {
+	_, ok := o.Section(".profile")
+	return ok
 }
 
 func (c *ukiContents) problem(err error) {
 	c.problems = append(c.problems, err)
 	c.Problems = append(c.Problems, oneLine(err))
-}
-
-// readInitrd reads the policy and the keys, as composefs-setup-root would.
-func (c *ukiContents) readInitrd(image []byte) {
-	root, err := initrd.Open(image)
-	if err != nil {
-		c.problem(fmt.Errorf(".initrd: %w", err))
-		return
-	}
-	config, written, err := readPolicy(root)
-	if err != nil {
-		c.problem(fmt.Errorf("policy in .initrd: %w", err))
-		return
-	}
-	keys, err := sign.LoadKeyring(root, strings.Trim(config.Verify.Keys, "/"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.problem(fmt.Errorf("keys in .initrd: %w", err))
-	}
-	for _, k := range keys {
-		c.Keys = append(c.Keys, shownTrust{ID: sign.FormatID(k.ID), Name: k.Name})
-	}
-	v := config.Verify
-	c.Policy = &shownPolicy{written, string(v.SignatureWith(len(keys))), string(v.FSVerity), v.MinimumSequence, v.Revoked, v.AllowInsecure}
-}
-
-// readPolicy returns the policy of an initrd, and whether it is written there.
-func readPolicy(root fs.ReadFileFS) (bootcfg.Config, bool, error) {
-	text, err := root.ReadFile(bootcfg.ConfigPath[1:])
-	if errors.Is(err, fs.ErrNotExist) {
-		return bootcfg.DefaultConfig(), false, nil
-	}
-	if err != nil {
-		return bootcfg.Config{}, false, err
-	}
-	config, err := bootcfg.ParseConfig(text)
-	return config, true, err
 }
 
 // prettyName returns the name of the system in os-release.
@@ -220,35 +225,36 @@ func (c *ukiContents) addSigners(signatures [][]byte) {
 	}
 }
 
-// String is the summary for people: a line a fact, those that there are.
+// row is a line of the summary for people: a fact, if there is one.
+func row(b *strings.Builder, name, text string) {
+	if text != "" {
+		fmt.Fprintf(b, "%-11s %s\n", name, printable(text))
+	}
+}
+
+// String is the summary for people.
 func (c *ukiContents) String() string {
 	var b strings.Builder
-	row := func(name, text string) {
-		if text != "" {
-			fmt.Fprintf(&b, "%-11s %s\n", name, printable(text))
-		}
+	row(&b, "file", c.File)
+	if len(c.Profiles) == 0 {
+		p := ukiProfile{Kernel: c.Kernel, OS: c.OS, Cmdline: c.Cmdline, Images: c.Images, Keys: c.Keys, Policy: c.Policy}
+		p.rows(&b)
 	}
-	row("file", c.File)
-	row("os", c.OS)
-	row("kernel", c.Kernel)
-	row("cmdline", c.Cmdline)
-	row("image", strings.Join(c.Images, " "))
-	for _, k := range c.Keys {
-		row("key", k.ID+" "+k.Name)
-	}
-	if c.Policy != nil {
-		row("policy", c.Policy.String())
-	}
-	row("digest", c.Authenticode)
+	row(&b, "digest", c.Authenticode)
 	if c.Signature != nil {
-		row("signed by", c.Signature.Signer)
-		row("trusted", c.Signature.Trusted)
+		row(&b, "signed by", c.Signature.Signer)
+		row(&b, "trusted", c.Signature.Trusted)
 	}
 	for _, s := range c.Signatures {
-		row("signature", s.String())
+		row(&b, "signature", s.String())
+	}
+	for _, p := range c.Profiles {
+		row(&b, "profile", p.name())
+		p.rows(&b)
+		row(&b, "verdict", p.Verdict)
 	}
 	for _, p := range c.Problems {
-		row("problem", p)
+		row(&b, "problem", p)
 	}
 	for _, s := range c.Sections {
 		fmt.Fprintf(&b, "%-11s %10d  sha256:%s\n", printable(s.Name), s.Size, s.SHA256)

@@ -35,6 +35,7 @@ const MaxBootFile = 1 << 30
 // Initrd examines an initrd.
 func (e *Examiner) Initrd(image []byte) *Report {
 	r := &Report{Kind: "initrd", Findings: []Finding{}}
+	checkLength(r, e.Cmdline, machineOf(nil, e.Arch))
 	e.boot(r, image, e.Cmdline, "", 0)
 	return r
 }
@@ -47,11 +48,12 @@ func (e *Examiner) UKI(program io.ReaderAt) *Report {
 		r.Stop("uki", "build it again with `mkimage uki build`", "%v", err)
 		return r
 	}
-	e.uki(r, f)
+	e.uki(r, f, func(*Report, string) *Examiner { return e }, nil)
 	return r
 }
 
-func (e *Examiner) uki(r *Report, f *uki.File) {
+// profile examines one of the boots that a UKI makes.
+func (e *Examiner) profile(r *Report, f uki.Profile, u ukiOnDisk) {
 	const remedy = "build it again with `mkimage uki build`"
 	linux, ok := f.Section(".linux")
 	if !ok {
@@ -68,21 +70,23 @@ func (e *Examiner) uki(r *Report, f *uki.File) {
 	if release != "" {
 		r.Fact("kernel", "%s", release)
 	}
-	if !f.Signed {
-		r.Warn("unsigned", "sign it: `mkimage uki sign`", "it has no Secure Boot signature: nobody vouches for the keys, the policy and the command line in it")
+	line, err := f.Cmdline()
+	if err != nil {
+		r.Stop("cmdline", remedy, "%v", err)
 	}
-	line := e.Cmdline
-	if text, ok := f.Section(".cmdline"); ok {
-		line = strings.TrimRight(string(text), "\x00\n")
-	} else if line == "" {
-		r.Warn("cmdline", remedy, "there is no .cmdline in it: the boot loader decides what is booted")
+	here := u.at(r, line)
+	if line == "" {
+		if line = e.Cmdline; line == "" {
+			r.Warn("cmdline", remedy, "there is no .cmdline in it: the boot loader decides what is booted")
+		}
 	}
+	checkLength(r, strings.Join(append([]string{line}, u.addons...), " "), u.machine)
 	image, ok := f.Section(".initrd")
 	if !ok {
 		r.Stop("initrd", remedy, "there is no initrd (.initrd) in it")
 		return
 	}
-	e.boot(r, image, line, release, machines[f.Machine])
+	here.boot(r, image, line, release, machines[u.machine])
 }
 
 // boot examines an initrd with the command line and the kernel that go with it.
@@ -155,7 +159,7 @@ func (e *Examiner) disk(ctx context.Context, r *Report, d *Disk) error {
 		var entry *Report
 		switch {
 		case strings.HasSuffix(upper, ".EFI") && (strings.HasPrefix(upper, "EFI/LINUX/") || strings.HasPrefix(upper, "EFI/BOOT/")):
-			entry, err = e.diskUKI(ctx, d, esp, file)
+			entry, err = e.diskUKI(ctx, d, esp, file, files)
 		case strings.HasPrefix(upper, "LOADER/ENTRIES/") && strings.HasSuffix(upper, ".CONF"):
 			entry, err = e.diskEntry(ctx, d, esp, file)
 		}
@@ -175,8 +179,12 @@ func (e *Examiner) disk(ctx context.Context, r *Report, d *Disk) error {
 }
 
 // add adds what was found about one of several.
-func (r *Report) add(name string, entry *Report) {
-	r.Fact("entry", "%s", name)
+func (r *Report) add(name string, entry *Report) { r.addAs("entry", name, name, entry) }
+
+// addAs adds what was found about a thing of some kind, with its name before each
+// problem and the longer title as a fact.
+func (r *Report) addAs(kind, name, title string, entry *Report) {
+	r.Fact(kind, "%s", title)
 	r.Facts = append(r.Facts, entry.Facts...)
 	for _, f := range entry.Findings {
 		f.Problem = printable(name) + ": " + f.Problem
@@ -185,7 +193,7 @@ func (r *Report) add(name string, entry *Report) {
 }
 
 // diskUKI examines an EFI program, if it is a UKI.
-func (e *Examiner) diskUKI(ctx context.Context, d *Disk, esp Partition, name string) (*Report, error) {
+func (e *Examiner) diskUKI(ctx context.Context, d *Disk, esp Partition, name string, files []string) (*Report, error) {
 	program, err := d.ReadBootFile(ctx, esp, name, MaxBootFile)
 	if err != nil {
 		return nil, err
@@ -196,11 +204,14 @@ func (e *Examiner) diskUKI(ctx context.Context, d *Disk, esp Partition, name str
 		r.Stop("uki", "put a good one in its place", "%v", err)
 		return r, nil
 	}
-	if _, ok := f.Section(".linux"); !ok {
+	addons, err := addonLines(ctx, r, d, esp, name, files)
+	if err != nil {
+		return nil, err
+	}
+	if !isUKI(f) {
 		return nil, nil // a boot loader
 	}
-	line, _ := f.Section(".cmdline")
-	e.onDisk(ctx, r, d, strings.TrimRight(string(line), "\x00\n")).uki(r, f)
+	e.uki(r, f, func(r *Report, line string) *Examiner { return e.onDisk(ctx, r, d, line) }, addons)
 	return r, nil
 }
 
@@ -236,6 +247,7 @@ func (e *Examiner) diskEntry(ctx context.Context, d *Disk, esp Partition, name s
 		image = append(image, make([]byte, -len(image)&3)...)
 	}
 	release, _ := uki.KernelVersion(kernel)
+	checkLength(r, entry.Options(), machineOf(kernel, e.Arch))
 	e.onDisk(ctx, r, d, entry.Options()).boot(r, image, entry.Options(), release, 0)
 	return r, nil
 }

@@ -1,0 +1,130 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/bootcfg/uki"
+)
+
+// ukiOnDisk is what is known of a UKI besides the profile that is examined.
+type ukiOnDisk struct {
+	machine uint16
+	addons  []string                        // command lines that the stub appends
+	at      func(*Report, string) *Examiner // who knows the disk that a command line means
+}
+
+// uki examines each profile of a UKI: whoever boots the machine may choose.
+func (e *Examiner) uki(r *Report, f *uki.File, at func(*Report, string) *Examiner, addons []string) {
+	profiles, err := f.Profiles()
+	if err != nil {
+		r.Stop("profiles", "build it again with `mkimage uki build`", "%v", err)
+	}
+	if !f.Signed {
+		r.Warn("unsigned", "sign it: `mkimage uki sign`", "it has no Secure Boot signature: nobody vouches for the keys, the policy and the command line in it")
+	}
+	u := ukiOnDisk{f.Machine, addons, at}
+	images := map[string]bool{}
+	for _, p := range profiles {
+		image, one := imageOf(p), r
+		if images[image] = true; len(profiles) > 1 {
+			one = &Report{}
+		}
+		e.profile(one, p, u)
+		if one == r {
+			continue
+		}
+		id, title := p.Title()
+		r.addAs("profile", fmt.Sprintf("profile %s", p), strings.TrimSpace(fmt.Sprintf("%s %s %s", p, id, title)), one)
+	}
+	if len(images) > 1 {
+		r.Warn("profiles", "give all profiles the same --image", "the profiles name different images")
+	}
+}
+
+// imageOf returns the arguments of the profile that name its image.
+func imageOf(p uki.Profile) string {
+	line, err := p.Cmdline()
+	if err != nil {
+		return ""
+	}
+	c, err := bootcfg.ParseCmdline(line)
+	if err != nil {
+		return ""
+	}
+	names := []string{c.Ref}
+	for _, i := range c.Images {
+		names = append(names, i.Argument)
+	}
+	return strings.Join(names, " ")
+}
+
+// isUKI tells a UKI from a boot loader.
+func isUKI(f *uki.File) bool {
+	return slices.ContainsFunc(f.Sections, func(s uki.Section) bool { return s.Name == ".linux" })
+}
+
+// checkLength checks that the kernel keeps the whole command line.
+func checkLength(r *Report, line string, machine uint16) {
+	if err := uki.CheckCmdlineLength(line, machine); err != nil {
+		r.Stop("cmdline-length", "make the command line or that of an addon shorter", "%v", err)
+	}
+}
+
+// machineOf returns the machine that a kernel is for; without one, that of an
+// architecture of Go.
+func machineOf(kernel []byte, goarch string) uint16 {
+	if f, err := uki.Parse(bytes.NewReader(kernel)); err == nil {
+		return f.Machine
+	}
+	a, _ := uki.ArchOf(goarch)
+	return a.Machine
+}
+
+// addonLines returns the command lines that the stub appends to that of a UKI, in
+// its order: those in loader/addons, then those beside it.
+func addonLines(ctx context.Context, r *Report, d *Disk, esp Partition, name string, files []string) ([]string, error) {
+	var lines []string
+	for _, dir := range []string{"loader/addons/", name + ".extra.d/"} {
+		for _, file := range slices.Sorted(slices.Values(files)) {
+			rest, ok := cutPrefixFold(file, dir)
+			if !ok || strings.Contains(rest, "/") || !strings.HasSuffix(strings.ToLower(rest), ".addon.efi") {
+				continue
+			}
+			program, err := d.ReadBootFile(ctx, esp, file, MaxBootFile)
+			if err != nil {
+				return nil, err
+			}
+			f, err := uki.Parse(bytes.NewReader(program))
+			if err != nil {
+				r.Stop("addon", "remove it, or put a good one in its place", "%s: %v", file, err)
+				continue
+			}
+			text, _ := f.Section(".cmdline")
+			line, err := uki.Profile{Sections: []uki.Section{{Name: ".cmdline", Data: text}}}.Cmdline()
+			if err != nil {
+				r.Stop("addon", "make it again with `mkimage uki addon`", "%s: %v", file, err)
+				continue
+			}
+			if c, err := bootcfg.ParseCmdline(line); err != nil || c.Asked() {
+				r.Stop("addon", "remove the composefs argument from it", "%s: an addon must not name an image: %s", file, line)
+			}
+			if line != "" {
+				lines = append(lines, line)
+			}
+		}
+	}
+	return lines, nil
+}
+
+// cutPrefixFold is strings.CutPrefix for names of FAT, which have no case.
+func cutPrefixFold(name, prefix string) (rest string, ok bool) {
+	if len(name) < len(prefix) || !strings.EqualFold(name[:len(prefix)], prefix) {
+		return name, false
+	}
+	return name[len(prefix):], true
+}
