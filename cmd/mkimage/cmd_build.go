@@ -42,6 +42,9 @@ With --repo the image and the contents of all files that are larger than 64 byte
 go into the repository, which is made if it isn't there. If anything fails, the
 repository stays as it was. Several builds into one repository may run at once.
 
+What of that is in the repository already is checked, and written anew if it is
+damaged: the kernel vouches for what has fs-verity, everything else is read.
+
 --boot makes the tree one to boot from: / takes /usr's attributes, /boot, /run and
 /sysroot become empty, extended attributes other than security.capability are
 dropped, and if the tree has an SELinux policy, all files are labelled by it. For the
@@ -56,7 +59,8 @@ never written anywhere. Put its public half into the initrd that boots this imag
 and nobody, you included, can make that initrd boot another one.
 
 --cache makes the next build of a directory faster: it reads no file again whose
-inode, size, modification and change time are the same as before. Only ext4, XFS,
+inode, size, modification and change time are the same as before, neither of the
+directory nor of the repository. Only ext4, XFS,
 Btrfs and F2FS keep them well enough; elsewhere all files are read. Who can set the
 clock back or write to the disk below the file system, as root can, can hide a change
 from it. Without --cache every file is read and hashed.
@@ -260,6 +264,9 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 	}
 	b := report(digest, meta, size, root)
 	stats := stage.Stats()
+	if stats.Damaged > 0 {
+		u.remark("remark: %d of the objects in %s were damaged, and are written anew", stats.Damaged, o.repo)
+	}
 	b.Objects = &stats
 	return b, nil
 }

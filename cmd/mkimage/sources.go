@@ -15,6 +15,7 @@ import (
 	"github.com/composefs-go/composefs/internal/digestcache"
 	"github.com/composefs-go/composefs/internal/directory"
 	"github.com/composefs-go/composefs/internal/dumpfile"
+	"github.com/composefs-go/composefs/internal/repo"
 	"github.com/composefs-go/composefs/internal/tarball"
 	"github.com/composefs-go/composefs/internal/transform"
 	"github.com/composefs-go/composefs/internal/tree"
@@ -114,6 +115,9 @@ func readCached(ctx context.Context, u *ui, dir string, how *reading) (*tree.Nod
 		u.remark("%s", oneLine(err))
 	}
 	how.Cache = cache
+	if stage, ok := how.sink.(*repo.Stage); ok {
+		stage.Remember(cache)
+	}
 	root, err := directory.Read(ctx, dir, how.Options)
 	if err != nil {
 		return nil, err

@@ -13,26 +13,6 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// hasIntact reports whether the object is there with the right size and, in a
-// repository that insists on fs-verity, the right fs-verity digest. One that is
-// there and isn't intact is written anew.
-func (s *Store) hasIntact(d verity.Digest, size int64) bool {
-	var st unix.Stat_t
-	if !s.stat(d, &st) || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size != size {
-		return false
-	}
-	if !s.secure {
-		return true
-	}
-	f, err := s.root.Open(s.layout.object(d))
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	have, err := verity.Measure(f, d.Algorithm())
-	return err == nil && have == d
-}
-
 // shards holds the directories of the objects, by first byte of the digest, opened
 // when they are first asked for. An os.Root follows a path anew each time, which
 // for a build that finds all objects there would be most of what it does.

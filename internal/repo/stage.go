@@ -23,11 +23,13 @@ type Stage struct {
 	root     *os.Root    // of scratch
 	noVerity atomic.Bool // the file system has no fs-verity, and may lack it
 	hashers  sync.Pool
+	checkers sync.Pool
+	memory   Memory // or nil
 
 	mu      sync.Mutex
 	pending map[verity.Digest]struct{} // staged, or about to be
 
-	stored, present, bytes atomic.Int64
+	stored, present, bytes, damaged atomic.Int64
 }
 
 // Stats counts what went through a Stage.
@@ -35,12 +37,14 @@ type Stats struct {
 	Stored  int64 // objects that weren't there
 	Present int64 // objects that were
 	Bytes   int64 // of the stored ones
+	Damaged int64 // stored ones in whose place there was something else
 }
 
 // Begin makes a Stage. Either Commit or Abort ends it.
 func (s *Store) Begin() (*Stage, error) {
 	g := &Stage{store: s, pending: make(map[verity.Digest]struct{})}
 	g.hashers.New = func() any { return verity.NewHasher(s.algorithm) }
+	g.checkers.New = func() any { return newChecker(s.algorithm) }
 	if err := g.open(); err != nil {
 		return nil, fmt.Errorf("prepare to add objects: %w", err)
 	}
@@ -70,13 +74,13 @@ func (s *Stage) Abort() {
 
 // Stats returns the counts so far.
 func (s *Stage) Stats() Stats {
-	return Stats{s.stored.Load(), s.present.Load(), s.bytes.Load()}
+	return Stats{s.stored.Load(), s.present.Load(), s.bytes.Load(), s.damaged.Load()}
 }
 
 // needs reports whether the object must be written by the caller: the store
 // doesn't have it, and nobody else is about to write it.
-func (s *Stage) needs(d verity.Digest, size int64) bool {
-	if s.Holds(d, size) {
+func (s *Stage) needs(d verity.Digest, size int64, content []byte) bool {
+	if s.holds(d, size, content) {
 		return false
 	}
 	s.mu.Lock()
@@ -86,9 +90,13 @@ func (s *Stage) needs(d verity.Digest, size int64) bool {
 	return !taken
 }
 
-// Holds reports whether the store has the object, and counts it as put if so.
-func (s *Stage) Holds(d verity.Digest, size int64) bool {
-	if !s.store.hasIntact(d, size) {
+// Holds reports whether the store has the object, whole and right, and counts it as
+// put if so.
+func (s *Stage) Holds(d verity.Digest, size int64) bool { return s.holds(d, size, nil) }
+
+// holds is Holds that is told the content, if it is at hand.
+func (s *Stage) holds(d verity.Digest, size int64, content []byte) bool {
+	if !s.intact(d, size, content) {
 		return false
 	}
 	s.present.Add(1)
@@ -108,7 +116,7 @@ func (s *Stage) PutFile(f osfile.Source, size int64, scratch []byte) (verity.Dig
 		return d, s.put(d, scratch[:size])
 	}
 	d, err := h.SumFile(f, size, scratch)
-	if err != nil || !s.needs(d, size) {
+	if err != nil || !s.needs(d, size, nil) {
 		return d, err
 	}
 	return d, s.write(d, size, func(w *os.File) error { return copyFile(w, f, size, d, scratch) })
@@ -126,7 +134,7 @@ func (s *Stage) PutBytes(content []byte) (verity.Digest, error) {
 
 // put adds content, whose digest is d, if it is needed.
 func (s *Stage) put(d verity.Digest, content []byte) error {
-	if !s.needs(d, int64(len(content))) {
+	if !s.needs(d, int64(len(content)), content) {
 		return nil
 	}
 	return s.write(d, int64(len(content)), func(w *os.File) error {
@@ -154,7 +162,7 @@ func (s *Stage) Put(write func(io.Writer) error) (verity.Digest, int64, error) {
 		return verity.Digest{}, 0, fmt.Errorf("write object: %w", err)
 	}
 	d := h.Sum()
-	if !s.needs(d, size) {
+	if !s.needs(d, size, nil) {
 		return d, size, s.root.Remove(tmp)
 	}
 	if err := s.root.Rename(tmp, d.Hex()); err != nil {
