@@ -22,6 +22,7 @@ type Hasher struct {
 	levels []*block
 	emit   func(level int, hashes []byte) // if set, sees every block of the tree
 	buf    []byte                         // of ReadFrom
+	zeros  *zeroTree                      // of WriteZeros
 }
 
 // block is a block that fills up. What lies behind n is scratch.

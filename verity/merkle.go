@@ -13,7 +13,7 @@ import (
 // hash of the block, or zeros if it is empty.
 //
 // The tree is held in memory: about size/127 bytes with SHA-256, size/63 with
-// SHA-512.
+// SHA-512. Holes of a Sparse are neither read nor hashed.
 func MerkleTree(alg Algorithm, r io.ReaderAt, size int64, w io.Writer) (root []byte, treeSize int64, err error) {
 	if !alg.Valid() {
 		return nil, 0, fmt.Errorf("%w: number %d", ErrAlgorithm, alg)
@@ -26,7 +26,11 @@ func MerkleTree(alg Algorithm, r io.ReaderAt, size int64, w io.Writer) (root []b
 		}
 		levels[level] = append(levels[level], hashes...)
 	}
-	if err := h.addRest(r, size, nil); err != nil {
+	add := h.addRest
+	if s, ok := r.(Sparse); ok {
+		add = func(_ io.ReaderAt, size int64, _ []byte) error { return h.addSparse(s, size, make([]byte, readSize)) }
+	}
+	if err := add(r, size, nil); err != nil {
 		return nil, 0, err
 	}
 	var sum [64]byte

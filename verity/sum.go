@@ -64,7 +64,7 @@ func (h *Hasher) SumFile(r io.ReaderAt, size int64, buf []byte) (Digest, error) 
 // a file of at least so many bytes.
 func (h *Hasher) sumFile(r io.ReaderAt, size, parallel int64, buf []byte) (Digest, error) {
 	if workers := runtime.GOMAXPROCS(0); workers > 1 && size >= parallel {
-		if err := h.addSpans(r, size, workers); err != nil {
+		if err := h.addSpans(r, size, workers, h.alg.sumSpan); err != nil {
 			return Digest{}, err
 		}
 	}
@@ -116,14 +116,18 @@ func (a Algorithm) span() int64 { return int64(BlockSize / a.Size() * BlockSize)
 // for their hashes, and is many enough to make waiting for the last one cheap.
 const windowSpans = 2048
 
-// addSpans adds all whole spans of the first size bytes of r. The Hasher must be
-// new or reset.
-func (h *Hasher) addSpans(r io.ReaderAt, size int64, workers int) error {
+// A spanSummer writes to dst the hash of the level 0 block over the span of r at off.
+type spanSummer func(dst []byte, r io.ReaderAt, off int64, buf []byte) error
+
+// addSpans adds all whole spans of the first size bytes of r, from where the Hasher is
+// on, which must be at the beginning of one.
+func (h *Hasher) addSpans(r io.ReaderAt, size int64, workers int, sum spanSummer) error {
 	span := h.alg.span()
-	sums := make([]byte, min(size/span, windowSpans)*int64(h.width))
-	for left := size / span; left > 0; {
+	left := (size - h.size) / span
+	sums := make([]byte, min(left, windowSpans)*int64(h.width))
+	for left > 0 {
 		n := min(left, windowSpans)
-		if err := h.alg.sumSpans(sums[:n*int64(h.width)], r, h.size, workers); err != nil {
+		if err := h.alg.sumSpans(sums[:n*int64(h.width)], r, h.size, workers, sum); err != nil {
 			return err
 		}
 		for s := range n {
@@ -137,7 +141,7 @@ func (h *Hasher) addSpans(r io.ReaderAt, size int64, workers int) error {
 
 // sumSpans fills sums with the hashes of the spans of r from off on, by several
 // goroutines of which each takes the next span that nobody has.
-func (a Algorithm) sumSpans(sums []byte, r io.ReaderAt, off int64, workers int) error {
+func (a Algorithm) sumSpans(sums []byte, r io.ReaderAt, off int64, workers int, sum spanSummer) error {
 	var (
 		next   atomic.Int64
 		group  sync.WaitGroup
@@ -150,7 +154,7 @@ func (a Algorithm) sumSpans(sums []byte, r io.ReaderAt, off int64, workers int) 
 		group.Go(func() {
 			buf := make([]byte, readSize)
 			for s := next.Add(1) - 1; s < n && !failed.Load(); s = next.Add(1) - 1 {
-				if err := a.sumSpan(sums[s*int64(width):], r, off+s*a.span(), buf); err != nil {
+				if err := sum(sums[s*int64(width):], r, off+s*a.span(), buf); err != nil {
 					errs[w] = err
 					failed.Store(true)
 				}
@@ -166,7 +170,7 @@ func (a Algorithm) sumSpans(sums []byte, r io.ReaderAt, off int64, workers int) 
 	return nil
 }
 
-// sumSpan writes to dst the hash of the level 0 block over the span of r at off.
+// sumSpan is the spanSummer for files that are read whole.
 func (a Algorithm) sumSpan(dst []byte, r io.ReaderAt, off int64, buf []byte) error {
 	var level [BlockSize]byte
 	filled := 0
