@@ -141,6 +141,7 @@ func (w *worker) regular(l *leaf) (err error) {
 	if w.before.Mode&unix.S_IFMT != unix.S_IFREG {
 		return ErrChanged
 	}
+	w.file.SetStat(&w.before)
 	if !w.setStat(l, &w.before) {
 		return nil
 	}

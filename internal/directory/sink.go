@@ -24,6 +24,9 @@ func NewDigests(a verity.Algorithm) *Digests {
 func (d *Digests) PutFile(f osfile.Source, size int64, scratch []byte) (verity.Digest, error) {
 	h := d.hashers.Get().(*verity.Hasher)
 	defer d.hashers.Put(h)
+	if s := osfile.Sparse(f); s != nil {
+		return h.SumSparse(s, size, scratch)
+	}
 	return h.SumFile(f, size, scratch)
 }
 

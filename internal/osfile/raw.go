@@ -18,8 +18,9 @@ type Source interface {
 // kernel three more questions about each, which is what reading a tree of small
 // files would then mostly consist of.
 type Raw struct {
-	fd   int
-	name string // for messages
+	fd    int
+	name  string // for messages
+	holes bool   // it may have some
 }
 
 // OpenRaw opens name in the directory dirfd for reading. Neither a symbolic link is
@@ -31,7 +32,7 @@ func OpenRaw(dirfd int, name string) (Raw, error) {
 	if err != nil {
 		return Raw{}, err
 	}
-	return Raw{fd, name}, nil
+	return Raw{fd: fd, name: name}, nil
 }
 
 // Fd returns the descriptor.
@@ -39,6 +40,15 @@ func (r Raw) Fd() uintptr { return uintptr(r.fd) }
 
 // Close closes the file.
 func (r Raw) Close() error { return unix.Close(r.fd) }
+
+// SetStat says what fstat has found: whether it is worth asking for holes.
+func (r *Raw) SetStat(st *unix.Stat_t) { r.holes = st.Blocks*512 < st.Size }
+
+// HasHoles reports whether the file may have holes.
+func (r *Raw) HasHoles() bool { return r.holes }
+
+// NextData returns where the next data begins and ends; see verity.Sparse.
+func (r *Raw) NextData(off int64) (start, end int64, err error) { return nextData(r.fd, r.name, off) }
 
 // ReadAt implements io.ReaderAt.
 func (r Raw) ReadAt(b []byte, off int64) (n int, err error) {

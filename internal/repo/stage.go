@@ -104,18 +104,25 @@ func (s *Stage) holds(d verity.Digest, size int64, content []byte) bool {
 }
 
 // PutFile adds the content of f, size bytes, and returns its digest; see
-// directory.Sink. An f that has fewer bytes is an io.EOF or verity.ErrTruncated.
+// directory.Sink. Holes stay holes. An f that has fewer bytes is an io.EOF or verity.ErrTruncated.
 func (s *Stage) PutFile(f osfile.Source, size int64, scratch []byte) (verity.Digest, error) {
 	h := s.hashers.Get().(*verity.Hasher)
 	defer s.hashers.Put(h)
-	if size <= int64(len(scratch)) {
+	sparse := osfile.Sparse(f)
+	if sparse == nil && size <= int64(len(scratch)) {
 		if n, err := f.ReadAt(scratch[:size], 0); int64(n) < size {
 			return verity.Digest{}, err
 		}
 		d := h.SumBuffer(scratch, int(size))
 		return d, s.put(d, scratch[:size])
 	}
-	d, err := h.SumFile(f, size, scratch)
+	var d verity.Digest
+	var err error
+	if sparse != nil {
+		d, err = h.SumSparse(sparse, size, scratch)
+	} else {
+		d, err = h.SumFile(f, size, scratch)
+	}
 	if err != nil || !s.needs(d, size, nil) {
 		return d, err
 	}
@@ -143,20 +150,20 @@ func (s *Stage) put(d verity.Digest, content []byte) error {
 	})
 }
 
-// Put adds what write writes as an object and returns its digest and size.
+// Put adds what write writes as an object and returns its digest and size. The Writer
+// has WriteZeros(n int64) (int64, error) too, for holes.
 func (s *Stage) Put(write func(io.Writer) error) (verity.Digest, int64, error) {
 	tmp := "new-" + rand.Text()
-	h := verity.NewHasher(s.store.algorithm)
+	h := s.hashers.Get().(*verity.Hasher)
+	defer s.hashers.Put(h)
 	var size int64
-	err := s.create(tmp, func(w *os.File) error {
-		if err := write(io.MultiWriter(w, h)); err != nil {
+	err := s.create(tmp, func(f *os.File) error {
+		w := newObjectWriter(f, h)
+		if err := write(w); err != nil {
 			return err
 		}
-		st, err := w.Stat()
-		if err == nil {
-			size = st.Size()
-		}
-		return err
+		size = w.size
+		return w.finish()
 	})
 	if err != nil {
 		return verity.Digest{}, 0, fmt.Errorf("write object: %w", err)
