@@ -13,7 +13,6 @@ import (
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/directory"
 	"github.com/composefs-go/composefs/internal/repo"
-	"github.com/composefs-go/composefs/internal/tarball"
 	"github.com/composefs-go/composefs/internal/transform"
 	"github.com/composefs-go/composefs/internal/tree"
 	"github.com/composefs-go/composefs/verity"
@@ -93,7 +92,7 @@ func newBuild(u *ui) *cobra.Command {
 	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "keep only the extended attributes user.*")
 	f.BoolVar(&o.read.SkipDevices, "skip-devices", false, "leave out device nodes and whiteouts")
 	f.StringVar(&o.read.cache, "cache", "", "remember in `FILE` the digests of files that don't change, see above")
-	f.Int64Var(&o.read.maxEntries, "max-entries", tarball.DefaultMaxEntries, "take at most `N` entries from tar archives; a million takes about 600 MB of memory")
+	o.read.tar.flags(f)
 	o.seal.flags(cmd, "seal")
 	return cmd
 }
@@ -109,6 +108,9 @@ func (o *buildOptions) check(cmd *cobra.Command) error {
 		return usagef(cmd, "--cache is for directories, found %s", o.source)
 	case o.read.SkipXattrs && o.read.UserXattrs:
 		return usagef(cmd, "--skip-xattrs and --user-xattrs exclude each other")
+	}
+	if err := o.read.tar.check(); err != nil {
+		return usagef(cmd, "%w", err)
 	}
 	if o.boot != "" {
 		if _, err := transform.ParseRelease(o.boot); err != nil {

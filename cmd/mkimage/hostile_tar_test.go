@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -102,10 +103,10 @@ func TestATarThatLiesIsRefusedAndNothingIsWritten(t *testing.T) {
 		{"an absolute hard link", archiveOf(t, linkHeader(tar.TypeLink, "a", "/etc/passwd")), `hard link to "/etc/passwd": no such file came before it`},
 		{"a hard link to itself", archiveOf(t, linkHeader(tar.TypeLink, "a", "a")), `hard link to "a": no such file came before it`},
 		{"a hard link to a directory", archiveOf(t, tar.Header{Typeflag: tar.TypeDir, Name: "d", Mode: 0o755}, linkHeader(tar.TypeLink, "a", "d")), "that is a directory"},
-		{"a file below an absolute symlink", archiveOf(t, linkHeader(tar.TypeSymlink, "a", "/tmp"), fileHeader("a/outside", 100)), `want a directory at "a", found another kind of file`},
+		{"a file below an absolute symlink", archiveOf(t, linkHeader(tar.TypeSymlink, "a", "/tmp"), fileHeader("a/outside", 100)), `want a directory at "a", found a symbolic link to "/tmp"`},
 		{"cut in a file", large[:50_000], "the archive is truncated"},
 		{"cut in a header", large[:300], "the archive is truncated"},
-		{"without its end", large[:len(large)-1024], "the archive is truncated"},
+		{"without its end", large[:len(large)-1024], "the archive ends here without two blocks of zeros"},
 		{"a size that is too large", rewrite(large, sizeField, "77777777777\x00"), "the archive is truncated"},
 		{"a size that is too small", rewrite(large, sizeField, "00000000144\x00"), "a header is damaged"},
 		{"a negative size", rewrite(large, sizeField, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x9c"), "a header is damaged"},
@@ -121,6 +122,8 @@ func TestATarThatLiesIsRefusedAndNothingIsWritten(t *testing.T) {
 		{"a billion entries", bomb(t, gzipped, 150_000), "too many entries, more than 100000; if you trust the archive, raise the limit"},
 		{"a billion entries in zstd", bomb(t, zstded, 150_000), "too many entries, more than 100000"},
 		{"zeros without end", padding(t), "bytes of zeros follow the end of the archive"},
+		{"deep directories without entries", deepBomb(t), "too many entries, more than 100000; if you trust the archive, raise the limit"},
+		{"a file of holes", pax(t, "", "GNU.sparse.size=1099511627776", "GNU.sparse.numblocks=1", "GNU.sparse.map=0,0"), "it unpacks to more than 171"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -130,7 +133,7 @@ func TestATarThatLiesIsRefusedAndNothingIsWritten(t *testing.T) {
 			}
 			bad := writeIn(t, dir, "bad.tar", tt.archive)
 			before := listing(t, dir)
-			cmd := program(t, "build", "--quiet", "--max-entries", "100000", "--repo", repo, "tar:"+bad)
+			cmd := program(t, "build", "--quiet", "--strict", "--max-entries", "100000", "--repo", repo, "tar:"+bad)
 			cmd.Dir = dir
 			out, err := cmd.CombinedOutput()
 			if err == nil || cmd.ProcessState.ExitCode() != exitFailure || !strings.Contains(string(out), tt.want) || !strings.HasPrefix(string(out), "mkimage: "+bad+": ") {
@@ -199,6 +202,24 @@ func bomb(t *testing.T, pack func(io.Writer) io.WriteCloser, entries int) []byte
 		t.Fatal(err)
 	}
 	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// deepBomb is an archive of a few hundred kilobytes that names millions of directories.
+func deepBomb(t *testing.T) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := zstded(&b)
+	w := tar.NewWriter(z)
+	for i := range 2000 {
+		h := fileHeader(fmt.Sprint(i, strings.Repeat("/d", 4000)), 0)
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), z.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()

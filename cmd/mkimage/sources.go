@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -56,12 +54,12 @@ type sink interface {
 // A reading says how a source is to be read.
 type reading struct {
 	directory.Options
-	sink       sink
-	format     erofs.Format // of the image: it decides how a dump is understood
-	maxEntries int64        // of tar archives; 0 for the default
-	policy     bool         // transform.Boot will want the SELinux policy
-	algorithm  verity.Algorithm
-	cache      string // file with digests of directories read before; or ""
+	sink      sink
+	format    erofs.Format // of the image: it decides how a dump is understood
+	tar       tarOptions
+	policy    bool // transform.Boot will want the SELinux policy
+	algorithm verity.Algorithm
+	cache     string // file with digests of directories read before; or ""
 
 	// object opens an object that the source names and doesn't hold; nil if there
 	// is no repository.
@@ -125,26 +123,6 @@ func readCached(ctx context.Context, u *ui, dir string, how *reading) (*tree.Nod
 	return root, cache.Save()
 }
 
-func readTar(ctx context.Context, u *ui, files string, how *reading) (source, error) {
-	opts := tarball.Options{
-		Sink: how.sink, Progress: how.Progress, MaxEntries: how.maxEntries,
-		UseEpoch: how.UseEpoch, SkipDevices: how.SkipDevices, SkipXattrs: how.SkipXattrs, UserXattrs: how.UserXattrs,
-	}
-	kept := policyKeeper{files: make(map[*tree.Node]*bytes.Buffer), left: keptMax}
-	if how.policy {
-		opts.Tee = kept.tee
-	}
-	b := tarball.NewBuilder(opts)
-	err := eachInput(u, files, func(r io.Reader) error { return b.Apply(ctx, r) })
-	if errors.Is(err, tarball.ErrTooMany) {
-		err = fmt.Errorf("%w; if you trust the archive, raise the limit: mkimage build --max-entries N", err)
-	}
-	if err != nil {
-		return source{}, err
-	}
-	return source{b.Tree(), kept.content}, nil
-}
-
 // readDump reads a dump as the tool does whose format the image gets, so that both
 // make the same one of it.
 func readDump(_ context.Context, u *ui, file string, how *reading) (src source, err error) {
@@ -183,8 +161,13 @@ func readCRFS(_ context.Context, u *ui, files string, how *reading) (source, err
 
 // eachInput reads the files of a list one after the other.
 func eachInput(u *ui, list string, read func(io.Reader) error) error {
+	return eachNamed(u, list, func(_ string, r io.Reader) error { return read(r) })
+}
+
+// eachNamed is eachInput for those who want the files' names.
+func eachNamed(u *ui, list string, read func(name string, r io.Reader) error) error {
 	for name := range strings.SplitSeq(list, ",") {
-		if err := oneInput(u, name, read); err != nil {
+		if err := oneInput(u, name, func(r io.Reader) error { return read(name, r) }); err != nil {
 			return err
 		}
 	}

@@ -15,19 +15,25 @@ import (
 const zstdWindowMax = 128 << 20
 
 // A compression is one way of packing an archive. Those that aren't supported have
-// no open.
+// no open, but a program that unpacks a file to standard output.
 var compressions = []struct {
-	name  string
-	magic []byte
-	mask  byte // of the first byte
-	open  func(*bufio.Reader) (io.Reader, func(), error)
+	name   string
+	magic  []byte
+	mask   byte // of the first byte
+	open   func(*bufio.Reader) (io.Reader, func(), error)
+	unpack string
 }{
-	{"gzip", []byte{0x1f, 0x8b}, 0xff, openGzip},
-	{"zstd", []byte{0x28, 0xb5, 0x2f, 0xfd}, 0xff, openZstd},
-	{"zstd", []byte{0x50, 0x2a, 0x4d, 0x18}, 0xf0, openZstd}, // a frame to skip comes first
-	{"xz", []byte{0xfd, '7', 'z', 'X', 'Z', 0}, 0xff, nil},
-	{"bzip2", []byte("BZh"), 0xff, nil},
-	{"lzip", []byte("LZIP"), 0xff, nil},
+	{"gzip", []byte{0x1f, 0x8b}, 0xff, openGzip, ""},
+	{"zstd", []byte{0x28, 0xb5, 0x2f, 0xfd}, 0xff, openZstd, ""},
+	{"zstd", []byte{0x50, 0x2a, 0x4d, 0x18}, 0xf0, openZstd, ""}, // a frame to skip comes first
+	{"xz", []byte{0xfd, '7', 'z', 'X', 'Z', 0}, 0xff, nil, "xz -dc"},
+	{"lzma", []byte{0x5d, 0, 0}, 0xff, nil, "xz --format=lzma -dc"}, // no magic number: the usual parameters
+	{"bzip2", []byte("BZh"), 0xff, nil, "bzip2 -dc"},
+	{"lz4", []byte{0x04, 0x22, 0x4d, 0x18}, 0xff, nil, "lz4 -dc"},
+	{"lz4", []byte{0x02, 0x21, 0x4c, 0x18}, 0xff, nil, "lz4 -dc"}, // the format of before 2013
+	{"lzip", []byte("LZIP"), 0xff, nil, "lzip -dc"},
+	{"lzop", []byte{0x89, 'L', 'Z', 'O'}, 0xff, nil, "lzop -dc"},
+	{"compress", []byte{0x1f, 0x9d}, 0xff, nil, "gzip -dc"},
 }
 
 // A gzipReader unpacks gzip members up to the end, or up to zeros: tar -czf - fills
@@ -91,6 +97,9 @@ func (z *zstdReader) Read(p []byte) (int, error) {
 	n, err := z.z.Read(p)
 	if errors.Is(err, zstd.ErrMagicMismatch) && z.in.zeros >= zstdMagic {
 		err = endAfterZeros(z.in)
+	}
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		err = &PackedError{Packed: "zstd", Unpack: "zstd --long=31 -dc", Window: zstdWindowMax}
 	}
 	return n, err
 }

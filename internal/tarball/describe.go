@@ -2,9 +2,11 @@ package tarball
 
 import (
 	"archive/tar"
+	"encoding/base64"
 	"fmt"
 	"math"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/composefs-go/composefs/internal/tree"
@@ -50,8 +52,13 @@ func deviceNumber(major, minor int64) (uint32, error) {
 	return uint32(minor)&0xff | uint32(major)<<8 | uint32(minor)&^0xff<<12, nil
 }
 
-// paxXattr begins the pax keys of extended attributes.
-const paxXattr = "SCHILY.xattr."
+// What the pax keys of extended attributes begin with: star, GNU tar and those who
+// follow them have the value as it is; libarchive has it in base64, and in its usual
+// archives the other one too.
+const (
+	paxXattr        = "SCHILY.xattr."
+	libarchiveXattr = "LIBARCHIVE.xattr."
+)
 
 // unescape undoes what GNU tar does to names that pax headers couldn't hold.
 var unescape = strings.NewReplacer("%3D", "=", "%25", "%")
@@ -68,6 +75,9 @@ func (b *Builder) attributes(n *tree.Node, records map[string]string) error {
 				return err
 			}
 		}
+	}
+	if err := b.libarchive(records); err != nil {
+		return err
 	}
 	if err := b.translate(records); err != nil {
 		return err
@@ -88,12 +98,45 @@ func (b *Builder) attributes(n *tree.Node, records map[string]string) error {
 // writes = and % as URLs do, libarchive all that isn't printable too; that has a
 // second record for each attribute.
 func attributeName(records map[string]string, name string) string {
-	if _, ok := records["LIBARCHIVE.xattr."+name]; ok {
+	if _, ok := records[libarchiveXattr+name]; ok {
 		if plain, err := url.PathUnescape(name); err == nil {
 			return plain
 		}
 	}
 	return unescape.Replace(name)
+}
+
+// libarchive adds the attributes that are there in libarchive's form alone. If they are
+// there in both, the other one counts, which is all that other programs read.
+func (b *Builder) libarchive(records map[string]string) error {
+	var plain map[string]struct{} // names of those in the other form, once they are needed
+	for key, text := range records {
+		escaped, ok := strings.CutPrefix(key, libarchiveXattr)
+		if _, both := records[paxXattr+escaped]; !ok || both {
+			continue
+		}
+		name, err := url.PathUnescape(escaped)
+		if err != nil {
+			return fmt.Errorf("%.300s: %w", key, err)
+		}
+		if plain == nil {
+			plain = make(map[string]struct{}, len(b.xattrs))
+			for _, x := range b.xattrs {
+				plain[x.Name] = struct{}{}
+			}
+		}
+		if _, both := plain[name]; both {
+			continue
+		}
+		value, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "="))
+		if err != nil {
+			return fmt.Errorf("%.300s: want base64: %w", key, err)
+		}
+		if err := b.attribute(name, string(value)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // attribute adds one to those of the current entry, if it is wanted.
@@ -107,6 +150,7 @@ func (b *Builder) attribute(name, value string) error {
 	if len(value) > tree.XattrValueMax {
 		return fmt.Errorf("extended attribute %q: want at most %d bytes, found %d", name, tree.XattrValueMax, len(value))
 	}
+	b.kept += attributeBytes + len(name) + len(value)
 	b.xattrs = append(b.xattrs, tree.Xattr{Name: b.arena.Name([]byte(name)), Value: b.arena.Value([]byte(value))})
 	return nil
 }
@@ -125,7 +169,8 @@ var translations = []struct {
 func (b *Builder) translate(records map[string]string) error {
 	for _, t := range translations {
 		text, ok := records[t.key]
-		if _, own := records[paxXattr+t.name]; !ok || own || b.opts.UserXattrs {
+		own := slices.ContainsFunc(b.xattrs, func(x tree.Xattr) bool { return x.Name == t.name })
+		if !ok || own || b.opts.UserXattrs {
 			continue
 		}
 		value, err := t.translate(text)

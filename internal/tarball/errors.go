@@ -13,7 +13,33 @@ var (
 	ErrArchive  = errors.New("unusable tar archive")
 	ErrTooLarge = errors.New("tar archive goes beyond a limit")
 	ErrTooMany  = errors.New("too many entries") // more than Options.MaxEntries
+	ErrNoEnd    = errors.New("the archive ends here without two blocks of zeros: it may be cut")
 )
+
+// A LinkError says that a path leads through a symbolic link, and Options.FollowLinks
+// isn't set.
+type LinkError struct {
+	Path, Target string
+}
+
+func (e *LinkError) Error() string {
+	return fmt.Sprintf("want a directory at %.300q, found a symbolic link to %.300q", e.Path, e.Target)
+}
+
+// A PackedError says that an archive is packed in a way that isn't read here, and
+// which program unpacks it.
+type PackedError struct {
+	Packed string // with what
+	Unpack string // command that takes the name of a file and writes to standard output
+	Window int64  // if not 0, the limit in bytes that the archive's own is beyond
+}
+
+func (e *PackedError) Error() string {
+	if e.Window > 0 {
+		return fmt.Sprintf("unpacking the archive takes a %s window of more than %d MiB, which is the limit", e.Packed, e.Window>>20)
+	}
+	return fmt.Sprintf("the archive is packed with %s: want plain, gzip or zstd", e.Packed)
+}
 
 // An Error says which entry is at fault. It wraps ErrArchive.
 type Error struct {
@@ -39,9 +65,14 @@ func (b *Builder) faultf(format string, args ...any) error {
 	return b.fault(fmt.Errorf(format, args...))
 }
 
+func quoted(name string) string { return fmt.Sprintf("%.300q", name) }
+
 // explain turns the errors of archive/tar into sentences.
 func explain(err error) error {
+	var packed *PackedError
 	switch {
+	case errors.As(err, &packed):
+		return packed
 	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
 		return fmt.Errorf("the archive is truncated: %w", io.ErrUnexpectedEOF)
 	case errors.Is(err, tar.ErrHeader):

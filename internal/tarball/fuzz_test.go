@@ -46,7 +46,7 @@ func FuzzRead(f *testing.F) {
 		if unpacked > 1<<20 {
 			return // takes too long
 		}
-		limit := func(o *tarball.Options) { o.MaxEntries, o.MaxHoles = 1<<16, 1<<20 }
+		limit := func(o *tarball.Options) { o.MaxEntries, o.MaxExpansion = 1<<16, 1<<22 }
 		var root *tree.Node
 		var err error
 		testutil.BoundMemory(t, unpacked+besides, func() { root, err = read(b, limit) })

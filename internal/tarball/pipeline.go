@@ -31,7 +31,7 @@ type job struct {
 	entry  int64 // for errors, as is name
 	name   string
 	whole  []byte
-	chunks chan []byte
+	chunks chan chunk
 }
 
 func newPipeline(ctx context.Context, sink Sink, workers int) *pipeline {
@@ -41,25 +41,25 @@ func newPipeline(ctx context.Context, sink Sink, workers int) *pipeline {
 
 // put passes on the content of j's file. It returns when r is read; the node gets its
 // digest later.
-func (p *pipeline) put(j job, r io.Reader) error {
-	left := j.node.Size
+func (p *pipeline) put(j job, r *contentReader) error {
+	left := int64(j.node.Size)
 	for {
-		chunk, err := p.read(r, left)
+		c, err := p.read(r, left)
 		if err != nil {
 			return err
 		}
-		left -= uint64(len(chunk))
+		left -= c.size()
 		if j.chunks == nil {
-			if left == 0 {
-				j.whole = chunk
+			if left == 0 && c.zeros == 0 {
+				j.whole = c.bytes
 				return send(p.ctx, p.jobs, j)
 			}
-			j.chunks = make(chan []byte, 2)
+			j.chunks = make(chan chunk, 2)
 			if err := send(p.ctx, p.jobs, j); err != nil {
 				return err
 			}
 		}
-		if err := send(p.ctx, j.chunks, chunk); err != nil {
+		if err := send(p.ctx, j.chunks, c); err != nil {
 			return err
 		}
 		if left == 0 {
@@ -69,15 +69,18 @@ func (p *pipeline) put(j job, r io.Reader) error {
 	}
 }
 
-// read fills a free buffer.
-func (p *pipeline) read(r io.Reader, left uint64) ([]byte, error) {
+// read fills a free buffer. Zeros need none.
+func (p *pipeline) read(r *contentReader, left int64) (chunk, error) {
 	buf, err := p.buffer()
 	if err != nil {
-		return nil, err
+		return chunk{}, err
 	}
-	buf = buf[:min(left, chunkSize)]
-	_, err = io.ReadFull(r, buf)
-	return buf, err
+	c, err := r.next(buf[:chunkSize], left)
+	if c.zeros > 0 {
+		p.free <- buf
+		c.bytes = nil
+	}
+	return c, err
 }
 
 func (p *pipeline) buffer() ([]byte, error) {
@@ -124,14 +127,16 @@ func (p *pipeline) store(j job) (err error) {
 
 // copy writes chunks until the channel is closed. If the reader fails it isn't, but
 // then the context ends.
-func (p *pipeline) copy(w io.Writer, chunks chan []byte) error {
+func (p *pipeline) copy(w io.Writer, chunks chan chunk) error {
 	for {
-		chunk, ok := receive(p.ctx, chunks)
+		c, ok := receive(p.ctx, chunks)
 		if !ok {
 			return p.ctx.Err()
 		}
-		_, err := w.Write(chunk)
-		p.free <- chunk
+		err := c.writeTo(w)
+		if c.bytes != nil {
+			p.free <- c.bytes
+		}
 		if err != nil {
 			return err
 		}
@@ -155,27 +160,3 @@ func receive[T any](ctx context.Context, c <-chan T) (v T, ok bool) {
 	}
 	return v, ok
 }
-
-// A holeGuard reads a file's content and stops when the holes of sparse files add up
-// to too much: bytes that come out and never went in.
-type holeGuard struct {
-	r     io.Reader
-	s     *stream
-	start int64 // offset of the stream at the content's begin
-	out   int64
-	left  *int64 // bytes of holes that may still come
-}
-
-func (g *holeGuard) Read(p []byte) (int, error) {
-	if g.holes() > *g.left { // before reading: io.ReadFull drops an error that comes with the last byte
-		return 0, fmt.Errorf("%w: the holes of its sparse files are larger than is allowed", ErrTooLarge)
-	}
-	n, err := g.r.Read(p)
-	g.out += int64(n)
-	return n, err
-}
-
-func (g *holeGuard) holes() int64 { return g.out - (g.s.offset - g.start) }
-
-// finish charges the holes of this file.
-func (g *holeGuard) finish() { *g.left -= max(0, g.holes()) }

@@ -96,7 +96,7 @@ func TestSparseFilesOfAllKindsHaveTheirHoles(t *testing.T) {
 }
 
 func TestHolesWithoutEndAreRefused(t *testing.T) {
-	_, err := read(sparse1("huge", fmt.Sprint(int64(1)<<62)), func(o *tarball.Options) { o.MaxHoles = 10 << 20 })
+	_, err := read(sparse1("huge", fmt.Sprint(int64(1)<<62)), func(o *tarball.Options) { o.MaxExpansion = 10 << 20 })
 	if !errors.Is(err, tarball.ErrTooLarge) || !strings.HasPrefix(err.Error(), `entry 1, "huge": `) {
 		t.Error(err)
 	}

@@ -12,31 +12,53 @@ import (
 // blocks need some; without a limit they would be a bomb.
 const paddingMax = 64 << 20
 
+// headerSize is the size in bytes of a block of an archive.
+const headerSize = 512
+
 // A stream is the archive without its compression.
 type stream struct {
 	r      io.Reader
 	close  func()
+	packed *packed
 	offset int64 // bytes read
 	ended  bool  // somebody wanted more than there is
+
+	holes int64 // bytes of sparse files that aren't in the stream
+	most  int64 // bytes of all, 0 for what the packed archive may become
 }
 
-// openStream finds out how an archive is packed.
-func openStream(r io.Reader) (*stream, error) {
-	br := bufio.NewReaderSize(r, 128<<10)
-	head, err := br.Peek(6)
+// check is the error if the archive has become more than it may.
+func (s *stream) check() error {
+	total := s.offset + s.holes
+	most := s.most
+	if most == 0 {
+		most = s.packed.expansion()
+	}
+	if total > most {
+		return &ExpansionError{most}
+	}
+	return nil
+}
+
+// openStream finds out how an archive is packed. It may become at most so many bytes,
+// or if that is 0 what its size allows.
+func openStream(r io.Reader, most int64) (*stream, error) {
+	in := newPacked(r)
+	br := bufio.NewReaderSize(in, 128<<10)
+	head, err := br.Peek(headerSize)
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
 	if len(head) == 0 {
 		return nil, &Error{Err: errors.New("the archive is empty")}
 	}
-	s := &stream{r: br, close: func() {}}
+	s := &stream{r: br, close: func() {}, packed: in, most: most}
 	for _, c := range compressions {
-		if head[0]&c.mask != c.magic[0] || !bytes.HasPrefix(head[1:], c.magic[1:]) {
+		if isPlain(head) || head[0]&c.mask != c.magic[0] || !bytes.HasPrefix(head[1:], c.magic[1:]) {
 			continue
 		}
 		if c.open == nil {
-			return nil, &Error{Err: fmt.Errorf("the archive is packed with %s: want plain, gzip or zstd; unpack it on the way: %[1]s -dc FILE | mkimage build tar:-", c.name)}
+			return nil, &Error{Err: &PackedError{Packed: c.name, Unpack: c.unpack}}
 		}
 		if s.r, s.close, err = c.open(br); err != nil {
 			return nil, &Error{Err: fmt.Errorf("unpack %s: %w", c.name, err)}
@@ -46,9 +68,19 @@ func openStream(r io.Reader) (*stream, error) {
 	return s, nil
 }
 
+// isPlain reports whether an archive begins with a header as all but the oldest are, or
+// with the name of a file alone: some magic numbers of compressions are names too.
+func isPlain(head []byte) bool {
+	const magic, name = 257, 5
+	return len(head) == headerSize && (string(head[magic:][:name]) == "ustar" || [2 * name]byte(head[name:]) == [2 * name]byte{})
+}
+
 // Read implements io.Reader. It has no Seek, so that archive/tar reads everything and
 // checksums of the compression are checked.
 func (s *stream) Read(p []byte) (int, error) {
+	if err := s.check(); err != nil {
+		return 0, err
+	}
 	n, err := s.r.Read(p)
 	s.offset += int64(n)
 	if n > 0 && err == io.EOF {
@@ -58,13 +90,16 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// finish reads what follows the end marker.
+// finish reads what follows the end marker, which may be missing: archive/tar takes
+// the end of the stream for that of the archive. It must be one of a block.
 func (s *stream) finish() error {
-	if s.ended {
-		// archive/tar takes the end of the stream for that of the archive.
-		return errors.New("the archive is truncated: want two blocks of zeros at its end")
+	switch {
+	case !s.ended:
+		return skipZeros(s)
+	case s.offset%headerSize != 0:
+		return io.ErrUnexpectedEOF
 	}
-	return skipZeros(s)
+	return ErrNoEnd
 }
 
 // skipZeros reads r to its end, where there may be zeros only.

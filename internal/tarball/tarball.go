@@ -16,16 +16,24 @@ import (
 const InlineMax = 64
 
 // A Sink takes the contents of files that become objects and returns their digests.
-// It must be safe for concurrent use and mustn't keep content.
+// It must be safe for concurrent use and mustn't keep content. If what Put gives to
+// write has a method WriteZeros(n int64) (int64, error), holes of sparse files go there.
 type Sink interface {
 	PutBytes(content []byte) (verity.Digest, error)
 	Put(write func(io.Writer) error) (d verity.Digest, size int64, err error)
 }
 
 // What an archive may have at most unless Options says otherwise.
+const DefaultMaxEntries = 8 << 20 // takes about 6 GB of memory
+
+// EntryMemory is the memory in bytes that an entry takes at most, with all that it brings.
+const EntryMemory = 1280
+
+// What counts as an entry more: so many bytes of names and attributes, where each
+// attribute is as good as some bytes itself.
 const (
-	DefaultMaxEntries = 8 << 20 // takes about 5 GB of memory
-	DefaultMaxHoles   = 1 << 40
+	chargedBytes   = 512
+	attributeBytes = 192
 )
 
 // Options says what of an archive becomes part of the tree.
@@ -36,12 +44,28 @@ type Options struct {
 	SkipXattrs  bool // no extended attributes
 	UserXattrs  bool // of the extended attributes only user.*
 
-	// MaxEntries bounds memory: the number of entries of all archives, where one
-	// with long names or attributes counts once more for each 512 bytes of them.
+	// InOrder lets whiteouts hide all that came before them, as composefs-rs does,
+	// and not only what lower layers left, as the OCI image format says.
+	InOrder bool
+	// FollowLinks resolves symbolic links on the way to a file, inside the tree. Without
+	// it they are an error.
+	FollowLinks bool
+	// Strict makes an error of what is else a remark, but for a WhiteoutOrder.
+	Strict bool
+	// Remark, if set, is told what is odd about an archive, and no error.
+	Remark func(error)
+	// Empty names directories at the top, like "boot", whose content won't count in
+	// the end: the order of whiteouts in there isn't worth a remark.
+	Empty []string
+
+	// MaxEntries bounds memory, to EntryMemory bytes for each and what the buffers
+	// take: the number of entries of all archives. A directory without an entry counts
+	// as one, and so do each 512 bytes of an entry's names and attributes.
 	MaxEntries int64
-	// MaxHoles bounds time: the bytes of all holes of an archive's sparse files,
-	// which take no space in it.
-	MaxHoles int64
+	// MaxExpansion bounds time and space: the bytes that an archive may have without
+	// its compression, with the holes of its sparse files, which take no space in it.
+	// 0 is 64 times its size and 16 GiB.
+	MaxExpansion int64
 
 	// Tee, if set, is asked for each file that becomes an object. What it returns,
 	// if that isn't nil, gets the content too, while it is read.
@@ -54,16 +78,21 @@ type Options struct {
 type Builder struct {
 	opts  Options
 	arena tree.Arena
-	root  *tree.Node
-	gone  *tree.Node // stands for a name that a whiteout took away
-	parts []string   // of the current entry's name
+	view  *view
+	parts []string // of the current entry's name
+
+	// The tree by the other rule for whiteouts, from where it may differ on; and why
+	// there is none.
+	other    *view
+	otherErr error
 
 	xattrs []tree.Xattr // of the current entry
+	kept   int          // bytes that they take
 
-	entries  int64 // of the current archive
-	name     string
-	charged  int64 // against MaxEntries
-	implicit int64 // directories without an entry so far
+	layers  int   // so far
+	entries int64 // of the current archive
+	name    string
+	charged int64 // against MaxEntries
 }
 
 // NewBuilder returns a Builder of a tree that has only a root.
@@ -71,12 +100,16 @@ func NewBuilder(opts Options) *Builder {
 	if opts.MaxEntries == 0 {
 		opts.MaxEntries = DefaultMaxEntries
 	}
-	if opts.MaxHoles == 0 {
-		opts.MaxHoles = DefaultMaxHoles
-	}
-	b := &Builder{opts: opts, gone: new(tree.Node)}
-	b.root = b.directory()
+	b := &Builder{opts: opts}
+	b.view = &view{inOrder: opts.InOrder, follow: opts.FollowLinks, arena: &b.arena, charge: b.charge, gone: new(tree.Node)}
+	b.view.root = b.view.newDirectory()
 	return b
+}
+
+func (b *Builder) remark(err error) {
+	if b.opts.Remark != nil {
+		b.opts.Remark(err)
+	}
 }
 
 // Read returns the tree of one archive.
@@ -94,7 +127,12 @@ const workersMax = 8
 // Apply adds an archive on top of those before. It reads r to its end.
 func (b *Builder) Apply(ctx context.Context, r io.Reader) error {
 	b.entries, b.name = 0, ""
-	s, err := openStream(r)
+	b.layers++
+	b.view.begin(b.layers == 1)
+	if b.other != nil {
+		b.other.begin(b.layers == 1)
+	}
+	s, err := openStream(r, b.opts.MaxExpansion)
 	if err != nil {
 		return err
 	}
@@ -114,36 +152,8 @@ func (b *Builder) Apply(ctx context.Context, r io.Reader) error {
 
 // Tree returns the root. The Builder can't be used any more.
 func (b *Builder) Tree() *tree.Node {
-	b.prune(b.root)
-	tree.Relink(b.root)
-	return b.root
-}
-
-// prune takes out the names that shall not be there. That waits for the end: one by
-// one it would take a time that grows with the square of a directory's size.
-func (b *Builder) prune(dir *tree.Node) {
-	entries, drop := dir.Entries(), false
-	for _, e := range entries {
-		drop = drop || b.drops(e.Node)
-		if e.Node.Kind == tree.Directory {
-			b.prune(e.Node)
-		}
-	}
-	if !drop {
-		return
-	}
-	dir.Clear()
-	for _, e := range entries {
-		switch {
-		case b.drops(e.Node):
-		case e.Link:
-			dir.Link(e.Name, e.Node)
-		default:
-			dir.Add(e.Name, e.Node)
-		}
-	}
-}
-
-func (b *Builder) drops(n *tree.Node) bool {
-	return n == b.gone || b.opts.SkipDevices && (n.Kind == tree.CharDevice || n.Kind == tree.BlockDevice)
+	b.view.finish(b.opts.SkipDevices)
+	b.remarkOrder()
+	tree.Relink(b.view.root)
+	return b.view.root
 }

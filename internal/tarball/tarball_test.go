@@ -46,6 +46,10 @@ func other(typeflag byte, name string) entry {
 	return entry{Header: tar.Header{Typeflag: typeflag, Name: name, Mode: 0o600}}
 }
 
+func global(records ...string) entry {
+	return entry{Header: tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "g"}}.pax(records...)
+}
+
 func (e entry) with(change func(*tar.Header)) entry {
 	change(&e.Header)
 	return e
@@ -159,7 +163,7 @@ func TestWhatAnArchiveMeans(t *testing.T) {
 				"/b kind 1 600 0:0 time 8589934592.999999999 size 0 \"\"  nlink 1\n/c kind 1 600 0:0 time -34359738368.000000000 size 0 \"\"  nlink 1\n"},
 		{"extended attributes have any bytes, and = and % in their names",
 			[]entry{file("a", "").pax("SCHILY.xattr.user.a%3Db%25", "v=\x00\xff", "SCHILY.xattr.user.0", "", "LIBARCHIVE.xattr.user.x", "eA")},
-			"/ kind 2 755 0:0\n/a kind 1 600 0:0 size 0 \"\"  nlink 1 user.0=\"\" user.a=b%=\"v=\\x00\\xff\"\n"},
+			"/ kind 2 755 0:0\n/a kind 1 600 0:0 size 0 \"\"  nlink 1 user.0=\"\" user.a=b%=\"v=\\x00\\xff\" user.x=\"x\"\n"},
 		{"access control lists as text become attributes",
 			[]entry{dir("a").pax("SCHILY.acl.access", aclText, "SCHILY.acl.default", "user::rwx,group::---,other::---"),
 				file("b", "").pax("SCHILY.acl.access", "user::rw-,group::---,other::---")},
@@ -176,16 +180,28 @@ func TestWhatAnArchiveMeans(t *testing.T) {
 		{"long names and odd bytes",
 			[]entry{file("d\xff\n/"+strings.Repeat("n", 255), "").with(func(h *tar.Header) { h.Format = tar.FormatGNU })},
 			"/ kind 2 755 0:0\n/d\xff\n kind 2 755 0:0\n/d\xff\n/" + strings.Repeat("n", 255) + " kind 1 600 0:0 size 0 \"\"  nlink 1\n"},
-		{"a whiteout takes away what came before it, whatever type of entry it is",
-			[]entry{file("a", "1"), hardLink("b", "a"), hardLink(".wh.a", "nothing"), file("c", "1"), file(".wh.c", ""), file("c", "2"), file("no/.wh.where", ""),
-				dir("d"), file("d/e", ""), file(".wh.d", ""), file("d/f", "3")},
-			"/ kind 2 755 0:0\n/b kind 1 600 0:0 size 1 \"1\"  nlink 1\n/c kind 1 600 0:0 size 1 \"2\"  nlink 1\n" +
-				"/d kind 2 755 0:0\n/d/f kind 1 600 0:0 size 1 \"3\"  nlink 1\n"},
-		{"an opaque directory loses what came before",
-			[]entry{dir("d"), file("d/a", ""), file("d/.wh..wh..opq", ""), file("d/b", "")},
-			"/ kind 2 755 0:0\n/d kind 2 700 0:0\n/d/b kind 1 600 0:0 size 0 \"\"  nlink 1\n"},
+		{"whiteouts without lower layers hide nothing, whatever type of entry they are",
+			[]entry{file("a", "1"), hardLink("b", "a"), hardLink(".wh.a", "nothing"), file(".wh.c", ""), file("no/.wh.where", ""),
+				dir("d"), file("d/e", ""), file(".wh.d", ""), file("d/.wh..wh..opq", "")},
+			"/ kind 2 755 0:0\n/a kind 1 600 0:0 size 1 \"1\"  nlink 2\n/b kind 1 600 0:0 link size 1 \"1\"  nlink 2\n" +
+				"/d kind 2 700 0:0\n/d/e kind 1 600 0:0 size 0 \"\"  nlink 1\n"},
+		{"attributes that only libarchive's records have",
+			[]entry{file("a", "").pax("LIBARCHIVE.xattr.user.a%3Db%01", "eHk", "LIBARCHIVE.xattr.user.p", "eA=="),
+				file("b", "").pax("LIBARCHIVE.xattr.user.x", "Zm9yZWlnbg", "SCHILY.xattr.user.x", "own", "LIBARCHIVE.xattr.user.%79", "eA", "SCHILY.xattr.user.y", "own"),
+				file("c", "").pax("LIBARCHIVE.xattr.security.selinux", "eA", "RHT.security.selinux", "y")},
+			"/ kind 2 755 0:0\n/a kind 1 600 0:0 size 0 \"\"  nlink 1 user.a=b\x01=\"xy\" user.p=\"x\"\n" +
+				"/b kind 1 600 0:0 size 0 \"\"  nlink 1 user.x=\"own\" user.y=\"own\"\n" +
+				"/c kind 1 600 0:0 size 0 \"\"  nlink 1 security.selinux=\"x\"\n"},
+		{"owners and times of a global header are those of the files after it that have none of their own",
+			[]entry{file("a", "").with(func(h *tar.Header) { h.Uid = 1 }),
+				global("uid", "7", "gid", "8", "mtime", "-1.25", "comment", "x", "GNU.volume.label", "v", "SCHILY.archtype", "exustar"),
+				file("b", "").with(func(h *tar.Header) { h.Uid = 1 }), dir("c").with(func(h *tar.Header) { h.Format, h.ModTime = tar.FormatPAX, time.Unix(5, 1) }), symlink("d", "x"), hardLink("e", "a"),
+				global("uid", "9", "mtime", ""), file("f", "")},
+			"/ kind 2 755 0:0\n/a kind 1 600 1:0 size 0 \"\"  nlink 2\n/b kind 1 600 7:8 time -2.750000000 size 0 \"\"  nlink 1\n" +
+				"/c kind 2 700 7:8 time 5.000000001\n/d kind 7 777 7:8 time -2.750000000 nlink 1 -> \"x\" 0x0\n" +
+				"/e kind 1 600 1:0 link size 0 \"\"  nlink 2\n/f kind 1 600 9:8 size 0 \"\"  nlink 1\n"},
 		{"a comment for the whole archive changes nothing",
-			[]entry{{Header: tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "g", PAXRecords: map[string]string{"comment": "1"}}}},
+			[]entry{global("comment", "1")},
 			"/ kind 2 755 0:0\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -206,7 +222,7 @@ func TestWhatAnArchiveMeans(t *testing.T) {
 func TestWhatIsRefused(t *testing.T) {
 	deep := strings.Repeat("d/", 4096)
 	var implicit []entry
-	for i := range 20 {
+	for i := range 21 {
 		implicit = append(implicit, file(fmt.Sprint(i, strings.Repeat("/d", 100)), ""))
 	}
 	for _, c := range []struct {
@@ -218,14 +234,16 @@ func TestWhatIsRefused(t *testing.T) {
 		{"dot dot in a hard link", []entry{hardLink("a", "../b")}, `entry 1, "a": hard link: the path "../b" has ".." in it, which could lead out of the root`},
 		{"a hard link before its target", []entry{hardLink("a", "b"), file("b", "")}, `entry 1, "a": hard link to "b": no such file came before it`},
 		{"a hard link to a directory", []entry{dir("b"), hardLink("a", "b")}, `entry 2, "a": hard link to "b": that is a directory`},
-		{"a hard link to what a whiteout took", []entry{file("b", ""), file(".wh.b", ""), hardLink("a", "b")}, `entry 3, "a": hard link to "b": no such file came before it`},
 		{"a file as a directory", []entry{file("a", ""), file("a/b", "")}, `entry 2, "a/b": want a directory at "a", found another kind of file`},
-		{"a symlink as a directory", []entry{symlink("a", "/etc"), file("a/b", "")}, `entry 2, "a/b": want a directory at "a", found another kind of file`},
+		{"a symlink as a directory", []entry{symlink("a", "/etc"), file("a/b", "")}, `entry 2, "a/b": want a directory at "a", found a symbolic link to "/etc"`},
+		{"a whiteout by way of a symlink", []entry{symlink("a", "etc"), file("a/.wh.b", "")}, `entry 2, "a/.wh.b": want a directory at "a", found a symbolic link to "etc"`},
+		{"a hard link by way of a symlink", []entry{symlink("a", "etc"), file("etc/f", ""), hardLink("b", "a/f")}, `entry 3, "b": hard link to "a/f": want a directory at "a", found a symbolic link to "etc"`},
 		{"a root that is a file", []entry{file("./", "").with(func(h *tar.Header) { h.Name = "." })}, `entry 1, ".": the root must be a directory`},
 		{"a name of 256 bytes", []entry{file(strings.Repeat("n", 256), "")}, `invalid file name: 256 bytes, at most 255 are allowed`},
 		{"too deep", []entry{dir(deep)}, "directories are nested more than 4096 deep"},
-		{"too many directories without an entry", implicit, "tar archive goes beyond a limit: too many directories without entries of their own"},
-		{"an unknown type", []entry{other('D', "a")}, `entry 1, "a": type 'D' has no meaning here`},
+		{"too many directories without an entry", implicit, "tar archive goes beyond a limit: too many entries, more than 2000"},
+		{"an unknown type", []entry{other('Q', "a")}, `entry 1, "a": type 'Q' has no meaning here`},
+		{"a directory of an incremental archive", []entry{other('D', "a")}, `entry 1, "a": type 'D': it is a directory of an incremental archive`},
 		{"a symlink to nothing", []entry{symlink("a", "")}, `entry 1, "a": symlink target: want 1 to 4095 bytes, found 0`},
 		{"an owner that is too large", []entry{file("a", "").with(func(h *tar.Header) { h.Uid = 1 << 32 })}, `entry 1, "a": owner 4294967296:0: want numbers from 0 to 4294967295`},
 		{"a device that is too large", []entry{other(tar.TypeChar, "a").with(func(h *tar.Header) { h.Devmajor = 4096 })}, `entry 1, "a": device 4096:0: want at most 4095:1048575`},
@@ -235,11 +253,14 @@ func TestWhatIsRefused(t *testing.T) {
 		{"an ACL with a name only", []entry{file("a", "").pax("SCHILY.acl.access", "user:joe:rwx")}, `SCHILY.acl.access: "user:joe:rwx": the number of "joe" isn't in the archive; make it with`},
 		{"an ACL with two of a kind", []entry{file("a", "").pax("SCHILY.acl.access", "user::rwx,user::rwx")}, `two entries for the same user or group`},
 		{"an ACL that is none", []entry{file("a", "").pax("SCHILY.acl.default", "user::rwX")}, `"user::rwX": want three letters like r-x, found "rwX"`},
-		{"a global header that changes files", []entry{{Header: tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "g", PAXRecords: map[string]string{"mtime": "1"}}}},
-			"a global header with mtime, which isn't supported"},
+		{"a global header with an attribute", []entry{global("SCHILY.xattr.user.a", "1")}, `a global header with SCHILY.xattr.user.a: only uid, gid and mtime are supported`},
+		{"a global header with a name", []entry{global("path", "x")}, `a global header with path: only uid, gid and mtime are supported`},
+		{"a global header with an owner that is none", []entry{global("uid", "-1")}, `a global header with uid: want a number below 2^32, found "-1"`},
+		{"a global header with a time that is none", []entry{global("mtime", "1.x")}, "a global header that has a number or a time that is none"},
+		{"an attribute that isn't base64", []entry{file("a", "").pax("LIBARCHIVE.xattr.user.a", "~")}, `LIBARCHIVE.xattr.user.a: want base64`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := read(archive(t, c.entries...))
+			_, err := read(archive(t, c.entries...), func(o *tarball.Options) { o.MaxEntries = 2000 })
 			if err == nil || !strings.Contains(err.Error(), c.want) || !errors.Is(err, tarball.ErrArchive) {
 				t.Errorf("found %v\nwant %s", err, c.want)
 			}
@@ -248,6 +269,7 @@ func TestWhatIsRefused(t *testing.T) {
 }
 
 func TestAnArchiveThatIsCutOrLongerIsRefused(t *testing.T) {
+	strict := func(o *tarball.Options) { o.Strict = true }
 	whole := archive(t, dir("d"), file("d/a", long), file("d/b", strings.Repeat(long, 10000)), file("zeros", strings.Repeat("\x00", 1024)))
 	for _, pack := range []struct {
 		name string
@@ -255,14 +277,14 @@ func TestAnArchiveThatIsCutOrLongerIsRefused(t *testing.T) {
 		step int
 	}{{"plain", func(_ testing.TB, b []byte) []byte { return b }, 512}, {"gzip", gzipped, 97}, {"zstd", zstded, 7}} {
 		packed := pack.pack(t, whole)
-		if _, err := read(packed); err != nil {
+		if _, err := read(packed, strict); err != nil {
 			t.Errorf("%s, whole: %v", pack.name, err)
 		}
 		for n := 0; n < len(packed); n += pack.step {
 			if pack.name == "plain" && n > 4096 && n < len(packed)-4096 {
 				n += 512 * 100
 			}
-			if _, err := read(packed[:min(n, len(packed)-1)]); err == nil {
+			if _, err := read(packed[:min(n, len(packed)-1)], strict); err == nil {
 				t.Errorf("%s, %d of %d bytes: want an error", pack.name, n, len(packed))
 			}
 		}

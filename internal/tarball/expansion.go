@@ -1,0 +1,62 @@
+package tarball
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"sync/atomic"
+)
+
+// What an archive may become at most unless Options says otherwise: this many times
+// its size, and this many bytes more.
+const (
+	expansionTimes = 64
+	expansionBytes = 16 << 30
+)
+
+// An ExpansionError says that an archive unpacks to more than is allowed: a file of
+// megabytes may hold zeros for years.
+type ExpansionError struct {
+	Limit int64 // bytes
+}
+
+func (e *ExpansionError) Error() string {
+	return fmt.Sprintf("%v: it unpacks to more than %d bytes", ErrTooLarge, e.Limit)
+}
+
+// Unwrap returns ErrTooLarge.
+func (e *ExpansionError) Unwrap() error { return ErrTooLarge }
+
+// A packed is an archive as it is stored, counted as it is read. Decompression may
+// read ahead on another goroutine.
+type packed struct {
+	r    io.Reader
+	size int64 // if it is known
+	read atomic.Int64
+}
+
+func newPacked(r io.Reader) *packed {
+	p := &packed{r: r}
+	if f, ok := r.(interface{ Stat() (fs.FileInfo, error) }); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			p.size = info.Size()
+		}
+	}
+	return p
+}
+
+func (p *packed) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	p.read.Add(int64(n))
+	return n, err
+}
+
+// expansion is what the archive may become, as far as is known now.
+func (p *packed) expansion() int64 {
+	size := max(p.size, p.read.Load())
+	if size > (math.MaxInt64-expansionBytes)/expansionTimes {
+		return math.MaxInt64
+	}
+	return expansionTimes*size + expansionBytes
+}
