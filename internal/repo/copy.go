@@ -25,6 +25,14 @@ func copyFile(w *os.File, f osfile.Source, size int64, d verity.Digest, scratch 
 	return err
 }
 
+// sumFile is the digest of a file, whose holes aren't read.
+func sumFile(h *verity.Hasher, f osfile.Source, size int64, scratch []byte) (verity.Digest, error) {
+	if s := osfile.Sparse(f); s != nil {
+		return h.SumSparse(s, size, scratch)
+	}
+	return h.SumFile(f, size, scratch)
+}
+
 // clone lets w share f's blocks. Where the file system can't do that the digest is
 // zero and w still empty.
 func clone(w *os.File, f osfile.Source, size int64, alg verity.Algorithm, scratch []byte) (verity.Digest, error) {

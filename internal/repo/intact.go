@@ -35,9 +35,9 @@ func newChecker(alg verity.Algorithm) *checker {
 
 // has reports whether an object has the content that it should have. If that is at
 // hand, it is compared, which takes a fraction of the time of hashing.
-func (c *checker) has(f osfile.Raw, d verity.Digest, content []byte, size int64) bool {
+func (c *checker) has(f *osfile.Raw, d verity.Digest, content []byte, size int64) bool {
 	if content == nil || int64(len(content)) != size || size > int64(len(c.buf)) {
-		have, err := c.hasher.SumFile(f, size, c.buf)
+		have, err := sumFile(c.hasher, f, size, c.buf)
 		return err == nil && have == d
 	}
 	n, _ := f.ReadAt(c.buf[:size], 0)
@@ -103,6 +103,7 @@ func (s *Stage) holdsContent(d verity.Digest, content []byte) bool {
 	if unix.Fstat(fd, &before) != nil {
 		return false
 	}
+	f.SetStat(&before)
 	if s.memory != nil {
 		if have, ok := s.memory.Find(fd, &before); ok {
 			return have == d
@@ -110,7 +111,7 @@ func (s *Stage) holdsContent(d verity.Digest, content []byte) bool {
 	}
 	c := s.checkers.Get().(*checker)
 	defer s.checkers.Put(c)
-	if !c.has(f, d, content, before.Size) {
+	if !c.has(&f, d, content, before.Size) {
 		return false
 	}
 	// Only what nobody wrote to meanwhile is worth remembering.

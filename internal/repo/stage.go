@@ -108,21 +108,14 @@ func (s *Stage) holds(d verity.Digest, size int64, content []byte) bool {
 func (s *Stage) PutFile(f osfile.Source, size int64, scratch []byte) (verity.Digest, error) {
 	h := s.hashers.Get().(*verity.Hasher)
 	defer s.hashers.Put(h)
-	sparse := osfile.Sparse(f)
-	if sparse == nil && size <= int64(len(scratch)) {
+	if osfile.Sparse(f) == nil && size <= int64(len(scratch)) {
 		if n, err := f.ReadAt(scratch[:size], 0); int64(n) < size {
 			return verity.Digest{}, err
 		}
 		d := h.SumBuffer(scratch, int(size))
 		return d, s.put(d, scratch[:size])
 	}
-	var d verity.Digest
-	var err error
-	if sparse != nil {
-		d, err = h.SumSparse(sparse, size, scratch)
-	} else {
-		d, err = h.SumFile(f, size, scratch)
-	}
+	d, err := sumFile(h, f, size, scratch)
 	if err != nil || !s.needs(d, size, nil) {
 		return d, err
 	}
