@@ -80,9 +80,9 @@ func randomSparse(r *rand.Rand, most int64) *sparse {
 type serial struct{ io.ReaderAt }
 
 func TestHolesHaveTheDigestOfTheirZeros(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(30) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		s := randomSparse(r, []int64{1 << 14, 1 << 20, 24 << 20}[seed%3])
+		s := randomSparse(r, []int64{1 << 14, 1 << 20, 20 << 20}[seed%3])
 		for _, alg := range algorithms {
 			want, err := verity.SumFile(alg, serial{s}, s.size)
 			if err != nil {
@@ -115,9 +115,9 @@ func TestHolesHaveTheDigestOfTheirZeros(t *testing.T) {
 
 func TestFsverityAgreesOnHoles(t *testing.T) {
 	testutil.RequireTool(t, "fsverity")
-	for seed := range uint64(12) {
+	for seed := range uint64(3) {
 		r := rand.New(rand.NewPCG(seed, 2))
-		s := randomSparse(r, 200<<20)
+		s := randomSparse(r, 70<<20)
 		name := filepath.Join(t.TempDir(), "sparse")
 		f, err := os.Create(name)
 		if err != nil {

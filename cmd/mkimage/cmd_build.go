@@ -92,7 +92,7 @@ func newBuild(u *ui) *cobra.Command {
 	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "keep only the extended attributes user.*")
 	f.BoolVar(&o.read.SkipDevices, "skip-devices", false, "leave out device nodes and whiteouts")
 	f.StringVar(&o.read.cache, "cache", "", "remember in `FILE` the digests of files that don't change, see above")
-	o.read.tar.flags(f)
+	o.read.tar.flags(cmd)
 	o.seal.flags(cmd, "seal")
 	return cmd
 }

@@ -57,7 +57,7 @@ func newDiff(u *ui) *cobra.Command {
 	f.BoolVar(&o.read.SkipXattrs, "skip-xattrs", false, "leave extended attributes in directories out")
 	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "of the extended attributes in directories keep only user.*")
 	f.BoolVar(&o.read.SkipDevices, "skip-devices", false, "leave device nodes and whiteouts in directories out")
-	o.read.tar.flags(f)
+	o.read.tar.flags(cmd)
 	return cmd
 }
 

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/internal/tarball"
 	"github.com/composefs-go/composefs/internal/tree"
@@ -26,7 +26,8 @@ const (
 	whiteoutsInOrder = "in-order"
 )
 
-func (o *tarOptions) flags(f *pflag.FlagSet) {
+func (o *tarOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.Int64Var(&o.maxEntries, "max-entries", tarball.DefaultMaxEntries, "take at most `N` entries from tar archives; a million takes about 600 MB of memory, and never more than 1.3 GB")
 	f.Int64Var(&o.maxExpansion, "max-expansion", 0, "let a tar archive become at most `BYTES`, with the holes of its files (default 64 times its size and 16 GiB)")
 	f.StringVar(&o.whiteouts, "whiteouts", whiteoutsOCI, "apply the whiteouts of layers by `RULE`: oci (they hide lower layers) or in-order (all that came before, as composefs-rs does)")

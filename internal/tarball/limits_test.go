@@ -26,7 +26,7 @@ const buffersMemory = 24 << 20
 
 // Whatever an archive is full of, what is in use is bounded by Options.MaxEntries.
 func TestMaxEntriesBoundsMemory(t *testing.T) {
-	const most = 40_000
+	const most = 16_000
 	for _, c := range []struct {
 		name    string
 		entries func(i int) entry
