@@ -5,11 +5,9 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/internal/version"
 )
@@ -45,7 +43,7 @@ replaced. Devices and directories are refused; see mkimage disk --write-device.
 
 Exit status: 0 done; 1 a failure that has no number of its own; 2 wrong usage;
 4 image or object not found; 5 digest mismatch; 6 seal or signature refused;
-7 the kernel lacks something.`
+7 the kernel lacks something; 130 or 143 interrupted by SIGINT (^C) or SIGTERM.`
 
 // gcPercent is how much may be added to what lives in memory before the garbage is
 // collected, in percent. Nearly all that is in memory is a tree, which lives to the
@@ -56,10 +54,14 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	os.Exit(status())
+}
+
+// status is the whole of the process but for its end.
+func status() int {
+	ctx, stop := stoppable(context.Background())
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends what doesn't listen, like a read from a terminal
-	os.Exit(dispatch(ctx, os.Args, newUI(os.Stdin, os.Stdout, os.Stderr)))
+	return dispatch(ctx, os.Args, newUI(os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run executes one command line and returns the exit status.
@@ -78,26 +80,18 @@ func run(ctx context.Context, args []string, u *ui) int {
 	root.SetIn(u.in)
 	root.SetOut(u.out)
 	root.SetErr(u.err)
-	root.PersistentFlags().BoolVar(&u.json, "json", false, "print the result as JSON")
+	root.PersistentFlags().BoolVar(&u.json, "json", false, "print the result as JSON, and errors too: one object on standard error")
 	root.PersistentFlags().BoolVarP(&u.quiet, "quiet", "q", false, "no progress, no remarks; results and errors only")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd, err} })
+	root.SetFlagErrorFunc(flagError)
 	for _, add := range commands {
 		root.AddCommand(add(u))
 	}
-	err := root.ExecuteContext(ctx)
+	u.ctx = ctx
+	u.json = jsonAsked(args) // also for a command line that can't be parsed
+	err := whyStopped(ctx, root.ExecuteContext(ctx))
 	u.progress.stop()
 	if err == nil {
 		return 0
 	}
 	return u.fail(err)
-}
-
-// usageArgs makes a wrong number of arguments a usage error.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError{cmd, err}
-		}
-		return nil
-	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,8 +16,7 @@ import (
 
 // TestMain lets the scripts run mkimage as a program, by all its names.
 func TestMain(m *testing.M) {
-	program := func() { os.Exit(dispatch(context.Background(), os.Args, newUI(os.Stdin, os.Stdout, os.Stderr))) }
-	testscript.Main(m, map[string]func(){"mkimage": program, "mkcomposefs": program, "composefs-info": program, "mount.composefs": program})
+	testscript.Main(m, map[string]func(){"mkimage": main, "mkcomposefs": main, "composefs-info": main, "mount.composefs": main})
 }
 
 // TestScripts runs testdata/script: each begins with the sentence that it proves.

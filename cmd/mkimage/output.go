@@ -26,6 +26,8 @@ var standardOutputs = map[string]bool{"-": true, "/dev/stdout": true, "/dev/fd/1
 // thing is refused: in its place there would be a file afterwards.
 func (u *ui) writeOutput(name string, write func(io.Writer) error) error {
 	path, err := outputPath(name)
+	inner := write
+	write = func(w io.Writer) error { return inner(stoppableWriter{u.ctx, w}) }
 	switch {
 	case err == nil && standardOutputs[name]:
 		err = u.writeStandardOutput(write)
@@ -135,5 +137,7 @@ func withoutPath(err error, path string) error {
 
 // A notAFile is a SpecialError without the path.
 type notAFile struct{ *osfile.SpecialError }
+
+func (e notAFile) Unwrap() error { return e.SpecialError }
 
 func (e notAFile) Error() string { return "want a regular file or a new name, found " + e.Kind() }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -97,9 +99,32 @@ func (o *sealOptions) password(u *ui, name string) (string, error) {
 		return "", fmt.Errorf("key %s is encrypted and there is no terminal to ask for its password: use --password-file", name)
 	}
 	fmt.Fprintf(u.err, "password of %s: ", name)
-	b, err := term.ReadPassword(int(f.Fd()))
-	fmt.Fprintln(u.err)
-	return string(b), err
+	defer fmt.Fprintln(u.err)
+	return askPassword(u.ctx, int(f.Fd()))
+}
+
+// askPassword reads a line from a terminal that doesn't show it. After a signal the
+// terminal is as it was.
+func askPassword(ctx context.Context, fd int) (string, error) {
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", err
+	}
+	type answer struct {
+		text []byte
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		text, err := term.ReadPassword(fd)
+		got <- answer{text, err}
+	}()
+	select {
+	case a := <-got:
+		return string(a.text), a.err
+	case <-ctx.Done():
+		return "", errors.Join(context.Cause(ctx), term.Restore(fd, before))
+	}
 }
 
 // readPassword returns the first line of a file; none if there is no name.

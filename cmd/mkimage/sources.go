@@ -177,14 +177,18 @@ func eachNamed(u *ui, list string, read func(name string, r io.Reader) error) er
 // oneInput reads a file, or standard input. Errors name the file.
 func oneInput(u *ui, name string, read func(io.Reader) error) error {
 	if name == "-" {
-		return read(u.in)
+		return read(&stoppableReader{ctx: u.ctx, r: u.in})
 	}
 	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := read(f); err != nil {
+	var from io.Reader = f
+	if st, err := f.Stat(); err == nil && !st.Mode().IsRegular() {
+		from = &stoppableReader{ctx: u.ctx, r: f}
+	}
+	if err := read(from); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil

@@ -50,7 +50,7 @@ var allowed = map[string][]string{
 	"cmd/composefs-setup-root": {"internal/setup", "internal/version", "bootcfg", "sign", "internal/kmsg", "golang.org/x/sys"},
 	"cmd/mkimage": {"internal/version", "verity", "sign", "bootcfg", "bootcfg/uki", "sign/secureboot", "erofs", "internal/tree", "internal/dumpfile", "internal/tarball", "internal/crfs", "internal/transform", "internal/treediff",
 		"internal/directory", "internal/digestcache", "internal/repo", "internal/initrd", "internal/disk", "internal/doctor", "internal/osfile", "internal/mount", "internal/kernel",
-		"github.com/spf13/cobra", "golang.org/x/term", "golang.org/x/sys"},
+		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/sys"},
 }
 
 type listed struct {

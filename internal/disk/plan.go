@@ -21,9 +21,11 @@ const (
 
 // A Partition is one of the disk's two.
 type Partition struct {
-	Name         string // PARTLABEL
-	Type, UUID   string
-	Offset, Size int64 // bytes, multiples of 1 MiB
+	Name   string `json:"name"` // PARTLABEL
+	Type   string `json:"type"`
+	UUID   string `json:"uuid"`
+	Offset int64  `json:"offset"` // bytes, a multiple of 1 MiB
+	Size   int64  `json:"size"`   // bytes, a multiple of 1 MiB
 }
 
 // A Plan is where things will be on the disk.

@@ -34,10 +34,10 @@ type Stage struct {
 
 // Stats counts what went through a Stage.
 type Stats struct {
-	Stored  int64 // objects that weren't there
-	Present int64 // objects that were
-	Bytes   int64 // of the stored ones
-	Damaged int64 // stored ones in whose place there was something else
+	Stored  int64 `json:"stored"`  // objects that weren't there
+	Present int64 `json:"present"` // objects that were
+	Bytes   int64 `json:"bytes"`   // of the stored ones
+	Damaged int64 `json:"damaged"` // stored ones in whose place there was something else
 }
 
 // Begin makes a Stage. Either Commit or Abort ends it.

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// usageArgs makes a wrong number of arguments a usage error that names them.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if check(cmd, args) == nil {
+			return nil
+		}
+		if cmd.HasSubCommands() {
+			return usageError{cmd, unknownCommand(cmd, args[0])}
+		}
+		most := len(args)
+		for most > 0 && check(cmd, args[:most]) != nil {
+			most--
+		}
+		switch {
+		case check(cmd, args[:most]) != nil:
+			return usagef(cmd, "want more than %d arguments, found %s; it is: %s", len(args), quoted(args), cmd.UseLine())
+		case most == 0:
+			return usagef(cmd, "want no arguments but flags, found %s", quoted(args))
+		case most == 1:
+			return usagef(cmd, "want one argument, found %d: %s", len(args), quoted(args))
+		}
+		return usagef(cmd, "want %d arguments, found %d: %s", most, len(args), quoted(args))
+	}
+}
+
+// quoted lists arguments as they were given.
+func quoted(args []string) string {
+	if len(args) == 0 {
+		return "none"
+	}
+	var all []string
+	for _, a := range args {
+		all = append(all, fmt.Sprintf("%q", a))
+	}
+	return strings.Join(all, " ")
+}
+
+// unknownCommand says what there is in the place of a command.
+func unknownCommand(cmd *cobra.Command, name string) error {
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		return fmt.Errorf("%s has no command %q; did you mean %s?", cmd.CommandPath(), name, near[0])
+	}
+	var all []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			all = append(all, c.Name())
+		}
+	}
+	return fmt.Errorf("%s has no command %q, but: %s", cmd.CommandPath(), name, strings.Join(all, ", "))
+}
+
+// flagError says in our words what is wrong with a flag.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	var missing *pflag.ValueRequiredError
+	switch {
+	case errors.As(err, &unknown):
+		err = unknownFlag(cmd, unknown)
+	case errors.As(err, &invalid):
+		f := invalid.GetFlag()
+		err = fmt.Errorf("--%s: want %s, found %q", f.Name, flagValues[f.Value.Type()], invalid.GetValue())
+		if flagValues[f.Value.Type()] == "" {
+			err = invalid
+		}
+	case errors.As(err, &missing):
+		operand, _ := pflag.UnquoteUsage(missing.GetFlag())
+		err = fmt.Errorf("--%s: want %s after it, found nothing", missing.GetFlag().Name, operand)
+	}
+	return usageError{cmd, err}
+}
+
+// flagValues says what the types of flags take.
+var flagValues = map[string]string{
+	"uint64": "a whole number that isn't negative", "int64": "a whole number", "int": "a whole number", "bool": "true or false",
+}
+
+// unknownFlag names the flag that is most like the one given.
+func unknownFlag(cmd *cobra.Command, e *pflag.NotExistError) error {
+	name := e.GetSpecifiedName()
+	if e.GetSpecifiedShortnames() != "" {
+		return fmt.Errorf("there is no flag -%s", name)
+	}
+	var near []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden && (distance(f.Name, name) <= 2 || len(name) > 2 && strings.HasPrefix(f.Name, name)) {
+			near = append(near, f.Name)
+		}
+	})
+	if len(near) == 0 {
+		return fmt.Errorf("there is no flag --%s", name)
+	}
+	slices.SortStableFunc(near, func(a, b string) int { return distance(a, name) - distance(b, name) })
+	return fmt.Errorf("there is no flag --%s; did you mean --%s?", name, near[0])
+}
+
+// distance is how many letters must be added, removed or changed to make b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		before := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := before
+			if a[i] != b[j] {
+				change++
+			}
+			before = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// jsonAsked looks for --json before the command line is parsed.
+func jsonAsked(args []string) bool {
+	for _, a := range args {
+		switch a {
+		case "--json", "--json=true":
+			return true
+		case "--":
+			return false
+		}
+	}
+	return false
+}
