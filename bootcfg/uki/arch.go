@@ -3,6 +3,8 @@ package uki
 import (
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 )
 
 // ErrCmdlineLength is the cause when a command line is longer than the kernel
@@ -38,6 +40,19 @@ var arches = []Arch{
 	{"arm64", "aa64", 0xaa64, 2047},
 	{"loong64", "loongarch64", 0x6264, 4095},
 	{"riscv64", "riscv64", 0x5064, 1023},
+}
+
+// Arches returns all that are known.
+func Arches() []Arch { return slices.Clone(arches) }
+
+// Machine returns which machine an EFI program is for, without reading more than
+// its headers.
+func Machine(r io.ReaderAt) (uint16, error) {
+	p, err := readProgram(r)
+	if err != nil {
+		return 0, err
+	}
+	return le16(p.file[4:6]), nil
 }
 
 // ArchOf returns the architecture with this name in Go, and whether it is known.

@@ -2,13 +2,8 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
-	"path"
-	"runtime"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,10 +11,6 @@ import (
 	"github.com/composefs-go/composefs/internal/disk"
 	"github.com/composefs-go/composefs/internal/repo"
 )
-
-// bootPaths is where firmware looks for a program when nobody told it another
-// place, by GOARCH.
-var bootPaths = map[string]string{"amd64": "EFI/BOOT/BOOTX64.EFI", "arm64": "EFI/BOOT/BOOTAA64.EFI"}
 
 type diskOptions struct {
 	repo, output      string
@@ -42,7 +33,12 @@ With --write-device FILE is a disk such as /dev/sdX, and all that is on it is
 overwritten. One that is mounted, or otherwise in use, is refused, as is a partition.
 The image is made in $TMPDIR (/var/tmp) first.
 
-/var begins with what the image has there.`
+/var begins with what the image has there.
+
+The programs on the EFI system partition say for which architecture the disk is: they
+must be for one, which decides the type of the root partition and the name of --uki,
+EFI/BOOT/BOOTX64.EFI, BOOTAA64.EFI or BOOTRISCV64.EFI. Its file system is FAT: names
+have ASCII characters, and case makes no difference.`
 
 func newDisk(u *ui) *cobra.Command {
 	var o diskOptions
@@ -65,7 +61,7 @@ func newDisk(u *ui) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.repo, "repo", "", "repository `DIR`")
 	f.StringArrayVar(&o.images, "image", nil, "put `IMAGE` (a digest or a ref) and its objects on the disk (repeatable)")
-	f.StringVar(&o.uki, "uki", "", "boot `FILE`: it becomes "+bootPaths[runtime.GOARCH])
+	f.StringVar(&o.uki, "uki", "", "boot `FILE`: it becomes the program that firmware starts")
 	f.StringArrayVar(&o.esp, "esp", nil, "put a file into the EFI system partition, as `PATH=FILE` (repeatable)")
 	f.Int64Var(&o.espSize, "esp-size", 0, "size of the EFI system partition in `MIB` (default: what is needed, and some room)")
 	f.Int64Var(&o.rootSize, "root-size", 0, "size of the root partition in `MIB` (default: what is needed, and some room)")
@@ -89,7 +85,7 @@ func (o *diskOptions) run(cmd *cobra.Command, u *ui) error {
 		return err
 	}
 	defer target.close()
-	esp, err := o.espEntries(cmd)
+	esp, arch, err := o.espEntries(cmd)
 	if err != nil {
 		return err
 	}
@@ -107,7 +103,7 @@ func (o *diskOptions) run(cmd *cobra.Command, u *ui) error {
 		return err
 	}
 	im := disk.Image{
-		Arch: runtime.GOARCH, Seed: layout.Images[0].Hex(), Time: sourceDate(), ESP: esp, Root: root,
+		Arch: arch, Seed: layout.Images[0].Hex(), Time: sourceDate(), ESP: esp, Root: root,
 		ESPSize: o.espSize << 20, RootSize: o.rootSize << 20,
 	}
 	if err := target.write(cmd.Context(), u, im); err != nil {
@@ -122,33 +118,6 @@ func (o *diskOptions) run(cmd *cobra.Command, u *ui) error {
 	report := diskReport{o.output, plan.Size, len(layout.Objects), []disk.Partition{plan.ESP, plan.Root}}
 	return u.result(report, fmt.Sprintf("%s: %s, ESP %s, root %s with %d objects",
 		o.output, size(plan.Size), size(plan.ESP.Size), size(plan.Root.Size), len(layout.Objects)))
-}
-
-// espEntries are the files of the EFI system partition.
-func (o *diskOptions) espEntries(cmd *cobra.Command) ([]disk.Entry, error) {
-	pairs := slices.Clone(o.esp)
-	if o.uki != "" {
-		pairs = append(pairs, bootPaths[runtime.GOARCH]+"="+o.uki)
-	}
-	if len(pairs) == 0 {
-		return nil, usagef(cmd, "nothing to boot: say --uki FILE, or --esp PATH=FILE for another boot loader")
-	}
-	var entries []disk.Entry
-	for _, pair := range pairs {
-		name, file, ok := strings.Cut(pair, "=")
-		if !ok {
-			return nil, usagef(cmd, "--esp: want PATH=FILE, found %q", pair)
-		}
-		st, err := os.Stat(file)
-		if err != nil {
-			return nil, err
-		}
-		entries = append(entries, disk.Entry{
-			Path: strings.TrimPrefix(path.Clean("/"+name), "/"), Mode: 0o644, Size: st.Size(),
-			Open: func() (io.ReadCloser, error) { return os.Open(file) },
-		})
-	}
-	return entries, nil
 }
 
 // sourceDate is the time that reproducible builds agree upon; zero without one.

@@ -73,7 +73,7 @@ func (o *ukiBuildOptions) parts(cmd *cobra.Command) (parts uki.Options, meant st
 	initrds := make([][]byte, len(o.initrds))
 	parts.DeviceTreeAuto, parts.Join = make([][]byte, len(o.autoTrees)), make([][]byte, len(o.joined))
 	files := []part{
-		{"--linux", o.linux, &parts.Linux}, {"--microcode", o.microcode, &parts.Microcode},
+		{"--stub", o.stub, &parts.Stub}, {"--linux", o.linux, &parts.Linux}, {"--microcode", o.microcode, &parts.Microcode},
 		{"--os-release", o.osRelease, &parts.OSRelease}, {"--splash", o.splash, &parts.Splash},
 		{"--sbat", o.sbat, &parts.SBAT}, {"--pcrpkey", o.pcrpKey, &parts.PCRPKey}, {"--pcrsig", o.pcrSig, &parts.PCRSig},
 	}
@@ -100,8 +100,10 @@ func (o *ukiBuildOptions) parts(cmd *cobra.Command) (parts uki.Options, meant st
 			return parts, "", fmt.Errorf("--hwids %s: %w", o.hwids, err)
 		}
 	}
-	if err := o.readStub(&parts); err != nil {
-		return parts, "", err
+	if o.stub == "" {
+		if err := o.readStub(&parts); err != nil {
+			return parts, "", err
+		}
 	}
 	if err := o.pcr.apply(cmd, &parts); err != nil {
 		return parts, "", err
@@ -109,21 +111,18 @@ func (o *ukiBuildOptions) parts(cmd *cobra.Command) (parts uki.Options, meant st
 	return parts, meant, checkInitrdMachine(parts)
 }
 
-// readStub reads the stub that was named, or else the one for the kernel.
+// readStub reads systemd's stub for the kernel.
 func (o *ukiBuildOptions) readStub(parts *uki.Options) error {
-	name := o.stub
+	arch, kind := runtime.GOARCH, "linux"
+	if a, ok := archOfProgram(parts.Linux); ok {
+		arch = a.Go
+	}
+	if o.onlyProfile() {
+		kind = "addon"
+	}
+	name := stub(kind, arch)
 	if name == "" {
-		arch := runtime.GOARCH
-		if a, ok := archOfProgram(parts.Linux); ok {
-			arch = a.Go
-		}
-		kind := "linux"
-		if o.onlyProfile() {
-			kind = "addon"
-		}
-		if name = stub(kind, arch); name == "" {
-			return fmt.Errorf("want a kernel of an architecture with EFI, found %s; name the stub with --stub", arch)
-		}
+		return fmt.Errorf("want a kernel of an architecture with EFI, found %s; name the stub with --stub", arch)
 	}
 	return readParts([]part{{"--stub", name, &parts.Stub}})
 }

@@ -27,7 +27,7 @@ func (w *writer) writeESP(ctx context.Context) error {
 		}
 		w.report(e.Size, "EFI system partition")
 	}
-	return nil
+	return w.checkESP(ctx, epoch, where)
 }
 
 // clusterSectors returns the sectors to a cluster, such that there are at least
@@ -44,14 +44,8 @@ func clusterSectors(size int64) int {
 }
 
 func (w *writer) copyToESP(ctx context.Context, epoch int64, where string, e Entry) error {
-	if strings.ContainsAny(e.Path, `"*?:<>|\[]`) {
-		return fmt.Errorf("%w: FAT does not allow this name", ErrEntry)
-	}
-	switch {
-	case e.Mode.IsDir():
+	if e.Mode.IsDir() {
 		return w.run(ctx, epoch, nil, "mmd", "-i", where, "::/"+e.Path)
-	case !e.Mode.IsRegular():
-		return fmt.Errorf("%w: FAT has no symlinks", ErrEntry)
 	}
 	content, err := e.Open()
 	if err != nil {

@@ -90,7 +90,7 @@ func newWriter(im Image, progress Progress) (*writer, error) {
 	if w.Root, err = complete(im.Root); err != nil {
 		return nil, fmt.Errorf("root partition: %w", err)
 	}
-	if w.ESP, err = complete(im.ESP); err != nil {
+	if w.ESP, err = completeESP(im.ESP); err != nil {
 		return nil, fmt.Errorf("EFI system partition: %w", err)
 	}
 	if w.plan, err = makePlan(w.Image); err != nil {

@@ -20,6 +20,7 @@ var programs = []struct{ name, packages string }{
 	{"mkfs.vfat", "dosfstools"},
 	{"mmd", "mtools"},
 	{"mcopy", "mtools"},
+	{"mdir", "mtools"},
 	{"sfdisk", "fdisk, on some systems util-linux"},
 }
 

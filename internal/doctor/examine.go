@@ -48,6 +48,7 @@ func (e *Examiner) UKI(program io.ReaderAt) *Report {
 		r.Stop("uki", "build it again with `mkimage uki build`", "%v", err)
 		return r
 	}
+	e = e.forMachine(f.Machine)
 	e.uki(r, f, func(*Report, string) *Examiner { return e }, nil)
 	return r
 }
@@ -204,13 +205,14 @@ func (e *Examiner) diskUKI(ctx context.Context, d *Disk, esp Partition, name str
 		r.Stop("uki", "put a good one in its place", "%v", err)
 		return r, nil
 	}
-	addons, err := addonLines(ctx, r, d, esp, name, files)
+	addons, err := addonLines(ctx, r, d, esp, name, files, f.Machine)
 	if err != nil {
 		return nil, err
 	}
 	if !isUKI(f) {
 		return nil, nil // a boot loader
 	}
+	e = e.forMachine(f.Machine)
 	e.uki(r, f, func(r *Report, line string) *Examiner { return e.onDisk(ctx, r, d, line) }, addons)
 	return r, nil
 }
@@ -247,8 +249,9 @@ func (e *Examiner) diskEntry(ctx context.Context, d *Disk, esp Partition, name s
 		image = append(image, make([]byte, -len(image)&3)...)
 	}
 	release, _ := uki.KernelVersion(kernel)
-	checkLength(r, entry.Options(), machineOf(kernel, e.Arch))
-	e.onDisk(ctx, r, d, entry.Options()).boot(r, image, entry.Options(), release, 0)
+	machine := machineOf(kernel, e.Arch)
+	checkLength(r, entry.Options(), machine)
+	e.forMachine(machine).onDisk(ctx, r, d, entry.Options()).boot(r, image, entry.Options(), release, kernelMachine(kernel))
 	return r, nil
 }
 

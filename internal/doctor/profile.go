@@ -3,6 +3,7 @@ package doctor
 import (
 	"bytes"
 	"context"
+	"debug/elf"
 	"fmt"
 	"slices"
 	"strings"
@@ -63,6 +64,15 @@ func imageOf(p uki.Profile) string {
 	return strings.Join(names, " ")
 }
 
+// forMachine returns an examiner for the machine, if it is known.
+func (e *Examiner) forMachine(machine uint16) *Examiner {
+	here := *e
+	if a, ok := uki.ArchOfMachine(machine); ok {
+		here.Arch = a.Go
+	}
+	return &here
+}
+
 // isUKI tells a UKI from a boot loader.
 func isUKI(f *uki.File) bool {
 	return slices.ContainsFunc(f.Sections, func(s uki.Section) bool { return s.Name == ".linux" })
@@ -78,16 +88,25 @@ func checkLength(r *Report, line string, machine uint16) {
 // machineOf returns the machine that a kernel is for; without one, that of an
 // architecture of Go.
 func machineOf(kernel []byte, goarch string) uint16 {
-	if f, err := uki.Parse(bytes.NewReader(kernel)); err == nil {
-		return f.Machine
+	if m, err := uki.Machine(bytes.NewReader(kernel)); err == nil {
+		return m
 	}
 	a, _ := uki.ArchOf(goarch)
 	return a.Machine
 }
 
+// kernelMachine returns which programs a kernel runs, 0 if that isn't known.
+func kernelMachine(kernel []byte) elf.Machine {
+	m, err := uki.Machine(bytes.NewReader(kernel))
+	if err != nil {
+		return 0
+	}
+	return machines[m]
+}
+
 // addonLines returns the command lines that the stub appends to that of a UKI, in
 // its order: those in loader/addons, then those beside it.
-func addonLines(ctx context.Context, r *Report, d *Disk, esp Partition, name string, files []string) ([]string, error) {
+func addonLines(ctx context.Context, r *Report, d *Disk, esp Partition, name string, files []string, machine uint16) ([]string, error) {
 	var lines []string
 	for _, dir := range []string{"loader/addons/", name + ".extra.d/"} {
 		for _, file := range slices.Sorted(slices.Values(files)) {
@@ -103,6 +122,9 @@ func addonLines(ctx context.Context, r *Report, d *Disk, esp Partition, name str
 			if err != nil {
 				r.Stop("addon", "remove it, or put a good one in its place", "%s: %v", file, err)
 				continue
+			}
+			if f.Machine != machine {
+				r.Stop("addon", "make it again with the stub for that machine", "%s: it is for machine type %#x, the UKI for %#x", file, f.Machine, machine)
 			}
 			text, _ := f.Section(".cmdline")
 			line, err := uki.Profile{Sections: []uki.Section{{Name: ".cmdline", Data: text}}}.Cmdline()
