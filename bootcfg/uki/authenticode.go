@@ -52,8 +52,40 @@ func Digest(program []byte) ([sha256.Size]byte, error) {
 	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
+// Signatures returns the signatures that a program carries, PKCS #7 in DER. What
+// they are worth is another question.
+func Signatures(program []byte) ([][]byte, error) {
+	p, err := readProgram(bytes.NewReader(program))
+	if err != nil {
+		return nil, err
+	}
+	end, err := p.hashedSize(program)
+	if err != nil {
+		return nil, err
+	}
+	return signatures(program[end:])
+}
+
+// RemoveSignatures returns the program without its signatures, with the same digest.
+// Bytes that signing put between the sections and the signatures stay.
+func RemoveSignatures(program []byte) ([]byte, error) {
+	p, err := readProgram(bytes.NewReader(program))
+	if err != nil {
+		return nil, err
+	}
+	end, err := p.hashedSize(program)
+	if err != nil {
+		return nil, err
+	}
+	out := slices.Clone(program[:end])
+	clear(out[p.fileOffset(p.securityEntry()):][:directorySize])
+	clear(out[p.fileOffset(optCheckSum):][:4]) // it is wrong now
+	return out, nil
+}
+
 // AddSignature returns the program with a signature, PKCS #7 in DER, behind those
-// that it has. It doesn't look into the signature.
+// that it has, which must be whole: firmware reads the list up to the first that
+// isn't. It doesn't look into the signatures.
 func AddSignature(program, signature []byte) ([]byte, error) {
 	p, err := readProgram(bytes.NewReader(program))
 	if err != nil {
@@ -61,6 +93,9 @@ func AddSignature(program, signature []byte) ([]byte, error) {
 	}
 	end, err := p.hashedSize(program)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := signatures(program[end:]); err != nil {
 		return nil, err
 	}
 	size := len(program) - end + certificateHeaderSize + len(signature)

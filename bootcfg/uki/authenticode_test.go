@@ -153,6 +153,32 @@ func TestParseRefusesCertificates(t *testing.T) {
 	}
 }
 
+// A program without its signatures is what it was before them, whether they are whole
+// or not; a list that isn't whole gets no further one.
+func TestRemoveSignatures(t *testing.T) {
+	plain := plainStub().bytes()
+	signed := mustSign(t, mustSign(t, plain, "one"), "another")
+	broken := bytes.Clone(signed)
+	binary.LittleEndian.PutUint32(broken[len(plain):], 1<<20) // the length of the first
+	for name, program := range map[string][]byte{"signed": signed, "broken": broken, "plain": plain} {
+		if out, err := uki.RemoveSignatures(program); err != nil || !bytes.Equal(out, plain) {
+			t.Errorf("%s: found another program, or error %v", name, err)
+		}
+	}
+	if list, err := uki.Signatures(signed); err != nil || len(list) != 2 || string(list[1]) != "another" {
+		t.Errorf("found %q, error %v", list, err)
+	}
+	if _, err := uki.Signatures(broken); !errors.Is(err, uki.ErrFormat) {
+		t.Errorf("broken: want %v, found %v", uki.ErrFormat, err)
+	}
+	if _, err := uki.AddSignature(broken, []byte("x")); !errors.Is(err, uki.ErrFormat) || !strings.Contains(err.Error(), "a signature is said to have 1048576 bytes") {
+		t.Errorf("broken: want %v, found %v", uki.ErrFormat, err)
+	}
+	if _, err := uki.RemoveSignatures(append(bytes.Clone(signed), 0)); !errors.Is(err, uki.ErrFormat) {
+		t.Errorf("something behind the signatures: want %v, found %v", uki.ErrFormat, err)
+	}
+}
+
 // sbattach takes out what we put in.
 func TestSbattachAgrees(t *testing.T) {
 	sbattach := testutil.RequireTool(t, "sbattach")

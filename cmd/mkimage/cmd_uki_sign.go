@@ -92,10 +92,12 @@ func save(u *ui, program []byte, report ukiReport) error {
 type ukiSignOptions struct {
 	secureBoot           secureBoot
 	toBeSigned, add, out string
+	remove, replace      bool
 }
 
 const ukiSignLong = `Sign signs an EFI program for Secure Boot: a UKI, an addon, a boot loader, a kernel.
-Signatures that it has already stay. Firmware asks for one that it trusts.
+Signatures that it has already stay, unless --replace is given, and --remove takes them
+all away. Firmware asks for one that it trusts.
 
 With the private key in a safe or in hardware, --to-be-signed writes the 78 bytes
 that are signed there, as RSA (PKCS #1 v1.5) with SHA-256; what comes back, the bare
@@ -114,7 +116,9 @@ func newUKISign(u *ui) *cobra.Command {
 
   mkimage uki sign --to-be-signed tbs linux.efi
   openssl dgst -sha256 -sign db.key -out signature tbs
-  mkimage uki sign --add-signature signature --sb-cert db.crt --output signed.efi linux.efi`,
+  mkimage uki sign --add-signature signature --sb-cert db.crt --output signed.efi linux.efi
+
+  mkimage uki sign --remove --output plain.efi linux.efi`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(cmd); err != nil {
@@ -127,7 +131,9 @@ func newUKISign(u *ui) *cobra.Command {
 	o.secureBoot.flags(cmd)
 	f.StringVar(&o.toBeSigned, "to-be-signed", "", "write what is to be signed elsewhere to `FILE`")
 	f.StringVar(&o.add, "add-signature", "", "put in the signature that was made elsewhere, a `FILE`")
-	f.StringVarP(&o.out, "output", "o", "", "write the signed program to `FILE`")
+	f.BoolVar(&o.remove, "remove", false, "take all signatures away")
+	f.BoolVar(&o.replace, "replace", false, "take all signatures away before the new one is put in")
+	f.StringVarP(&o.out, "output", "o", "", "write the program to `FILE`; it may be the program itself")
 	return cmd
 }
 
@@ -139,8 +145,14 @@ func (o *ukiSignOptions) check(cmd *cobra.Command) error {
 			ways++
 		}
 	}
+	if o.remove {
+		ways++
+	}
 	if ways != 1 {
-		return usagef(cmd, "uki sign needs one of --sb-key, --to-be-signed and --add-signature")
+		return usagef(cmd, "uki sign needs one of --sb-key, --to-be-signed, --add-signature and --remove")
+	}
+	if o.replace && (o.remove || o.toBeSigned != "") {
+		return usagef(cmd, "--replace wants a new signature, by --sb-key or --add-signature")
 	}
 	if o.toBeSigned == "" && o.out == "" {
 		return usagef(cmd, "uki sign needs --output; it may be the program itself")
@@ -149,30 +161,28 @@ func (o *ukiSignOptions) check(cmd *cobra.Command) error {
 }
 
 func (o *ukiSignOptions) run(cmd *cobra.Command, u *ui, name string) error {
-	if err := checkOutputs(o.out, o.toBeSigned); err != nil {
-		return err
-	}
+	var signer *programSigner
 	if o.secureBoot.key != "" {
-		signer, err := o.secureBoot.open(cmd)
-		if err != nil {
+		var err error
+		if signer, err = o.secureBoot.open(cmd); err != nil {
 			return err
 		}
-		program, err := readSmall(name, maxPart)
-		if err != nil {
-			return err
-		}
-		return signer.save(u, program, ukiReport{File: o.out})
 	}
-	program, err := readSmall(name, maxPart)
+	program, err := o.program(name)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	digest, err := uki.Digest(program)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	report := ukiReport{File: o.out, Authenticode: hex.EncodeToString(digest[:])}
-	if o.toBeSigned != "" {
+	switch {
+	case o.secureBoot.key != "":
+		return signer.save(u, program, report)
+	case o.remove:
+		return save(u, program, report)
+	case o.toBeSigned != "":
 		text, err := secureboot.ToBeSigned(digest)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -180,15 +190,31 @@ func (o *ukiSignOptions) run(cmd *cobra.Command, u *ui, name string) error {
 		report.File = o.toBeSigned
 		return save(u, text, report)
 	}
-	signature, signer, err := o.signature(cmd, digest)
+	signature, by, err := o.signature(cmd, digest)
 	if err != nil {
 		return err
 	}
 	if program, err = uki.AddSignature(program, signature); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	report.Signer = signer
+	report.Signer = by
 	return save(u, program, report)
+}
+
+// program reads the program that shall get a signature, without those that it has if
+// they shall go.
+func (o *ukiSignOptions) program(name string) ([]byte, error) {
+	program, err := readSmall(name, maxPart)
+	if err != nil {
+		return nil, err
+	}
+	if o.remove || o.replace {
+		return uki.RemoveSignatures(program)
+	}
+	if _, err := uki.Signatures(program); err != nil {
+		return nil, fmt.Errorf("read the signatures that it has: %w; take them away with --replace or --remove", err)
+	}
+	return program, nil
 }
 
 // signature reads the signature that was made elsewhere, PKCS #7 or bare, and
