@@ -3,6 +3,7 @@ package crfs
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/composefs-go/composefs/internal/tree"
@@ -151,7 +152,7 @@ func (p *parser) update(n *tree.Node, e *entry) error {
 		n.Mtime = tree.Time{Sec: e.mtime}
 	}
 	if len(e.xattrs) > 0 {
-		n.SetXattrs(p.merged(n.Xattrs(), e.xattrs))
+		p.setXattrs(n, e.xattrs)
 	}
 	switch n.Kind {
 	case tree.CharDevice, tree.BlockDevice:
@@ -164,22 +165,34 @@ func (p *parser) update(n *tree.Node, e *entry) error {
 	return nil
 }
 
-// merged are the attributes of a file after more were set, which replace some.
-func (p *parser) merged(old, more []tree.Xattr) []tree.Xattr {
-	list := append(p.arena.Xattrs(len(old)+len(more)), more...)
-	if len(old) == 0 {
-		return list
+// setXattrs gives a file attributes. More of them for a file that has some wait for the
+// end, which takes a file that comes again and again a time that grows with what is
+// said of it, and not with its square.
+func (p *parser) setXattrs(n *tree.Node, more []tree.Xattr) {
+	if waiting, ok := p.waiting[n]; ok {
+		p.waiting[n] = append(waiting, more...)
+		return
 	}
-	replaced := make(map[string]bool, len(more))
-	for _, x := range more {
-		replaced[x.Name] = true
+	if old := n.Xattrs(); len(old) > 0 {
+		p.waiting[n] = append(slices.Clone(old), more...)
+		return
 	}
-	for _, x := range old {
-		if !replaced[x.Name] {
-			list = append(list, x)
+	n.SetXattrs(append(p.arena.Xattrs(len(more)), more...))
+}
+
+// settle sets the attributes that wait. Of several by one name the last counts.
+func (b *Builder) settle() {
+	for n, list := range b.waiting {
+		slices.SortStableFunc(list, func(x, y tree.Xattr) int { return strings.Compare(x.Name, y.Name) })
+		kept := list[:0]
+		for i, x := range list {
+			if i+1 == len(list) || list[i+1].Name != x.Name {
+				kept = append(kept, x)
+			}
 		}
+		n.SetXattrs(kept)
 	}
-	return list
+	clear(b.waiting)
 }
 
 func (p *parser) symlink(n *tree.Node, e *entry) error {

@@ -41,7 +41,8 @@ type Builder struct {
 	arena    tree.Arena
 	root     *tree.Node
 	links    map[place]bool // names that are hard links
-	implicit int64          // directories without an entry so far
+	waiting  map[*tree.Node][]tree.Xattr
+	implicit int64 // directories without an entry so far
 }
 
 // A place is a name in a directory.
@@ -52,7 +53,7 @@ type place struct {
 
 // NewBuilder returns a Builder of a tree that has only a root.
 func NewBuilder() *Builder {
-	b := &Builder{links: make(map[place]bool)}
+	b := &Builder{links: make(map[place]bool), waiting: make(map[*tree.Node][]tree.Xattr)}
 	b.root = b.directory()
 	return b
 }
@@ -79,7 +80,10 @@ func (b *Builder) Apply(r io.Reader) error {
 }
 
 // Tree returns the root. The Builder can't be used any more.
-func (b *Builder) Tree() *tree.Node { return b.root }
+func (b *Builder) Tree() *tree.Node {
+	b.settle()
+	return b.root
+}
 
 // A parser reads one text.
 type parser struct {

@@ -11,7 +11,8 @@
 // chunk is skipped. A name that comes again changes the file's attributes that the
 // entry has; several texts are applied in order to one tree. Parents without an entry
 // are 0755, 0:0, time 0. A digest is only the path of the content in the object store
-// (x-payload gives another one): no digest goes into the image.
+// (x-payload gives another one): no digest goes into the image. There are no whiteouts:
+// .wh.NAME is a name like any other.
 //
 // Where composefs-from-json went on with something undefined, or lost what it didn't
 // understand, Apply says which key of which entry is wrong: types that don't exist, a
