@@ -54,6 +54,9 @@ func parseKey(text string) (k minisign.PublicKey, err error) {
 	if len(text) > MaxKeySize {
 		return k, fmt.Errorf("want at most %d bytes, found %d", MaxKeySize, len(text))
 	}
+	if err := checkLineEnds(text); err != nil {
+		return k, err
+	}
 	line := strings.TrimSuffix(text, "\n")
 	if comment, rest, ok := strings.Cut(line, "\n"); ok && strings.HasPrefix(comment, commentPrefix) {
 		line = rest
@@ -68,6 +71,17 @@ func parseKey(text string) (k minisign.PublicKey, err error) {
 		return k, errors.New("anybody can make signatures that it verifies: it is no point of large order")
 	}
 	return k, nil
+}
+
+// ErrLineEnds is the cause when a text has the line ends of Windows: on the way to us
+// somebody or something changed it.
+var ErrLineEnds = errors.New("its lines end with CR LF, as Windows writes them; want LF alone")
+
+func checkLineEnds(text string) error {
+	if strings.Contains(text, "\r\n") {
+		return ErrLineEnds
+	}
+	return nil
 }
 
 // smallOrder are the y coordinates, in little endian without the sign bit, of the

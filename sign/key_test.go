@@ -61,7 +61,7 @@ func TestMalformedPublicKeys(t *testing.T) {
 		{"too short", keyLine("Ed", point[:31]), "want a minisign public key"},
 		{"too long", keyLine("Ed", append(point, 1)), "want a minisign public key"},
 		{"other algorithm", keyLine("RS", point), "want a minisign public key"},
-		{"CRLF", strings.ReplaceAll(good, "\n", "\r\n"), "each ended by LF"},
+		{"CRLF", strings.ReplaceAll(good, "\n", "\r\n"), "its lines end with CR LF, as Windows writes them; want LF alone"},
 		{"two line feeds at the end", good + "\n", "found something else in or after them"},
 		{"two keys", good + line, "found something else in or after them"},
 		{"line break in the key", "untrusted comment: a\n" + line[:20] + "\n" + line[20:], "want a minisign public key"},

@@ -202,6 +202,19 @@ func TestSignatureFormIsStrict(t *testing.T) {
 	}
 }
 
+func TestWindowsLineEndsAreNamed(t *testing.T) {
+	windows := func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n")) }
+	key := newKey(t)
+	_, sig := makeSeal(t, mustDigest(t, digest256), 42, key)
+	const want = "its lines end with CR LF, as Windows writes them; want LF alone"
+	if _, err := sign.ParseSignature(windows(sig)); !errors.Is(err, sign.ErrLineEnds) || !strings.HasSuffix(err.Error(), want) {
+		t.Error(err)
+	}
+	if _, err := sign.ParseKey("k", windows(key.Public("").Text())); !errors.Is(err, sign.ErrLineEnds) || !strings.HasSuffix(err.Error(), want) {
+		t.Error(err)
+	}
+}
+
 // fuzzKey is the same in every process of a fuzz target, and secures nothing.
 const fuzzKey = `untrusted comment: minisign encrypted secret key
 RWQAAEIyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIXF+15SPCDX3FhejXSzkJTr8w4R6TWb7QEXmqDDUUk7QvRxT5/6D5reXtVPRcTC3M6/XIY4CssI43xcm+oz5Ue+oUbncH/d6AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=

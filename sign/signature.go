@@ -26,6 +26,9 @@ func ParseSignature(text []byte) (Signature, error) {
 	if len(text) > MaxSignatureSize {
 		return Signature{}, fmt.Errorf("%w: want at most %d bytes, found %d", ErrBadSignature, MaxSignatureSize, len(text))
 	}
+	if err := checkLineEnds(string(text)); err != nil {
+		return Signature{}, fmt.Errorf("%w: %w", ErrBadSignature, err)
+	}
 	var s minisign.Signature
 	if err := s.UnmarshalText(text); err != nil {
 		return Signature{}, fmt.Errorf("%w: want the four lines that minisign writes, found %d bytes that aren't: %w",

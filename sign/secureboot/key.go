@@ -2,11 +2,14 @@ package secureboot
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Limits on what is taken for a key or a certificate.
@@ -72,24 +75,65 @@ func checkPublic(cert *x509.Certificate) error {
 	return nil
 }
 
-// ParseKey reads an RSA private key, PEM or DER, PKCS #8 or PKCS #1.
+// ParseKey reads an RSA private key, PEM or DER, PKCS #8 or PKCS #1. In PEM what comes
+// before it, like its certificate, doesn't count.
 func ParseKey(data []byte) (crypto.Signer, error) {
 	if block, _ := pem.Decode(data); block != nil {
-		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
-			return nil, fmt.Errorf("%w: the private key is encrypted; sign what is to be signed with the program that can open it, as in: openssl dgst -sha256 -sign FILE", ErrKey)
+		var err error
+		if data, err = privateBlock(data); err != nil {
+			return nil, err
 		}
-		data = block.Bytes
 	}
 	if key, err := x509.ParsePKCS1PrivateKey(data); err == nil {
 		return key, nil
 	}
+	if key, err := x509.ParseECPrivateKey(data); err == nil {
+		return nil, notRSA(key)
+	}
 	key, err := x509.ParsePKCS8PrivateKey(data)
 	if err != nil {
+		if _, err := x509.ParseCertificate(data); err == nil {
+			return nil, fmt.Errorf("%w: want a private key, found a certificate", ErrKey)
+		}
 		return nil, fmt.Errorf("%w: want a private key as openssl writes it, PEM or DER: %w", ErrKey, err)
 	}
 	rsaKey, ok := key.(*rsa.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("%w: want an RSA private key, found %T; firmware is only sure to know RSA", ErrKey, key)
+		return nil, notRSA(key)
 	}
 	return rsaKey, nil
+}
+
+// privateBlock returns the first private key of a PEM file.
+func privateBlock(data []byte) ([]byte, error) {
+	var found []string
+	for {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			return nil, fmt.Errorf("%w: want a private key, found %.100q and nothing else", ErrKey, strings.Join(found, ", "))
+		}
+		switch {
+		case block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "":
+			return nil, fmt.Errorf("%w: the private key is encrypted; sign what is to be signed with the program that can open it, as in: openssl dgst -sha256 -sign FILE", ErrKey)
+		case block.Type == "OPENSSH PRIVATE KEY":
+			return nil, fmt.Errorf("%w: it is a key of ssh: want one as openssl writes it", ErrKey)
+		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+			return block.Bytes, nil
+		}
+		if len(found) < maxChain {
+			found = append(found, block.Type)
+		}
+	}
+}
+
+// notRSA says which kind of key it is instead.
+func notRSA(key any) error {
+	kind := fmt.Sprintf("%T", key)
+	switch key.(type) {
+	case *ecdsa.PrivateKey:
+		kind = "one for elliptic curves (ECDSA)"
+	case ed25519.PrivateKey:
+		kind = "one for Ed25519"
+	}
+	return fmt.Errorf("%w: want an RSA private key, found %s; firmware is only sure to know RSA", ErrKey, kind)
 }

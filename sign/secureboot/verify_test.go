@@ -3,6 +3,8 @@ package secureboot_test
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -241,9 +243,9 @@ func TestParseRefuses(t *testing.T) {
 		})
 	}
 	for _, test := range []struct{ name, file, says string }{
-		{"elliptic curve", "ec.key", "RSA"},
+		{"elliptic curve", "ec.key", "want an RSA private key, found one for elliptic curves (ECDSA); firmware is only sure to know RSA"},
 		{"encrypted", "encrypted.key", "openssl dgst"},
-		{"a certificate instead", "db.crt", "private key"},
+		{"a certificate instead", "db.crt", `want a private key, found "CERTIFICATE" and nothing else`},
 	} {
 		t.Run("key, "+test.name, func(t *testing.T) {
 			_, err := secureboot.ParseKey(read(t, "testdata/"+test.file))
@@ -261,6 +263,47 @@ func TestParseRefuses(t *testing.T) {
 	many := bytes.Repeat(read(t, "testdata/db.crt"), 9)
 	if _, err := secureboot.ParseCertificates(many); !errors.Is(err, secureboot.ErrKey) {
 		t.Errorf("nine certificates: want %q, found %v", secureboot.ErrKey, err)
+	}
+}
+
+// What openssl and ssh-keygen write when they aren't told to write PKCS #8.
+func TestOtherKindsOfKeysAreNamed(t *testing.T) {
+	block, _ := pem.Decode(read(t, "testdata/ec.key"))
+	ec, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sec1, err := x509.MarshalECPrivateKey(ec.(*ecdsa.PrivateKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	edwards, err := x509.MarshalPKCS8PrivateKey(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, _ := pem.Decode(read(t, "testdata/db.crt"))
+	text := func(kind string, der []byte) []byte {
+		return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+	}
+	for _, test := range []struct {
+		name string
+		key  []byte
+		says string
+	}{
+		{"openssl ecparam -genkey", append(text("EC PARAMETERS", []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7}), text("EC PRIVATE KEY", sec1)...), "found one for elliptic curves (ECDSA)"},
+		{"the same in DER", sec1, "found one for elliptic curves (ECDSA)"},
+		{"Ed25519", text("PRIVATE KEY", edwards), "found one for Ed25519"},
+		{"ssh-keygen", text("OPENSSH PRIVATE KEY", []byte("openssh-key-v1")), "it is a key of ssh: want one as openssl writes it"},
+		{"a public key", text("PUBLIC KEY", nil), `found "PUBLIC KEY" and nothing else`},
+		{"a certificate in DER", certificate.Bytes, "want a private key, found a certificate"},
+	} {
+		if _, err := secureboot.ParseKey(test.key); !errors.Is(err, secureboot.ErrKey) || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: want %q, found %v", test.name, test.says, err)
+		}
+	}
+	both := append(read(t, "testdata/db.crt"), read(t, "testdata/db.key")...)
+	if k, err := secureboot.ParseKey(both); err != nil || !key(t, "db.key").(*rsa.PrivateKey).Equal(k) {
+		t.Errorf("a certificate before its key: %v", err)
 	}
 }
 
