@@ -89,6 +89,13 @@ func (o *diskOptions) run(cmd *cobra.Command, u *ui) error {
 	if err != nil {
 		return err
 	}
+	remarks, err := entryRemarks(esp)
+	if err != nil {
+		return err
+	}
+	for _, r := range remarks {
+		u.remark("%s", r)
+	}
 	r, err := repo.Open(o.repo)
 	if err != nil {
 		return err
