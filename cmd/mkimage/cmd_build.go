@@ -93,6 +93,7 @@ func newBuild(u *ui) *cobra.Command {
 	f.BoolVar(&o.read.SkipDevices, "skip-devices", false, "leave out device nodes and whiteouts")
 	f.StringVar(&o.read.cache, "cache", "", "remember in `FILE` the digests of files that don't change, see above")
 	o.read.tar.flags(cmd)
+	o.read.mountsFlag(cmd)
 	o.seal.flags(cmd, "seal")
 	return cmd
 }
@@ -109,7 +110,7 @@ func (o *buildOptions) check(cmd *cobra.Command) error {
 	case o.read.SkipXattrs && o.read.UserXattrs:
 		return usagef(cmd, "--skip-xattrs and --user-xattrs exclude each other")
 	}
-	if err := o.read.tar.check(); err != nil {
+	if err := errors.Join(o.read.tar.check(), o.read.checkMounts()); err != nil {
 		return usagef(cmd, "%w", err)
 	}
 	if o.boot != "" {

@@ -40,7 +40,7 @@ func newDiff(u *ui) *cobra.Command {
 		Example: "  mkimage diff old.erofs new.erofs\n  mkimage diff --repo repo debian/13 /srv/debian",
 		Args:    usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.read.tar.check(); err != nil {
+			if err := errors.Join(o.read.tar.check(), o.read.checkMounts()); err != nil {
 				return trouble{usagef(cmd, "%w", err)}
 			}
 			if err := o.run(cmd, u, args[0], args[1]); err != nil {
@@ -58,6 +58,7 @@ func newDiff(u *ui) *cobra.Command {
 	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "of the extended attributes in directories keep only user.*")
 	f.BoolVar(&o.read.SkipDevices, "skip-devices", false, "leave device nodes and whiteouts in directories out")
 	o.read.tar.flags(cmd)
+	o.read.mountsFlag(cmd)
 	return cmd
 }
 

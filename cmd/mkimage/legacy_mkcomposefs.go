@@ -175,6 +175,7 @@ func (m *mkcomposefs) tree(ctx context.Context, u *ui) (*tree.Node, error) {
 	}
 	read := m.read
 	read.Sockets, read.SplitLinks, read.Progress = true, true, u.progress.file
+	read.Mounts = directory.IncludeMounts // as the C tool does
 	u.progress.start("reading " + m.source)
 	defer u.progress.stop()
 	if m.store != "" {

@@ -6,14 +6,11 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/crfs"
-	"github.com/composefs-go/composefs/internal/digestcache"
 	"github.com/composefs-go/composefs/internal/directory"
 	"github.com/composefs-go/composefs/internal/dumpfile"
-	"github.com/composefs-go/composefs/internal/repo"
 	"github.com/composefs-go/composefs/internal/tarball"
 	"github.com/composefs-go/composefs/internal/transform"
 	"github.com/composefs-go/composefs/internal/tree"
@@ -57,7 +54,8 @@ type reading struct {
 	sink      sink
 	format    erofs.Format // of the image: it decides how a dump is understood
 	tar       tarOptions
-	policy    bool // transform.Boot will want the SELinux policy
+	mounts    string // the rule for what is mounted in a directory
+	policy    bool   // transform.Boot will want the SELinux policy
 	algorithm verity.Algorithm
 	cache     string // file with digests of directories read before; or ""
 
@@ -93,35 +91,6 @@ func readSource(ctx context.Context, u *ui, arg string, how *reading) (source, e
 
 // isDirectory reports whether an argument stands for a directory.
 func isDirectory(arg string) bool { _, _, ok := findSource(arg); return !ok }
-
-func readDirectory(ctx context.Context, u *ui, dir string, how *reading) (source, error) {
-	root, err := readCached(ctx, u, dir, how)
-	if err != nil || !how.policy {
-		return source{root: root}, err
-	}
-	return source{root, directoryContent(root, dir)}, nil
-}
-
-// readCached reads a directory with the help of the digest cache, if there is to be
-// one. What is in it is true whether or not the build succeeds later.
-func readCached(ctx context.Context, u *ui, dir string, how *reading) (*tree.Node, error) {
-	if how.cache == "" {
-		return directory.Read(ctx, dir, how.Options)
-	}
-	cache, err := digestcache.Open(how.cache, how.algorithm, time.Now())
-	if err != nil {
-		u.remark("%s", oneLine(err))
-	}
-	how.Cache = cache
-	if stage, ok := how.sink.(*repo.Stage); ok {
-		stage.Remember(cache)
-	}
-	root, err := directory.Read(ctx, dir, how.Options)
-	if err != nil {
-		return nil, err
-	}
-	return root, cache.Save()
-}
 
 // readDump reads a dump as the tool does whose format the image gets, so that both
 // make the same one of it.

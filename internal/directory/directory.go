@@ -12,7 +12,9 @@
 //
 // Hard links within the tree are kept, unless asked otherwise: the first name in
 // depth-first order is the original. Files of 1 to InlineMax bytes go into the
-// image, larger ones to the Sink.
+// image, larger ones to the Sink. What is mounted inside the directory is an error unless
+// Options.Mounts says otherwise; a file mounted over another one of the same file system
+// isn't noticed.
 package directory
 
 import (
@@ -68,6 +70,8 @@ type Options struct {
 	// digest is then what the content says, and nothing else.
 	Cache Cache
 
+	// Mounts says what to do about what is mounted inside the directory.
+	Mounts MountRule
 	// Empty names directories at the top, like "boot", that are taken without
 	// what is in them; that isn't even looked at.
 	Empty []string
@@ -164,7 +168,7 @@ func (w *walker) directory(ctx context.Context, dir *handle) (*tree.Node, error)
 	if err := w.describeDirectory(node, dir); err != nil {
 		return nil, fmt.Errorf("read %s: %w", dir.path(), err)
 	}
-	if dir.parent != nil && dir.parent.parent == nil && slices.Contains(w.opts.Empty, dir.name) {
+	if w.empties(dir) {
 		return node, nil
 	}
 	start := len(w.entries)
@@ -179,6 +183,19 @@ func (w *walker) directory(ctx context.Context, dir *handle) (*tree.Node, error)
 	}
 	w.entries = w.entries[:start]
 	return node, nil
+}
+
+// empties reports whether a directory is one that is taken without what is in it.
+func (w *walker) empties(dir *handle) bool {
+	return dir.parent != nil && dir.parent.parent == nil && slices.Contains(w.opts.Empty, dir.name)
+}
+
+// undescribed is a directory whose own attributes nobody can see, as in an archive that
+// has no entry for it.
+func (w *walker) undescribed() *tree.Node {
+	n := w.arena.Node()
+	n.Kind, n.Perm, n.Nlink = tree.Directory, 0o755, 1
+	return n
 }
 
 func (w *walker) entry(ctx context.Context, dir *handle, parent *tree.Node, e dirent) error {
@@ -209,6 +226,16 @@ func (w *walker) subdirectory(ctx context.Context, parent *handle, node *tree.No
 		return err
 	}
 	defer dir.release()
+	if w.opts.Mounts != IncludeMounts && !w.empties(dir) {
+		switch is, err := mounted(dir); {
+		case err != nil:
+			return fmt.Errorf("read directory %s: %w", dir.path(), err)
+		case is && w.opts.Mounts == RefuseMounts:
+			return mountError(dir.fd, dir.path())
+		case is:
+			return node.Add(name, w.undescribed())
+		}
+	}
 	child, err := w.directory(ctx, dir)
 	if err != nil {
 		return err

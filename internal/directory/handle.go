@@ -17,6 +17,7 @@ type handle struct {
 	fd     int
 	parent *handle // for the path alone; not kept open by it
 	name   string  // the whole path of the top
+	dev    uint64  // of the directory, once it is described
 	refs   atomic.Int32
 }
 

@@ -83,6 +83,9 @@ func (w *worker) describe(l *leaf) error {
 	if err := unix.Fstatat(l.dir.fd, l.name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
 	}
+	if err := w.checkMount(l, &st); err != nil {
+		return err
+	}
 	switch {
 	case st.Mode&unix.S_IFMT != l.kind:
 		return ErrChanged // it was another kind of file when the directory was read
@@ -136,6 +139,9 @@ func (w *worker) regular(l *leaf) (err error) {
 	defer w.file.Close()
 	fd := int(w.file.Fd())
 	if err := unix.Fstat(fd, &w.before); err != nil {
+		return err
+	}
+	if err := w.checkMount(l, &w.before); err != nil {
 		return err
 	}
 	if w.before.Mode&unix.S_IFMT != unix.S_IFREG {
@@ -246,6 +252,7 @@ func (w *worker) describeDirectory(n *tree.Node, dir *handle) error {
 	if err := unix.Fstat(dir.fd, &st); err != nil {
 		return err
 	}
+	dir.dev = st.Dev
 	w.describeNode(n, &st)
 	return w.readXattrs(n, attributed{fd: dir.fd})
 }
