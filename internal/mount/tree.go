@@ -5,22 +5,22 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
-// Attach mounts the detached tree m on path beneath dir; "" is dir itself. A
-// symbolic link at path is refused.
-func Attach(m, dir *os.File, path string) error {
+// Attach mounts the detached tree m on the name beneath dir; "" is dir itself. A
+// symbolic link there is refused.
+func Attach(m, dir *os.File, name string) error {
 	flags := unix.MOVE_MOUNT_F_EMPTY_PATH
-	if path == "" {
+	if name == "" {
 		flags |= unix.MOVE_MOUNT_T_EMPTY_PATH
 	}
-	err := unix.MoveMount(int(m.Fd()), "", int(dir.Fd()), path, flags)
+	err := unix.MoveMount(int(m.Fd()), "", int(dir.Fd()), name, flags)
 	if err != nil {
-		return fmt.Errorf("mount %s on %s: %w", m.Name(), filepath.Join(dir.Name(), path), err)
+		return fmt.Errorf("mount %s on %s: %w", m.Name(), path.Join(dir.Name(), name), err)
 	}
 	return nil
 }

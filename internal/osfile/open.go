@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"path"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,9 +47,9 @@ func open(dir *os.File, path string, flags int, resolve uint64) (*os.File, error
 	}
 	fd, err := retry(func() (int, error) { return unix.Openat2(int(dir.Fd()), path, &how) })
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: filepath.Join(dir.Name(), path), Err: err}
+		return nil, &os.PathError{Op: "open", Path: dir.Name() + "/" + path, Err: err}
 	}
-	return os.NewFile(uintptr(fd), filepath.Join(dir.Name(), path)), nil
+	return os.NewFile(uintptr(fd), join(dir, path)), nil
 }
 
 // retry calls openat2 again after a signal and, a few times, after a race.
@@ -100,3 +100,6 @@ func ReadAll(f *os.File, limit int64) ([]byte, error) {
 	}
 	return data, nil
 }
+
+// join is how a path beneath dir is called in messages.
+func join(dir *os.File, name string) string { return path.Join(dir.Name(), name) }

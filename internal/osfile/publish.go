@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -85,7 +85,7 @@ func (t *Temp) Link(name string) error {
 		}
 	}
 	if err != nil {
-		return &os.LinkError{Op: "link", Old: "temporary file", New: filepath.Join(t.dir.Name(), name), Err: err}
+		return &os.LinkError{Op: "link", Old: "temporary file", New: path.Join(t.dir.Name(), name), Err: err}
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func (t *Temp) Replace(name string) error {
 		}
 	}
 	if err := unix.Renameat(int(t.dir.Fd()), t.name, int(t.dir.Fd()), name); err != nil {
-		return &os.PathError{Op: "replace", Path: filepath.Join(t.dir.Name(), name), Err: err}
+		return &os.PathError{Op: "replace", Path: path.Join(t.dir.Name(), name), Err: err}
 	}
 	t.name = ""
 	return nil
@@ -148,7 +148,7 @@ func publish(dir *os.File, name string, mode os.FileMode, write, beforeLink func
 	}
 	// Without this fsync a crash can leave the name pointing at an empty file.
 	if err := t.file.Sync(); err != nil {
-		return fmt.Errorf("publish %s: %w", filepath.Join(dir.Name(), name), err)
+		return fmt.Errorf("publish %s: %w", path.Join(dir.Name(), name), err)
 	}
 	if beforeLink != nil {
 		if err := t.Freeze(); err != nil {

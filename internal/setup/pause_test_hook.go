@@ -4,7 +4,7 @@ package setup
 
 import (
 	"os"
-	"path/filepath"
+	"path"
 	"time"
 
 	"github.com/composefs-go/composefs/internal/kmsg"
@@ -24,8 +24,8 @@ const (
 func pauseForTest(s *session) {
 	s.warn("test hook: paused between measuring and mounting")
 	if from, ok := s.o.Cmdline.Lookup(pauseSwaps); ok {
-		to := filepath.Join(s.o.Sysroot, "composefs/objects", s.image.Digest.ObjectPath())
-		if err := os.Rename(filepath.Join(s.o.Sysroot, from), to); err != nil {
+		to := path.Join(s.o.Sysroot, "composefs/objects", s.image.Digest.ObjectPath())
+		if err := os.Rename(path.Join(s.o.Sysroot, from), to); err != nil {
 			s.log.Printf(kmsg.Err, "test hook: %v", err)
 		}
 		return
