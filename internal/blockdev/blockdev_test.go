@@ -3,10 +3,13 @@ package blockdev_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -184,6 +187,168 @@ func TestWaitRefusesToGuess(t *testing.T) {
 	if _, err := f.Wait(s, 0); !errors.Is(err, blockdev.ErrAmbiguous) || !strings.Contains(err.Error(), "vda2, vdc1") {
 		t.Errorf("%v, want both names", err)
 	}
+}
+
+// machine has disks with an EFI system partition and a root each, and perhaps more.
+type machine struct {
+	sys   fstest.MapFS
+	files map[string]string
+}
+
+// plug adds a disk whose partitions have the numbers and labels.
+func (m *machine) plug(t *testing.T, name string, ids ...string) {
+	t.Helper()
+	script := "label: gpt\n"
+	for i, id := range ids {
+		script += "size=1M, type=" + rootType + ", uuid=" + id + "\n"
+		number := fmt.Sprint(i + 1)
+		at := "block/" + name + "/" + name + number
+		m.sys[at+"/partition"] = &fstest.MapFile{Data: []byte(number + "\n")}
+		m.sys[at+"/uevent"] = &fstest.MapFile{Data: []byte("PARTNAME=" + []string{"esp", "root", "root"}[i] + "\n")}
+	}
+	m.files[name] = makeImage(t, 64<<20, "sfdisk", "--version")
+	c := exec.Command("sfdisk", "-q", m.files[name])
+	c.Stdin = strings.NewReader(script)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("sfdisk: %v\n%s", err, out)
+	}
+}
+
+// number is a partition's own.
+func number(n int) string { return fmt.Sprintf("%08x-1a1b-2c2d-3e3f-405060708090", n) }
+
+// Of several devices the one on the boot loader's disk is meant, and only where that
+// doesn't decide nobody guesses.
+func TestWaitPrefersTheDiskOfTheBootLoader(t *testing.T) {
+	type disks map[string][]string
+	two := disks{"vda": {number(1), number(2)}, "vdb": {number(3), number(4)}}
+	for _, c := range []struct {
+		name, root, loader string
+		disks              disks
+		want, err          string
+	}{
+		{"from the first", "PARTLABEL=root", number(1), two, "vda2", ""},
+		{"from the second", "PARTLABEL=root", number(3), two, "vdb2", ""},
+		{"not known", "PARTLABEL=root", "", two, "", "it isn't known which disk the boot loader came from"},
+		{"from a disk without a root", "PARTLABEL=root", number(5), disks{"sda": {number(5)}, "vda": {number(1), number(2)}}, "vda2", ""},
+		{"from a disk without a root, of two with one", "PARTLABEL=root", number(5), disks{"sda": {number(5)}, "vda": two["vda"], "vdb": two["vdb"]}, "", "vda2, vdb2, and the disk that the boot loader came from doesn't decide"},
+		{"a copy of a disk", "PARTLABEL=root", number(1), disks{"vda": two["vda"], "vdb": two["vda"]}, "", "vda2, vdb2, and the disk that the boot loader came from doesn't decide: unplug one, or name one with root=PARTUUID= (a copied disk gets numbers of its own by sgdisk -G)"},
+		{"two roots on one disk", "PARTLABEL=root", number(1), disks{"vda": {number(1), number(2), number(3)}}, "", "vda2, vda3"},
+		{"by its number, on another disk", "PARTUUID=" + number(2), number(3), two, "vda2", ""},
+		{"by its name, on another disk", "/dev/vda", number(3), two, "vda", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := machine{fstest.MapFS{}, map[string]string{}}
+			for name, ids := range c.disks {
+				m.plug(t, name, ids...)
+			}
+			var said []string
+			f := m.finder(c.loader)
+			f.Say = func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+			s, err := blockdev.ParseSpec(c.root, "amd64")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := f.Wait(s, 0)
+			if got != c.want || (err == nil) != (c.err == "") || err != nil && (!errors.Is(err, blockdev.ErrAmbiguous) || !strings.Contains(err.Error(), c.err)) {
+				t.Errorf("%q, %v; want %q, %q", got, err, c.want, c.err)
+			}
+			if chosen := len(c.disks) == 2 && strings.HasPrefix(c.name, "from the"); chosen != (len(said) == 1 && strings.HasSuffix(said[0], "taking "+c.want+", which is on the disk of the boot loader")) {
+				t.Errorf("said %q", said)
+			}
+		})
+	}
+}
+
+func (m machine) finder(loader string) blockdev.Finder {
+	return blockdev.Finder{Sys: m.sys, Loader: loader, Remind: time.Hour, Open: func(name string) (blockdev.Device, error) {
+		if m.files[name] == "" {
+			return nil, fs.ErrNotExist
+		}
+		f, err := os.Open(m.files[name])
+		return device{f}, err
+	}}
+}
+
+// A disk that is there first isn't taken for the loader's, which comes later; and each
+// reminder says what is awaited.
+func TestWaitGivesTheDiskOfTheBootLoaderTime(t *testing.T) {
+	late := machine{fstest.MapFS{}, map[string]string{}}
+	late.plug(t, "vda", number(1), number(2))
+	both := machine{maps.Clone(late.sys), maps.Clone(late.files)}
+	both.plug(t, "vdb", number(3), number(4))
+	f, whole := late.finder(number(3)), both.finder(number(3))
+	reminders := 0
+	f.Remind = 0
+	f.Say = func(format string, args ...any) {
+		if strings.HasPrefix(format, "waiting for the root device") {
+			reminders++
+		}
+	}
+	f.Sys = plugged(func() fs.FS {
+		if reminders >= 3 {
+			return whole.Sys
+		}
+		return late.sys
+	})
+	f.Open = whole.Open
+	s, err := blockdev.ParseSpec("PARTLABEL=root", "amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.Wait(s, blockdev.Forever); got != "vdb2" || err != nil || reminders < 3 {
+		t.Errorf("%q, %v after %d reminders; want vdb2", got, err, reminders)
+	}
+}
+
+// plugged is a /sys that changes.
+type plugged func() fs.FS
+
+func (p plugged) Open(name string) (fs.File, error) { return p().Open(name) }
+
+func TestParseLoaderVariable(t *testing.T) {
+	wide := func(s string) []byte {
+		b := []byte{6, 0, 0, 0}
+		for _, c := range s {
+			b = append(b, byte(c), byte(c>>8))
+		}
+		return b
+	}
+	for _, c := range []struct {
+		name string
+		b    []byte
+		want string // "" is an error
+	}{
+		{"as systemd-boot writes it", wide(strings.ToUpper(uuid) + "\x00"), uuid},
+		{"without the zero, in small letters", wide(uuid), uuid},
+		{"nothing", nil, ""},
+		{"only attributes", wide(""), ""},
+		{"too short", wide(uuid[1:]), ""},
+		{"too long", wide(uuid + "00"), ""},
+		{"something else than a zero behind it", wide(uuid + "0"), ""},
+		{"a hyphen elsewhere", wide("0f0e0d0-c1a1b-2c2d-3e3f-405060708090"), ""},
+		{"no hexadecimal digit", wide("g" + uuid[1:]), ""},
+		{"a digit of another script", wide("\u0661" + uuid[1:]), ""},
+		{"an odd number of bytes", append(wide(uuid), 0), ""},
+		{"a path", wide("../../../../../../../../etc/passwd\x00\x00"), ""},
+	} {
+		if got, err := blockdev.ParseLoaderVariable(c.b); got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%s: %q, %v; want %q", c.name, got, err, c.want)
+		}
+	}
+}
+
+// Whatever the firmware says, what comes out is the number of a partition or nothing.
+func FuzzParseLoaderVariable(f *testing.F) {
+	f.Add([]byte{6, 0, 0, 0})
+	f.Add(append([]byte{6, 0, 0, 0}, []byte("0\x00f\x000\x00e\x000\x00d\x000\x00c\x00-\x001\x00a\x001\x00b\x00-\x002\x00c\x002\x00d\x00-\x003\x00e\x003\x00f\x00-\x004\x000\x005\x000\x006\x000\x007\x000\x008\x000\x009\x000\x00")...))
+	guid := regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		id, err := blockdev.ParseLoaderVariable(b)
+		if err == nil && (!guid.MatchString(id) || len(b) > blockdev.MaxLoaderVariable) || err != nil && id != "" {
+			t.Errorf("%x: %q, %v", b, id, err)
+		}
+	})
 }
 
 func TestParseSpecRefuses(t *testing.T) {

@@ -1,7 +1,6 @@
 package blockdev
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -19,6 +18,13 @@ type Finder struct {
 	Sys fs.FS
 	// Open opens a device by its name below /dev.
 	Open func(name string) (Device, error)
+	// Loader is the PARTUUID of the partition that the boot loader came from; "" if
+	// that isn't known. Of several devices the one on its disk is taken.
+	Loader string
+	// Say is told what is awaited, and which of several devices is taken.
+	Say func(format string, args ...any)
+	// Remind is after how long it is told again what is awaited.
+	Remind time.Duration
 }
 
 // A Device is an open block device, or what stands for one in tests.
@@ -29,14 +35,8 @@ type Device interface {
 
 // System returns a Finder of the running system.
 func System() Finder {
-	return Finder{os.DirFS("/sys"), func(name string) (Device, error) { return os.Open("/dev/" + name) }}
+	return Finder{Sys: os.DirFS("/sys"), Open: func(name string) (Device, error) { return os.Open("/dev/" + name) }, Remind: 15 * time.Second}
 }
-
-// ErrAmbiguous is the cause when more than one device fits.
-var ErrAmbiguous = errors.New("more than one device fits")
-
-// interval is how often Wait looks for new devices.
-const interval = 10 * time.Millisecond
 
 // A disk is a whole device and its partitions, as /sys has them.
 type disk struct {
@@ -50,49 +50,39 @@ type part struct {
 	number      int
 }
 
-// Wait returns the name below /dev of the device that s means, as soon as it is
-// there. After the timeout the error lists the devices that are there instead.
-func (f Finder) Wait(s Spec, timeout time.Duration) (string, error) {
-	deadline := time.Now().Add(timeout)
-	for {
-		found := f.Find(s)
-		switch {
-		case len(found) == 1:
-			return found[0], nil
-		case len(found) > 1:
-			return "", fmt.Errorf("find the root device: %w %s: %s: name one with root=", ErrAmbiguous, s, strings.Join(found, ", "))
-		case !time.Now().Before(deadline):
-			return "", fmt.Errorf("find the root device: %s didn't appear within %v; there are %s: correct root=, or add the driver's module to the initramfs", s, timeout, f.there())
-		}
-		time.Sleep(interval)
-	}
-}
+// A match is a device that fits, and the disk that it is on.
+type match struct{ name, disk string }
 
-// Find returns the names of the devices that s means.
-func (f Finder) Find(s Spec) []string {
+// find returns the devices that s means.
+func (f Finder) find(s Spec) (found []match) {
 	if s.kind == byName {
 		if d, err := f.Open(s.value); err == nil {
 			d.Close()
-			return []string{s.value}
+			return []match{{s.value, ""}}
 		}
 		return nil
 	}
-	var found []string
 	for _, d := range f.disks() {
-		switch s.kind {
-		case byPartLabel:
-			for _, p := range d.parts {
-				if p.label == s.value {
-					found = append(found, p.name)
-				}
-			}
-		case byUUID, byLabel:
-			found = append(found, f.bySuperblock(d, s)...)
-		default:
-			found = append(found, f.byTable(d, s)...)
+		for _, name := range f.onDisk(d, s) {
+			found = append(found, match{name, d.name})
 		}
 	}
 	return found
+}
+
+func (f Finder) onDisk(d disk, s Spec) (names []string) {
+	switch s.kind {
+	case byUUID, byLabel:
+		return f.bySuperblock(d, s)
+	case byPartLabel:
+		for _, p := range d.parts {
+			if p.label == s.value {
+				names = append(names, p.name)
+			}
+		}
+		return names
+	}
+	return f.byTable(d, s)
 }
 
 // bySuperblock looks at each partition of a disk, and at a disk without any.

@@ -29,6 +29,7 @@ func RootModules(fstype string) []Want {
 	for _, name := range storage {
 		out = append(out, Want{Name: name, Optional: true})
 	}
-	// Images are mounted through loop devices on kernels before 6.12.
-	return append(out, Want{Name: "loop", Optional: true})
+	// Images are mounted through loop devices on kernels before 6.12. The firmware knows
+	// which disk the boot loader came from.
+	return append(out, Want{Name: "loop", Optional: true}, Want{Name: "efivarfs", Optional: true})
 }
