@@ -49,8 +49,8 @@ const (
 // A Requirement says how much a check matters.
 type Requirement string
 
-// The values of [verify] signature and fs-verity and of [measure] tpm; each key
-// takes three of them.
+// The values of [verify] signature, fs-verity and argument and of [measure] tpm;
+// each key takes some of them.
 const (
 	Require   Requirement = "require"
 	Optional  Requirement = "optional"   // signature: a bad one is refused, none is accepted
@@ -69,6 +69,24 @@ const (
 	PowerOff  FailureAction = "poweroff"
 )
 
+// A ShellRule says whether there may be a shell in the initramfs.
+type ShellRule string
+
+// The rules. Nothing written is "deny" where something is verified by a key.
+const (
+	ShellAllow ShellRule = "allow"
+	ShellDeny  ShellRule = "deny"
+)
+
+// A FullDisk says what becomes of a deployment for whose state there is no room.
+type FullDisk string
+
+// The choices.
+const (
+	FullDiskTransient FullDisk = "transient" // its state is in memory for this boot
+	FullDiskRefuse    FullDisk = "refuse"
+)
+
 // Config is the policy of composefs-setup-root.
 type Config struct {
 	Root    Root
@@ -77,6 +95,9 @@ type Config struct {
 	Verify  Verify
 	Measure Measure
 	Failure FailureAction
+	// Shell is empty when it isn't written; see AllowsShell.
+	Shell    ShellRule
+	FullDisk FullDisk
 }
 
 // Root is the section [root].
@@ -100,6 +121,9 @@ type Verify struct {
 	FSVerity        Requirement
 	// AllowInsecure obeys "?" on the command line.
 	AllowInsecure bool
+	// Argument is Optional where a command line that names no image boots what
+	// root= means, unverified.
+	Argument Requirement
 }
 
 // Measure is the section [measure].
@@ -128,6 +152,16 @@ func (v Verify) SignatureWith(keys int) Requirement {
 		return Require
 	}
 	return Off
+}
+
+// AllowsShell says whether the initramfs may give a shell: whoever sits there has
+// what the TPM releases to the verified system. With so many keys, and nothing
+// written, it may not.
+func (c Config) AllowsShell(keys int) bool {
+	if c.Shell == "" {
+		return keys == 0 && c.Verify.SignatureWith(keys) != Require
+	}
+	return c.Shell == ShellAllow
 }
 
 // Policy returns what seals are held against with the keys. The error is about a
@@ -173,9 +207,9 @@ func DefaultConfig() Config {
 	return Config{
 		Etc:     MountOverlay,
 		Var:     MountBind,
-		Verify:  Verify{Keys: KeysPath, FSVerity: Require},
+		Verify:  Verify{Keys: KeysPath, FSVerity: Require, Argument: Require},
 		Measure: Measure{TPM: Off, PCR: defaultPCR},
-		Failure: Emergency,
+		Failure: Emergency, FullDisk: FullDiskTransient,
 	}
 }
 

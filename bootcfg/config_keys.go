@@ -37,13 +37,18 @@ var keys = map[string]map[string]setter{
 		"keys":             setKeys,
 		"minimum-sequence": setSequence,
 		"revoked":          setRevoked,
+		"argument":         setRequirement(func(c *Config) *Requirement { return &c.Verify.Argument }, Require, Optional),
 		"allow-insecure":   func(r *configReader, v any) error { return setBool(&r.c.Verify.AllowInsecure, v) },
 	},
 	"measure": {
 		"tpm": setRequirement(func(c *Config) *Requirement { return &c.Measure.TPM }, Require, IfPresent, Off),
 		"pcr": setPCR,
 	},
-	"failure": {"action": setAction},
+	"failure": {
+		"action":    func(r *configReader, v any) error { return oneOf(&r.c.Failure, v, Emergency, Reboot, PowerOff) },
+		"shell":     func(r *configReader, v any) error { return oneOf(&r.c.Shell, v, ShellAllow, ShellDeny) },
+		"full-disk": func(r *configReader, v any) error { return oneOf(&r.c.FullDisk, v, FullDiskTransient, FullDiskRefuse) },
+	},
 }
 
 func etc(c *Config) *MountMode    { return &c.Etc }
@@ -158,10 +163,6 @@ func setMount(to func(*Config) *MountMode) setter {
 
 func setRequirement(to func(*Config) *Requirement, values ...Requirement) setter {
 	return func(r *configReader, v any) error { return oneOf(to(&r.c), v, values...) }
-}
-
-func setAction(r *configReader, v any) error {
-	return oneOf(&r.c.Failure, v, Emergency, Reboot, PowerOff)
 }
 
 func setSysroot(r *configReader, v any) error {

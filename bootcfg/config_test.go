@@ -33,16 +33,19 @@ func TestParseConfigReadsEverySetting(t *testing.T) {
 			change(func(c *bootcfg.Config) {
 				c.Root = bootcfg.Root{Transient: bootcfg.TransientReadOnly, SysrootReadOnly: true}
 			})},
-		{"verify", "[verify]\nsignature = \"optional\"\nkeys = \"/k\"\nminimum-sequence = 40\nrevoked = [\"" + hexA + "\"]\nfs-verity = \"off\"\nallow-insecure = true",
+		{"verify", "[verify]\nsignature = \"optional\"\nkeys = \"/k\"\nminimum-sequence = 40\nrevoked = [\"" + hexA + "\"]\nfs-verity = \"off\"\nallow-insecure = true\nargument = \"optional\"",
 			change(func(c *bootcfg.Config) {
 				c.Verify = bootcfg.Verify{Signature: bootcfg.Optional, Presumes: "keys", Keys: "/k", MinimumSequence: 40,
-					Revoked: []verity.Digest{digest(t, hexA)}, FSVerity: bootcfg.Off, AllowInsecure: true}
+					Revoked: []verity.Digest{digest(t, hexA)}, FSVerity: bootcfg.Off, AllowInsecure: true, Argument: bootcfg.Optional}
 			})},
 		{"measure", "[measure]\ntpm = \"if-present\"\npcr = 8",
 			change(func(c *bootcfg.Config) { c.Measure = bootcfg.Measure{TPM: bootcfg.IfPresent, PCR: 8} })},
 		{"measure in the usual register", "[measure]\ntpm = \"require\"",
 			change(func(c *bootcfg.Config) { c.Measure = bootcfg.Measure{TPM: bootcfg.Require, PCR: 15} })},
-		{"failure", "[failure]\naction = \"poweroff\"", change(func(c *bootcfg.Config) { c.Failure = bootcfg.PowerOff })},
+		{"failure", "[failure]\naction = \"poweroff\"\nshell = \"allow\"\nfull-disk = \"refuse\"",
+			change(func(c *bootcfg.Config) {
+				c.Failure, c.Shell, c.FullDisk = bootcfg.PowerOff, bootcfg.ShellAllow, bootcfg.FullDiskRefuse
+			})},
 	} {
 		got, err := bootcfg.ParseConfig([]byte(c.text))
 		if err != nil || !reflect.DeepEqual(got, c.want) {
@@ -80,6 +83,9 @@ func TestParseConfigNamesLineAndKey(t *testing.T) {
 		{"a bad word about the TPM", "[measure]\ntpm = \"optional\"", "want one of require, if-present, off"},
 		{"an unknown key of measure", "[measure]\nbank = \"sha256\"", "line 2: [measure] bank: unknown key"},
 		{"bad action", "[failure]\naction = \"shell\"", "want one of emergency, reboot, poweroff"},
+		{"a bad word about the argument", "[verify]\n\nargument = \"off\"", `line 3: [verify] argument: want one of require, optional, found "off"`},
+		{"a bad word about shells", "[failure]\nshell = true", `line 2: [failure] shell: want one of allow, deny, found "true"`},
+		{"a bad word about a full disk", "[failure]\nfull-disk = \"volatile\"", "line 2: [failure] full-disk: want one of transient, refuse"},
 		{"bad mount", "[etc]\nmount = \"rbind\"", "line 2: [etc] mount: want one of none"},
 		{"bad value in a foreign section", "[root]\ntransient = 1", "line 2: [root] transient: want true or false"},
 		{"the same key twice", "[failure]\naction = \"reboot\"\naction = \"reboot\"", "line 3"},
@@ -151,6 +157,26 @@ func TestAPolicyAboutSealsNeedsAKey(t *testing.T) {
 	}
 }
 
+func TestShellsAreDeniedWhereAKeyIsTrusted(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		keys       int
+		want       bool
+	}{
+		{"nothing written, a key", "", 1, false},
+		{"nothing written, no key", "", 0, true},
+		{"a signature is required, and the key is missing", "[verify]\nsignature = \"require\"", 0, false},
+		{"a key that isn't used", "[verify]\nsignature = \"off\"", 1, false},
+		{"allowed", "[failure]\nshell = \"allow\"", 1, true},
+		{"denied", "[failure]\nshell = \"deny\"", 0, false},
+	} {
+		config, err := bootcfg.ParseConfig([]byte(c.text))
+		if got := config.AllowsShell(c.keys); err != nil || got != c.want {
+			t.Errorf("%s: %v, %v; want %v", c.name, got, err, c.want)
+		}
+	}
+}
+
 // Whatever the text, a policy is either refused with ErrConfig or one whose
 // every value is one of those that the rest of the program knows.
 func FuzzParseConfig(f *testing.F) {
@@ -165,7 +191,7 @@ func FuzzParseConfig(f *testing.F) {
 			}
 			return
 		}
-		if c.Etc == "" || c.Var == "" || c.Failure == "" || c.Verify.FSVerity == "" || c.Verify.Keys == "" {
+		if c.Etc == "" || c.Var == "" || c.Failure == "" || c.Verify.FSVerity == "" || c.Verify.Keys == "" || c.Verify.Argument == "" || c.FullDisk == "" {
 			t.Fatalf("%q leaves a setting empty: %+v", text, c)
 		}
 	})

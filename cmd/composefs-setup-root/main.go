@@ -5,7 +5,6 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -30,15 +29,6 @@ func main() {
 		os.Exit(int(beFirstProcess(os.Args)))
 	}
 	os.Exit(int(run(os.Args[1:], os.Stdout, os.Stderr)))
-}
-
-// settings are what the flags say.
-type settings struct {
-	dryRun  bool
-	version bool
-	cmdline string
-	sysroot string
-	paths   setup.Paths
 }
 
 const usage = `composefs-setup-root: verify the root image and mount it, in the initramfs.
@@ -66,40 +56,11 @@ found, 5 digest mismatch, 6 signature refused, 7 kernel lacks a feature, 8 mount
 failed, 9 self-test failed. See composefs-setup-root(8).
 `
 
-func parseFlags(args []string, stdout, stderr io.Writer) (settings, error) {
-	var s settings
-	f := flag.NewFlagSet("composefs-setup-root", flag.ContinueOnError)
-	f.SetOutput(stderr)
-	f.BoolVar(&s.dryRun, "dry-run", false, "print what would be done and do nothing")
-	f.StringVar(&s.cmdline, "cmdline", "", "the kernel command line, `TEXT` instead of /proc/cmdline")
-	f.StringVar(&s.paths.Config, "config", bootcfg.ConfigPath, "the policy, a `FILE` that may be missing")
-	f.StringVar(&s.paths.Keys, "keys", "", "`DIRECTORY` of trusted *.pub keys, instead of the policy's")
-	f.StringVar(&s.sysroot, "sysroot", "/sysroot", "`DIRECTORY` where the physical root is and the new root will be")
-	f.BoolVar(&s.version, "version", false, "print the version")
-	f.Usage = func() {
-		fmt.Fprint(f.Output(), usage)
-		f.PrintDefaults()
-		fmt.Fprint(f.Output(), exitCodes)
-	}
-	if len(args) == 1 && (args[0] == "-h" || args[0] == "--help") {
-		f.SetOutput(stdout) // asked for, so it is the output
-	}
-	if err := f.Parse(args); err != nil {
-		return s, err
-	}
-	if f.NArg() > 0 {
-		err := fmt.Errorf("unknown argument %q: composefs-setup-root takes flags only, see --help", f.Arg(0))
-		fmt.Fprintln(stderr, err)
-		return s, err
-	}
-	return s, nil
-}
-
 // run is everything but the first process.
 func run(args []string, stdout, stderr io.Writer) setup.Code {
 	s, err := parseFlags(args, stdout, stderr)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errHelp):
 		return setup.CodeOK
 	case err != nil:
 		return setup.CodeConfig
@@ -108,14 +69,20 @@ func run(args []string, stdout, stderr io.Writer) setup.Code {
 		return setup.CodeOK
 	}
 	log := kmsg.New(nil, stderr)
-	if !s.dryRun {
+	if !s.dryRun && !s.verified {
 		log = kmsg.Open(stderr)
 	}
 	o, err := s.read()
-	if err == nil {
+	switch {
+	case s.shell:
+		return setup.CodeOf(setup.Shell(o, err, log))
+	case err != nil:
+	case s.verified:
+		err = setup.VerifiedRoot(o)
+	default:
 		err = s.boot(o, log, stdout)
 	}
-	return end(err, s.dryRun, o.Config, log)
+	return end(err, s.dryRun || s.verified, o.Config, log)
 }
 
 func (s settings) read() (setup.Options, error) {
@@ -143,7 +110,7 @@ func (s settings) boot(o setup.Options, log *kmsg.Log, stdout io.Writer) error {
 
 // beFirstProcess returns only if the boot is refused.
 func beFirstProcess(argv []string) setup.Code {
-	s := settings{sysroot: "/sysroot", paths: setup.Paths{Config: bootcfg.ConfigPath}}
+	s, _ := parseFlags(nil, nil, nil)
 	err := setup.PrepareMachine()
 	log := kmsg.Open(os.Stderr)
 	if err != nil {
@@ -160,13 +127,13 @@ func beFirstProcess(argv []string) setup.Code {
 }
 
 // end says why a boot is refused and does what the policy has for that.
-func end(err error, dryRun bool, policy bootcfg.Config, log *kmsg.Log) setup.Code {
+func end(err error, sayOnly bool, policy bootcfg.Config, log *kmsg.Log) setup.Code {
 	code := setup.CodeOf(err)
 	if code == setup.CodeOK {
 		return code
 	}
 	log.Printf(kmsg.Err, "%v", err)
-	if dryRun {
+	if sayOnly {
 		return code
 	}
 	log.Printf(kmsg.Err, "boot refused, exit status %d (%s)", code, code)

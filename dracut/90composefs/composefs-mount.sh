@@ -1,24 +1,31 @@
 #!/bin/sh
-# Mount hook for an initramfs without systemd: mounts the physical root, then has
-# composefs-setup-root put the image in its place.
+# Mount hook for an initramfs without systemd: mounts the physical root, unless it is
+# mounted, and has composefs-setup-root put the image in its place.
 
 # shellcheck source=/dev/null
 command -v getarg > /dev/null || . /lib/dracut-lib.sh
 
+composefs_program=/usr/lib/composefs/composefs-setup-root
+
+# rootflags= and rootfstype= are in rflags and fstype by now.
+# shellcheck disable=SC2154 # hookdir, root, rflags, fstype and NEWROOT are dracut's
 composefs_mount() {
-    # rootflags= and rootfstype= are in rflags and fstype by now.
-    # shellcheck disable=SC2154 # root, rflags, fstype and NEWROOT are dracut's
+    # dracut's own hook reads scripts of the root that it mounts.
+    rm -f -- "$hookdir"/mount/*-mount-root.sh
     if ! ismounted "$NEWROOT"; then
+        # Of another kind of root, another hook knows how to mount it.
+        [ -b "${root#block:}" ] || return 0
         mount -t "${fstype:-auto}" -o "${rflags:-defaults}" "${root#block:}" "$NEWROOT" ||
             die "composefs: can't mount ${root#block:} on $NEWROOT"
     fi
-    /usr/lib/composefs/composefs-setup-root --sysroot "$NEWROOT" ||
+    "$composefs_program" --sysroot "$NEWROOT" ||
         die "composefs: boot refused, see the lines above"
 }
 
-if getarg composefs= > /dev/null || getarg composefs.digest= > /dev/null || getarg composefs.ref= > /dev/null; then
-    # Until the device is there dracut calls again.
-    case $root in
-        block:*) [ -b "${root#block:}" ] && composefs_mount ;;
-    esac
+# This passes when all is done, or when the policy wants nothing verified: then the
+# program says that of what another hook has mounted.
+if ! "$composefs_program" --verified --sysroot "$NEWROOT" 2> /dev/null; then
+    composefs_mount
+elif ! [ -e /run/composefs/root ] && ismounted "$NEWROOT"; then
+    "$composefs_program" --sysroot "$NEWROOT" || die "composefs: boot refused, see the lines above"
 fi

@@ -34,16 +34,21 @@ depends() {
 installkernel() {
     # hostonly would leave out what happens not to be in use while building.
     hostonly='' instmods erofs overlay loop
+    # The firmware knows which disk the boot loader came from.
+    hostonly='' instmods -s efivarfs
     # For [measure] in the policy. A driver that is built in, or absent, is fine.
     hostonly='' instmods -s tpm_tis tpm_crb tpm_tis_spi tpm_ftpm_tee
 }
 
 # Whoever administers the machine has the word before who made the system.
+# composefs_closed is set where nobody gets a shell: with a key, unless the policy
+# allows it. That is for what is left out here; at boot the program reads the policy.
 composefs_install_policy() {
-    local dir key found=0
+    local dir key found=0 shell=''
     for dir in /etc/composefs $composefs_dir; do
         if [[ -e ${dracutsysrootdir-}$dir/setup-root-conf.toml ]]; then
             inst_simple "$dir/setup-root-conf.toml" $composefs_dir/setup-root-conf.toml
+            grep -q '^[[:space:]]*shell[[:space:]]*=[[:space:]]*.allow' "${dracutsysrootdir-}$dir/setup-root-conf.toml" && shell=allow
             break
         fi
     done
@@ -54,31 +59,54 @@ composefs_install_policy() {
             found=1
         done
     done
+    composefs_closed=
+    [[ $found == 1 && ! $shell ]] && composefs_closed=1
     if [[ $found == 0 ]]; then
         dwarn "composefs: no key in /etc/composefs/keys.d or $composefs_dir/keys.d: signatures of images will not be checked unless the policy requires them"
     fi
 }
 
 install() {
-    local unit=composefs-setup-root.service units target=initrd-root-fs.target program kind
+    local program
     program=$(composefs_find) || return 1
     inst_simple "$program" $composefs_program
     composefs_install_policy
-
-    if ! dracut_module_included systemd; then
-        # The root file system itself doesn't look like a root, so this has to
-        # come before rootfs-block's own hook (99), which is followed by a check.
-        # shellcheck disable=SC2154 # moddir is dracut's
-        inst_hook mount 50 "$moddir/composefs-mount.sh"
-        return 0
+    if dracut_module_included systemd; then
+        composefs_install_units
+    else
+        composefs_install_hooks
     fi
+}
+
+# shellcheck disable=SC2154 # moddir and initdir are dracut's
+composefs_install_units() {
+    local unit=composefs-setup-root.service units target=initrd-root-fs.target kind shell
     # Not systemdsystemconfdir: dracut 109 and later don't set it.
     units=${systemdsystemunitdir:-/usr/lib/systemd/system}
     inst_simple "$moddir/$unit" "$units/$unit"
     # wants pulls it in; requires keeps a refused boot from going on without it.
     for kind in wants requires; do
-        # shellcheck disable=SC2154 # initdir is dracut's
         mkdir -p "$initdir$units/$target.$kind"
         ln_r "$units/$unit" "$units/$target.$kind/$unit"
     done
+    inst_simple "$moddir/composefs-switch-root.conf" "$units/initrd-switch-root.service.d/composefs.conf"
+    for shell in emergency rescue dracut-emergency debug-shell; do
+        inst_simple "$moddir/composefs-shell.conf" "$units/$shell.service.d/composefs.conf"
+    done
+    # It makes and changes units as credentials say, which nobody has signed.
+    if [[ $composefs_closed ]]; then
+        rm -f -- "$initdir${systemdutildir:-/usr/lib/systemd}/system-generators/systemd-debug-generator"
+    fi
+}
+
+# shellcheck disable=SC2154
+composefs_install_hooks() {
+    # The root file system itself doesn't look like a root, so this has to
+    # come before rootfs-block's own hook (99), which is followed by a check.
+    inst_hook mount 50 "$moddir/composefs-mount.sh"
+    # Other modules mount other kinds of root (virtiofs, nfs, live, zfs) before or after
+    # it; once that is done, this one verifies on top of it.
+    inst_hook pre-pivot 00 "$moddir/composefs-mount.sh"
+    inst_hook cleanup 99 "$moddir/composefs-verified.sh"
+    inst_hook emergency 00 "$moddir/composefs-shell.sh"
 }

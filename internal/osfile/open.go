@@ -47,7 +47,7 @@ func open(dir *os.File, path string, flags int, resolve uint64) (*os.File, error
 	}
 	fd, err := retry(func() (int, error) { return unix.Openat2(int(dir.Fd()), path, &how) })
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: dir.Name() + "/" + path, Err: err}
+		return nil, &os.PathError{Op: "open", Path: join(dir, path), Err: err}
 	}
 	return os.NewFile(uintptr(fd), join(dir, path)), nil
 }

@@ -43,8 +43,9 @@ func (f *fake) call(method string, args ...any) error {
 	return f.fails[method]
 }
 
-func (f *fake) MountRoot(p string, _ bootcfg.Cmdline) error { return f.call("MountRoot", p) }
-func (f *fake) OpenRoot(p string) error                     { return f.call("OpenRoot", p) }
+func (f *fake) PreferRoot(p string, _ bootcfg.Cmdline) error { return f.call("PreferRoot", p) }
+func (f *fake) MountRoot(p string, _ bootcfg.Cmdline) error  { return f.call("MountRoot", p) }
+func (f *fake) OpenRoot(p string) error                      { return f.call("OpenRoot", p) }
 func (f *fake) ResolveRef(string) (verity.Digest, error) {
 	return digest(f.t, hexA), f.call("ResolveRef")
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/internal/blockdev"
 	"github.com/composefs-go/composefs/internal/kernel"
 	"github.com/composefs-go/composefs/internal/kmsg"
 	"github.com/composefs-go/composefs/internal/testutil"
@@ -35,12 +36,22 @@ func TestTheRootDeviceIsMountedAsTheCommandLineSays(t *testing.T) {
 		{"the last of rw and ro", "rw ro", "ro", 30 * time.Second},
 		{"values aren't flags", "rw=1", "ro", 30 * time.Second},
 		{"a number of seconds", "rootwait=3", "ro", 3 * time.Second},
-		{"for ever isn't offered", "rootwait", "ro", 30 * time.Second},
-		{"no number", "rootwait=x", "ro", 30 * time.Second},
+		{"in another base", "rootwait=0x10", "ro", 16 * time.Second},
+		{"for ever", "rootwait", "ro", blockdev.Forever},
+		{"the last of both", "rootwait rootwait=3", "ro", 3 * time.Second},
+		{"the last of both, the other way round", "rootwait=3 rootwait", "ro", blockdev.Forever},
+		{"no number is for ever, as in the kernel", "rootwait=x", "ro", blockdev.Forever},
+		{"a number that the kernel doesn't take either", "rootwait=2147484", "ro", blockdev.Forever},
+		{"the largest that it takes", "rootwait=2147483", "ro", 2147483 * time.Second},
 	} {
 		args := cmdline(t, c.line)
 		if mode, wait := readOnlyOrNot(args), timeout(args); mode != c.mode || wait != c.wait {
 			t.Errorf("%s: %s, %v; want %s, %v", c.name, mode, wait, c.mode, c.wait)
+		}
+	}
+	for line, want := range map[string]time.Duration{"quiet": 0, "rootdelay=7": 7 * time.Second, "rootdelay": 0, "rootdelay=x": 0, "rootdelay=0x10 quiet": 16 * time.Second} {
+		if got := delay(cmdline(t, line)); got != want {
+			t.Errorf("%s: %v, want %v", line, got, want)
 		}
 	}
 }

@@ -115,6 +115,9 @@ func (l *linux) handOver(path string) error {
 	if err := attachAt(l.root, path); err != nil {
 		return err
 	}
+	if err := markVerified(path); err != nil {
+		return errors.Join(err, mount.Detach(path))
+	}
 	l.writable = false // as it is meant to be
 	l.Abandon()
 	return nil

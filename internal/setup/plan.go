@@ -7,6 +7,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/kernel"
+	"github.com/composefs-go/composefs/internal/kmsg"
 )
 
 // A stage is a part of the boot, as boot.json names it.
@@ -50,13 +51,19 @@ func newPlan(o Options, k *kernel.Kernel) (plan, error) {
 	if err := checkArguments(o); err != nil {
 		return nil, err
 	}
-	if err := checkKernel(o, k); err != nil {
+	if err := checkKernel(o, k); err != nil && !o.unverified() {
 		return nil, refuse(CodeKernel, err)
 	}
 	var p plan
 	if o.Init != nil {
 		p = append(p, step{stageRoot, "find the root device and mount it at " + o.Sysroot, CodeMount,
 			func(s *session) error { return s.sys.MountRoot(o.Sysroot, o.Cmdline) }})
+	} else if root, _ := o.Cmdline.Lookup("root"); root != "" {
+		p = append(p, step{stageRoot, "if root=" + root + " fits several devices, mount the one on the boot loader's disk at " + o.Sysroot, CodeMount,
+			func(s *session) error { return s.sys.PreferRoot(o.Sysroot, o.Cmdline) }})
+	}
+	if o.unverified() {
+		return append(p, unverifiedSteps(o)...), nil
 	}
 	p = append(p, verifySteps(o)...)
 	p = append(p, measureSteps(o)...)
@@ -70,8 +77,11 @@ func newPlan(o Options, k *kernel.Kernel) (plan, error) {
 
 // checkArguments refuses what the policy doesn't allow the command line to ask for.
 func checkArguments(o Options) error {
+	if o.unverified() {
+		return nil
+	}
 	if !o.Cmdline.Asked() {
-		return refuse(CodeNoArgument, errors.New("the kernel command line names no image: want composefs.digest=v1-sha256-12:HEX (mkimage measure prints it)"))
+		return refuse(CodeNoArgument, errors.New("the kernel command line names no image: want composefs.digest=v1-sha256-12:HEX (mkimage measure prints it), or argument = \"optional\" under [verify] in the policy to boot without"))
 	}
 	return refuse(CodeConfig, o.Config.Verify.Permits(o.Cmdline, o.Keys))
 }
@@ -158,8 +168,31 @@ func handOverSteps(o Options) plan {
 	if o.Init == nil {
 		return p
 	}
-	return append(p, step{stageHandOver, "switch root and execute init", CodeMount,
-		func(s *session) error { return s.sys.SwitchRoot(o.Sysroot, initCandidates(o), o.Init[1:]) }})
+	return append(p, switchRoot(o))
+}
+
+func switchRoot(o Options) step {
+	return step{stageHandOver, "switch root and execute init", CodeMount,
+		func(s *session) error { return s.sys.SwitchRoot(o.Sysroot, initCandidates(o), o.Init[1:]) }}
+}
+
+// unverified says whether what root= means is booted as it is: the command line names
+// no image, and the policy doesn't want one.
+func (o Options) unverified() bool {
+	return !o.Cmdline.Asked() && o.Config.Verify.Argument == bootcfg.Optional
+}
+
+// unverifiedSteps leave the root where it is. The TPM's register isn't that of a
+// verified boot then.
+func unverifiedSteps(o Options) plan {
+	p := plan{{stageHandOver, "boot " + o.Sysroot + " as it is, unverified", CodeMount, func(s *session) error {
+		s.log.Printf(kmsg.Err, "the command line names no image, and the policy has argument = \"optional\": what is booted is unverified")
+		return spoil(s.sys, o.Config.Measure, CodeNoArgument)
+	}}}
+	if o.Init == nil {
+		return p
+	}
+	return append(p, switchRoot(o))
 }
 
 // inits are the programs that the kernel, and systemd before it, look for.

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,15 +36,15 @@ func (l *linux) Record(b *Boot) error {
 }
 
 func writeFile(name, text string) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+	if err := os.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
 	}
-	dir, err := osfile.OpenDir(filepath.Dir(name))
+	dir, err := osfile.OpenDir(path.Dir(name))
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	return osfile.Replace(dir, filepath.Base(name), 0o644, func(f *os.File) error {
+	return osfile.Replace(dir, path.Base(name), 0o644, func(f *os.File) error {
 		_, err := f.WriteString(text)
 		return err
 	})
@@ -52,19 +53,11 @@ func writeFile(name, text string) error {
 // markRoot makes the link unless there is one. A file system on no device, or on
 // several, gets none.
 func (l *linux) markRoot() error {
-	var st unix.Statx_t
-	err := unix.Statx(int(l.physical.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st)
-	if err != nil {
+	major, minor, err := deviceOf(l.physical)
+	if err != nil || major == 0 {
 		return err
 	}
-	major, minor := st.Dev_major, st.Dev_minor
-	if major == 0 {
-		// btrfs has numbers of no device; but what was mounted is known.
-		if major, minor, err = mountedDevice(st.Mnt_id); err != nil || major == 0 {
-			return err
-		}
-	}
-	if err := os.MkdirAll(filepath.Dir(volatileRoot), 0o755); err != nil {
+	if err := os.MkdirAll(path.Dir(volatileRoot), 0o755); err != nil {
 		return err
 	}
 	err = os.Symlink(fmt.Sprintf("/dev/block/%d:%d", major, minor), volatileRoot)
@@ -72,6 +65,20 @@ func (l *linux) markRoot() error {
 		return nil
 	}
 	return err
+}
+
+// deviceOf returns the number of the device that dir is on, 0 if there are none or
+// several.
+func deviceOf(dir *os.File) (major, minor uint32, err error) {
+	var st unix.Statx_t
+	if err := unix.Statx(int(dir.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st); err != nil {
+		return 0, 0, err
+	}
+	if st.Dev_major != 0 {
+		return st.Dev_major, st.Dev_minor, nil
+	}
+	// btrfs has numbers of no device; but what was mounted is known.
+	return mountedDevice(st.Mnt_id)
 }
 
 // mountedDevice returns the number of the only device that is mounted under the
@@ -90,7 +97,7 @@ func mountedDevice(id uint64) (major, minor uint32, err error) {
 		}
 		var st unix.Stat_t
 		err := unix.Stat(source[1], &st)
-		if err != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK || hasSiblings(source[1]) {
+		if err != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK || hasSiblings(st.Rdev) {
 			return 0, 0, nil
 		}
 		return unix.Major(st.Rdev), unix.Minor(st.Rdev), nil
@@ -99,14 +106,13 @@ func mountedDevice(id uint64) (major, minor uint32, err error) {
 }
 
 // hasSiblings reports whether the device is one of several of a btrfs.
-func hasSiblings(device string) bool {
-	real, err := filepath.EvalSymlinks(device)
-	if err != nil {
-		return false
-	}
-	found, _ := filepath.Glob("/sys/fs/btrfs/*/devices/" + filepath.Base(real))
-	for _, f := range found {
-		if all, _ := os.ReadDir(filepath.Dir(f)); len(all) > 1 {
+func hasSiblings(rdev uint64) bool {
+	// A link to the device's directory, whose name is the kernel's.
+	device, _ := os.Readlink(fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(rdev), unix.Minor(rdev)))
+	systems, _ := os.ReadDir("/sys/fs/btrfs")
+	for _, s := range systems {
+		all, _ := os.ReadDir("/sys/fs/btrfs/" + s.Name() + "/devices")
+		if len(all) > 1 && slices.ContainsFunc(all, func(e os.DirEntry) bool { return e.Name() == path.Base(device) }) {
 			return true
 		}
 	}

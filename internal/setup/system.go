@@ -11,6 +11,9 @@ import (
 type system interface {
 	// MountRoot finds the root device and mounts it at the path.
 	MountRoot(path string, args bootcfg.Cmdline) error
+	// PreferRoot lets a root that is mounted at the path be the one on the boot
+	// loader's disk, where root= fits several.
+	PreferRoot(path string, args bootcfg.Cmdline) error
 	// OpenRoot opens the physical root.
 	OpenRoot(path string) error
 	// ResolveRef returns the image that images/refs/NAME points to.

@@ -128,6 +128,8 @@ func (e entry) put(t *testing.T, tree string) {
 		err = os.Symlink(e.content, path)
 	case strings.HasSuffix(e.path, "/"):
 		err = os.MkdirAll(path, 0o755)
+	case strings.HasPrefix(e.content, "#!"):
+		err = os.WriteFile(path, []byte(e.content), 0o755)
 	default:
 		err = os.WriteFile(path, []byte(e.content), 0o644)
 	}

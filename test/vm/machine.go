@@ -17,6 +17,9 @@ type Machine struct {
 	Firmware *Firmware
 
 	Disk        string   // raw image, the guest's /dev/vda; none if empty
+	MoreDisks   []string // raw images, /dev/vdb and so on, never written to
+	BootLast    bool     // firmware boots the last of them
+	Share       string   // directory of this machine, the guest's virtiofs "share"
 	Writable    bool     // let the guest's writes reach Disk
 	Memory      int      // MiB; 512 if zero
 	Processors  int      // 1 if zero
@@ -72,6 +75,13 @@ func (m Machine) arguments() []string {
 	}
 	if m.Disk != "" {
 		args = append(args, "-drive", "if=virtio,format=raw,file="+escaped(m.Disk)+m.diskOptions())
+	}
+	for i, d := range m.MoreDisks {
+		id, first := fmt.Sprint("more", i), ""
+		if m.BootLast && i == len(m.MoreDisks)-1 {
+			first = ",bootindex=0"
+		}
+		args = append(args, "-drive", "if=none,id="+id+",format=raw,snapshot=on,file="+escaped(d), "-device", "virtio-blk-pci,drive="+id+first)
 	}
 	for _, c := range m.Credentials {
 		args = append(args, "-smbios", "type=11,value=io.systemd.credential:"+c)

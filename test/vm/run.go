@@ -40,6 +40,14 @@ func (m Machine) Run(ctx context.Context, log string, limit time.Duration, until
 		defer t.stop()
 		args = append(args, t.arguments()...)
 	}
+	if m.Share != "" {
+		f, err := startShare(ctx, m.Share)
+		if err != nil {
+			return Console{}, fmt.Errorf("share %s with %s: %w", m.Share, m.Name, err)
+		}
+		defer f.stop()
+		args = append(args, f.arguments(args)...)
+	}
 	cmd := exec.CommandContext(ctx, Program, args...)
 	var complaints strings.Builder
 	cmd.Stderr = &complaints

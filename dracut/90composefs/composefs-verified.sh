@@ -1,0 +1,10 @@
+#!/bin/sh
+# The last hook before the root is switched, in an initramfs without systemd: whatever
+# mounted what is there now, nothing but a verified root is switched to.
+
+# shellcheck source=/dev/null
+command -v getarg > /dev/null || . /lib/dracut-lib.sh
+
+# shellcheck disable=SC2154 # NEWROOT is dracut's
+composefs_said=$(/usr/lib/composefs/composefs-setup-root --verified --sysroot "$NEWROOT" 2>&1) ||
+    die "$composefs_said"
