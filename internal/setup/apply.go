@@ -2,6 +2,7 @@ package setup
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/composefs-go/composefs/bootcfg"
@@ -68,6 +69,26 @@ func (s *session) mountImage() error {
 
 func (s *session) mountOverlay() error {
 	return s.sys.MountOverlay("composefs:"+s.image.Digest.Hex(), s.level == bootcfg.Require, s.o.Config.Root.Transient)
+}
+
+// mountState boots a new deployment with its state in memory where the disk has no room
+// for it and the policy doesn't mind: it has no state that would be missed, and whoever
+// is to make room needs a machine that comes up.
+func (s *session) mountState(dir string, mode bootcfg.MountMode) error {
+	err := s.sys.MountState(dir, mode, s.image.Digest.Hex())
+	if !errors.Is(err, errNoRoom) {
+		return err
+	}
+	if s.o.Config.FullDisk == bootcfg.FullDiskRefuse {
+		return fmt.Errorf("%w: make room on the root partition, or set full-disk = \"transient\" under [failure]", err)
+	}
+	s.log.Printf(kmsg.Err, "%v: /%s is in memory, WHAT IS WRITTEN THERE IS LOST at shutdown: make room and boot again", err, dir)
+	s.boot.NoRoom = append(s.boot.NoRoom, dir)
+	instead := bootcfg.MountTransient
+	if mode != bootcfg.MountOverlay {
+		instead = bootcfg.MountVolatile // a new directory would be empty too
+	}
+	return s.sys.MountState(dir, instead, "")
 }
 
 func (s *session) record() error {

@@ -18,11 +18,13 @@ const recordPath = "/run/composefs/boot.json"
 
 // A Boot is the record of a boot: what was asked for and what was proved.
 type Boot struct {
-	Digest       verity.Digest
-	Argument     string
-	Seal         sealRecord
-	FSVerity     bootcfg.Requirement
-	TPM          tpmRecord
+	Digest   verity.Digest
+	Argument string
+	Seal     sealRecord
+	FSVerity bootcfg.Requirement
+	TPM      tpmRecord
+	// NoRoom are the directories whose state is in memory for want of room.
+	NoRoom       []string
 	Milliseconds timings
 	Version      string
 	kernel       *kernel.Kernel
@@ -80,6 +82,7 @@ func (b *Boot) JSON(maxRSS int64) string {
 		{"seal", seal.String()},
 		{"fs-verity", quote(string(b.FSVerity))},
 		{"tpm", b.TPM.json()},
+		{"no-room", list(b.NoRoom)},
 		{"kernel", quote(b.kernel.Release())},
 		{"features", features.String()},
 		{"milliseconds", took.String()},
@@ -96,6 +99,15 @@ func (o object) String() string {
 		members = append(members, quote(m[0])+":"+m[1])
 	}
 	return "{" + strings.Join(members, ",") + "}"
+}
+
+// list returns a JSON list of strings.
+func list(all []string) string {
+	var quoted []string
+	for _, s := range all {
+		quoted = append(quoted, quote(s))
+	}
+	return "[" + strings.Join(quoted, ",") + "]"
 }
 
 // quote returns s as a JSON string. What isn't UTF-8 becomes U+FFFD.

@@ -26,6 +26,9 @@ func (l *linux) MountState(dir string, mode bootcfg.MountMode, deployment string
 	}
 	defer at.Close()
 	m, err := l.stateMount(at, dir, mode, path.Join("state/deploy", deployment, dir))
+	if noRoom(err) {
+		err = fmt.Errorf("%w: %w", errNoRoom, err)
+	}
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
 		return fmt.Errorf("mount /%s: want a directory, and no link on the way to it: %w: put one there on the root partition, or boot another entry", dir, err)
 	}
@@ -52,13 +55,14 @@ func (l *linux) stateMount(at *os.File, dir string, mode bootcfg.MountMode, stat
 		}
 		return l.stack("transient", at, upper, work)
 	case bootcfg.MountOverlay:
-		upper, err := l.stateDir(path.Join(state, "upper"), at)
-		if err != nil {
-			return nil, err
-		}
+		// In this order: where there are changes, there is what it takes to mount them.
 		work, err := l.stateDir(path.Join(state, "work"), nil)
 		if err != nil {
-			upper.Close()
+			return nil, l.unlessKept(path.Join(state, "upper"), err)
+		}
+		upper, err := l.stateDir(path.Join(state, "upper"), at)
+		if err != nil {
+			work.Close()
 			return nil, err
 		}
 		return l.stack("overlay", at, upper, work)
@@ -141,6 +145,35 @@ func (l *linux) stateDir(path string, like *os.File) (*os.File, error) {
 	return dir, nil
 }
 
+// errNoRoom is the cause when a deployment has no state yet, and there is no room to
+// make it. One whose state is there, but can't be used, has another.
+var errNoRoom = errors.New("no room for the state of a new deployment")
+
+// noRoom says whether making a directory failed for that reason.
+func noRoom(err error) bool {
+	var making *makingError
+	return errors.As(err, &making) && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT))
+}
+
+// A makingError is that a directory of the state isn't there and can't be made.
+type makingError struct{ error }
+
+func (e *makingError) Unwrap() error { return e.error }
+
+// unlessKept makes err another than that there is no room if there are changes at the
+// path: a boot without them would be one of another system.
+func (l *linux) unlessKept(changes string, err error) error {
+	upper, open := osfile.OpenPlain(l.physical, changes, unix.O_PATH)
+	if errors.Is(open, fs.ErrNotExist) || !noRoom(err) {
+		return err
+	}
+	_ = upper.Close() // of no interest, nor is that it is nil
+	return fmt.Errorf("the changes in %s can't be mounted: %v: make room on the root partition", changes, err)
+}
+
+// unfinished is what a directory is called until it is like its model.
+const unfinished = ".composefs-new-"
+
 // ensureDir opens the directory name in dir and makes it if it is missing. A
 // symbolic link is refused.
 func ensureDir(dir *os.File, name string, like *os.File) (*os.File, error) {
@@ -149,18 +182,40 @@ func ensureDir(dir *os.File, name string, like *os.File) (*os.File, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return d, err
 	}
-	if err := unix.Mkdirat(int(dir.Fd()), name, 0o755); err != nil {
-		return nil, &fs.PathError{Op: "make the directory", Path: path.Join(dir.Name(), name), Err: err}
+	// A directory that exists is never touched again. So it must not exist by its name
+	// before it has its mode, owner and labels, wherever the power goes.
+	temporary := unfinished + name
+	err = unix.Mkdirat(int(dir.Fd()), temporary, 0o755)
+	if err != nil && !errors.Is(err, unix.EEXIST) { // left by a boot that was cut short
+		return nil, &makingError{&fs.PathError{Op: "make the directory", Path: path.Join(dir.Name(), name), Err: err}}
 	}
-	if d, err = osfile.OpenPlain(dir, name, flags); err != nil {
+	if d, err = osfile.OpenPlain(dir, temporary, flags); err != nil {
 		return nil, err
 	}
-	// Nothing is synced: what a crash loses is made again by the next boot.
-	if err := imitate(d, like); err != nil {
+	if err := finish(d, dir, name, like); err != nil {
 		d.Close()
-		return nil, err
+		// Nothing else is lost with it; a full disk is glad of the block.
+		_ = unix.Unlinkat(int(dir.Fd()), temporary, unix.AT_REMOVEDIR)
+		return nil, &makingError{err}
 	}
 	return d, nil
+}
+
+// finish gives an unfinished directory its properties, and then its name.
+func finish(d, dir *os.File, name string, like *os.File) error {
+	if err := imitate(d, like); err != nil {
+		return err
+	}
+	// The name must not reach the disk before the properties. That it does reach it is
+	// of no interest: what a crash loses is made again by the next boot.
+	if err := d.Sync(); err != nil {
+		return err
+	}
+	err := unix.Renameat(int(dir.Fd()), unfinished+name, int(dir.Fd()), name)
+	if err != nil {
+		return &fs.PathError{Op: "name the directory", Path: path.Join(dir.Name(), name), Err: err}
+	}
+	return nil
 }
 
 const labelName = "security.selinux"
@@ -181,7 +236,7 @@ func imitate(d, like *os.File) error {
 		return err
 	}
 	if err := unix.Fchmod(int(d.Fd()), st.Mode&0o7777); err != nil {
-		return err
+		return &fs.PathError{Op: "set the mode of", Path: d.Name(), Err: err}
 	}
 	value := make([]byte, 4096)
 	for _, name := range imitated {

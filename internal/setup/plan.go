@@ -138,7 +138,7 @@ func composeSteps(o Options) plan {
 			continue
 		}
 		p = append(p, step{stageCompose, fmt.Sprintf("mount /%s: %s", d.name, describe[d.mode]), CodeMount,
-			func(s *session) error { return s.sys.MountState(d.name, d.mode, s.image.Digest.Hex()) }})
+			func(s *session) error { return s.mountState(d.name, d.mode) }})
 	}
 	what := "mount the physical root at /sysroot"
 	if c.Root.SysrootReadOnly {

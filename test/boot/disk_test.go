@@ -83,6 +83,24 @@ func debugfs(t *testing.T, disk string, commands ...string) {
 	}
 }
 
+// fill fills the root partition to the last block, and then its table of inodes.
+func fill(t *testing.T, _ base, disk string) {
+	t.Helper()
+	large := filepath.Join(t.TempDir(), "large")
+	if _, err := run("sh", "-c", `tr '\0' x </dev/zero | head -c "$(stat -c %s "$2")" >"$1"`, "sh", large, disk); err != nil {
+		t.Fatal(err)
+	}
+	where := fmt.Sprintf("%s?offset=%d", disk, partitionOffset(t, disk, rootPartition))
+	// It complains when there is no room for more, which is the purpose.
+	if _, err := run("debugfs", "-w", "-R", "write "+large+" /full", where); err != nil {
+		t.Fatal(err)
+	}
+	free, err := run("sh", "-c", `dumpe2fs -h "$1" 2>/dev/null | sed -n 's/^Free blocks: *//p'`, "sh", where)
+	if err != nil || free != "0" {
+		t.Fatalf("%s blocks are free on the full disk, %v", free, err)
+	}
+}
+
 // object is an object's path on the root partition.
 func object(hex string) string { return "/composefs/objects/" + hex[:2] + "/" + hex[2:] }
 

@@ -78,6 +78,16 @@ var states = []row{
 		debugfs(t, disk, "symlink /etc composefs")
 	}},
 	{name: "missing", change: func(t *testing.T, _ base, disk string) { debugfs(t, disk, "unlink /state") }},
+	{name: "of a new deployment on a full disk", says: `"no-room":["etc","var"]`, change: func(t *testing.T, b base, disk string) {
+		debugfs(t, disk, "unlink /state")
+		fill(t, b, disk)
+	}},
+	{name: "of a new deployment on a full disk, where the policy refuses", policy: "[failure]\nfull-disk = \"refuse\"\n", status: 8, says: "no room for the state of a new deployment",
+		change: func(t *testing.T, b base, disk string) {
+			debugfs(t, disk, "unlink /state")
+			fill(t, b, disk)
+		}},
+	{name: "of an old deployment on a full disk", says: `"no-room":[]`, change: fill},
 }
 
 // linked moves a directory aside and puts a link to it in its place.
