@@ -206,7 +206,7 @@ func TestBootJSON(t *testing.T) {
 	b.Milliseconds.add(stageVerify, 500000)
 	got := b.JSON(42)
 	want := `{"version":1,"digest":"fsverity-sha256-12:` + hexA + `","argument":"composefs=\"\u0001\\é` + "\ufffd" + `",` +
-		`"seal":{"status":"valid","key":"0123456789ABCDEF","key-name":"k","sequence":7},"fs-verity":"off","tpm":{"status":""},"kernel":"` + k.Release() + `",` +
+		`"seal":{"status":"valid","key":"0123456789ABCDEF","key-name":"k","sequence":7},"fs-verity":"off","tpm":{"status":""},"no-room":[],"kernel":"` + k.Release() + `",` +
 		`"features":{"overlay-verity":false},"milliseconds":{"verify":2.000},"setup-root":{"version":"1","max-rss-kib":42}}` + "\n"
 	if got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
