@@ -2,6 +2,7 @@ package setup
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -135,7 +136,12 @@ func (s *scene) verify(mkimage string) (string, Code, string) {
 	if err != nil && cmd.ProcessState == nil {
 		s.t.Fatal(err)
 	}
-	text, _, _ := strings.Cut(strings.TrimPrefix(message.String(), "mkimage: "), "\n")
+	var refusal struct{ Message string }
+	if message.Len() > 0 {
+		if err := json.Unmarshal(message.Bytes(), &refusal); err != nil {
+			s.t.Fatalf("mkimage says %q: %v", message.String(), err)
+		}
+	}
 	status := ""
 	for _, key := range []string{`"status": "`, `"key-name": "`} {
 		if _, rest, ok := strings.Cut(out.String(), key); ok {
@@ -143,7 +149,7 @@ func (s *scene) verify(mkimage string) (string, Code, string) {
 			status += value + " "
 		}
 	}
-	return text, Code(cmd.ProcessState.ExitCode()), strings.TrimSpace(status)
+	return refusal.Message, Code(cmd.ProcessState.ExitCode()), strings.TrimSpace(status)
 }
 
 // mkimage says of an image, before anybody boots it, what the boot would say: in
