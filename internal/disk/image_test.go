@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -180,6 +182,47 @@ func TestImageIsSparse(t *testing.T) {
 	}
 	if kib > 32<<10 {
 		t.Errorf("a disk with 7 MB of content takes %d KiB", kib)
+	}
+}
+
+// An object with holes is staged with them, and gives the same bytes as one without.
+func TestHolesOfObjectsMakeNoDifference(t *testing.T) {
+	const size = 48 << 20
+	zeros := make([]byte, size)
+	copy(zeros[30<<20+5:], "data")
+	copy(zeros[size-3:], "end")
+	dir := t.TempDir()
+	dense, sparse := filepath.Join(dir, "dense"), filepath.Join(dir, "sparse")
+	f, err := os.Create(sparse)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err1 := f.WriteAt([]byte("data"), 30<<20+5)
+	_, err2 := f.WriteAt([]byte("end"), size-3)
+	if err := errors.Join(err1, err2, f.Close(), os.WriteFile(dense, zeros, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	var disks []string
+	for _, name := range []string{dense, sparse} {
+		o := disk.Object{Digest: verity.Sum(verity.SHA256, zeros), Size: size, Open: func() (io.ReadCloser, error) { return os.Open(name) }}
+		layout := disk.Layout{Algorithm: verity.SHA256, Meta: []byte("{}"), Objects: []disk.Object{o}, Images: []verity.Digest{o.Digest}}
+		im := sample(t, verity.SHA256)
+		if im.Root, err = layout.Entries(); err != nil {
+			t.Fatal(err)
+		}
+		im.Seed = "seed"
+		disks = append(disks, write(t, im))
+	}
+	run(t, "cmp", disks[0], disks[1])
+	// A file that ends before its size says is refused, with holes too.
+	o := disk.Object{Digest: verity.Sum(verity.SHA256, zeros), Size: size + 5, Open: func() (io.ReadCloser, error) { return os.Open(sparse) }}
+	layout := disk.Layout{Algorithm: verity.SHA256, Meta: []byte("{}"), Objects: []disk.Object{o}, Images: []verity.Digest{o.Digest}}
+	im := sample(t, verity.SHA256)
+	if im.Root, err = layout.Entries(); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.Write(context.Background(), filepath.Join(dir, "d"), im, nil); err == nil {
+		t.Error("an object that is too short is no error")
 	}
 }
 

@@ -22,9 +22,7 @@ func stage(name string, e Entry) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	// From one file to another this is copy_file_range: blocks are shared where
-	// the file system can.
-	n, err := io.Copy(f, &io.LimitedReader{R: content, N: e.Size + 1})
+	n, err := copyContent(f, content, e.Size)
 	if err != nil {
 		return err
 	}
@@ -37,12 +35,26 @@ func stage(name string, e Entry) (err error) {
 	return appendVerity(f, e.Size, e.Digest)
 }
 
+// copyContent copies what is to have size bytes, or one more of what has more.
+func copyContent(f *os.File, content io.Reader, size int64) (int64, error) {
+	if from, ok := isSparse(content); ok {
+		return copySparse(f, from)
+	}
+	// From one file to another this is copy_file_range: blocks are shared where
+	// the file system can.
+	return io.Copy(f, &io.LimitedReader{R: content, N: size + 1})
+}
+
 // appendVerity adds Merkle tree and descriptor to f, which holds size bytes.
 func appendVerity(f *os.File, size int64, want verity.Digest) error {
 	const metadataAlign = 65536 // EXT4: ext4_verity_metadata_pos()
 	start := roundUp(size, metadataAlign)
 	alg := want.Algorithm()
-	root, tree, err := verity.MerkleTree(alg, f, size, io.NewOffsetWriter(f, start))
+	var content io.ReaderAt = f
+	if sparse, ok := isSparse(f); ok {
+		content = sparse
+	}
+	root, tree, err := verity.MerkleTree(alg, content, size, io.NewOffsetWriter(f, start))
 	if err != nil {
 		return err
 	}
