@@ -53,6 +53,11 @@ digest that cfsctl 0.9.4 prints say --boot=composefs-rs-0.9.4: it gives /boot an
 --format v0 and v1 are the formats of the C tools, v2 is that of composefs-rs. A
 dump is read as the tool reads it whose format it is.
 
+Whiteouts in a layer (.wh.NAME, .wh..wh..opq) hide what lower layers have, wherever
+they stand in their own, as the OCI image format says. composefs-rs applies them in the
+order of the entries; where that makes another image build says so, and
+--whiteouts=in-order makes that one.
+
 --one-use-key seals the image with a key that is made now, signs nothing else and is
 never written anywhere. Put its public half into the initrd that boots this image,
 and nobody, you included, can make that initrd boot another one.

@@ -64,7 +64,26 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("in small pieces: %v", err)
 		}
 		checkArchivedAgain(t, b, limit)
+		checkAsLayer(t, b, limit)
 	})
+}
+
+// checkAsLayer reads an archive on top of another one by the other rules too.
+func checkAsLayer(t *testing.T, b []byte, limit func(*tarball.Options)) {
+	t.Helper()
+	lower := archive(t, dir("d"), file("d/f", "1"), file("a", "1"), symlink("c", "d"), symlink("l", "/../d/."), symlink("m", "m"))
+	for _, how := range []func(*tarball.Options){follow, inOrder, func(o *tarball.Options) { follow(o); inOrder(o) }} {
+		var said []error
+		root, err := layered([][]byte{lower, b}, limit, how, remarks(&said))
+		if err != nil && !errors.Is(err, tarball.ErrArchive) {
+			t.Errorf("want ErrArchive, found %v", err)
+		}
+		if err == nil {
+			if err := tree.Check(root); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 // zstdWindows is worth the memory that a frame of zstd may ask for, however short it

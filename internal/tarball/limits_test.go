@@ -17,7 +17,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/composefs-go/composefs/internal/tarball"
-	"github.com/composefs-go/composefs/internal/tree"
 )
 
 // buffersMemory is what reading takes whatever the archive: buffers of the pipeline and
@@ -213,5 +212,3 @@ func TestTheLimitOfExpansionGrowsWithTheArchive(t *testing.T) {
 		t.Errorf("without: %v", err)
 	}
 }
-
-var _ = tree.Regular
