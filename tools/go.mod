@@ -4,7 +4,10 @@ go 1.26.0
 
 tool honnef.co/go/tools/cmd/staticcheck
 
-require golang.org/x/vuln v1.9.0
+require (
+	golang.org/x/vuln v1.9.0
+	mvdan.cc/sh/v3 v3.14.1
+)
 
 require (
 	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect
