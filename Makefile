@@ -6,10 +6,17 @@ BUILD := build
 GO ?= go
 export CGO_ENABLED := 0
 
+# Programs of e2fsprogs, fdisk and others lie where the PATH of an ordinary user doesn't
+# lead, and a container's root may have no HOME, which Go needs.
+export PATH := $(PATH):/usr/sbin:/sbin
+ifndef HOME
+export HOME := $(shell echo ~)
+endif
+
 # The same flags in every place that builds what we ship: size and determinism.
 SHIP := -trimpath -buildvcs=false -ldflags "-s -w"
 
-.PHONY: help setup build test test-unit coverage test-vm demo run bench interop lint fuzz clean install
+.PHONY: help setup build test test-unit coverage test-vm fresh demo run bench interop lint fuzz clean install
 .PHONY: $(BUILD)/mkimage $(BUILD)/composefs-setup-root
 
 help: ## this list
@@ -36,6 +43,10 @@ coverage: ## what the tests run of the packages that verify; fails below 95 % (r
 
 test-vm: build ## boot real kernels in QEMU: good images, and each tampered twin
 	cd test && $(GO) test -v -count=1 -timeout 50m ./...
+
+fresh: ## README's commands on a minimal Debian 12 and 13, with nothing but git and make (root)
+	@scripts/fresh bookworm
+	@scripts/fresh trixie
 
 lint: ## gofmt, go mod tidy, go vet, staticcheck, shellcheck, known vulnerabilities
 	@scripts/lint

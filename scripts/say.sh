@@ -4,6 +4,10 @@
 # Everything that can be made again is kept outside the tree, so that a fresh
 # clone, the demo, the tests and the benchmarks share one download.
 
+# As in the Makefile, for a script that is run by itself.
+export HOME=${HOME:-~}
+[[ :$PATH: == *:/usr/sbin:* ]] || export PATH=$PATH:/usr/sbin:/sbin
+
 cache=${COMPOSEFS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/composefs-go}
 
 # The directory of the scripts, whatever the working directory becomes.

@@ -88,6 +88,7 @@ func (d disk) link(t *testing.T, name, to string) {
 // or the new root that took its place.
 func mountTmpfs(t *testing.T, path string) {
 	t.Helper()
+	testutil.RequireRoot(t)
 	if err := unix.Mount("tmpfs", path, "tmpfs", 0, "mode=0755"); err != nil {
 		t.Fatal(err)
 	}

@@ -9,14 +9,21 @@ import (
 	"testing"
 )
 
+// CI reports whether a test that can't be run fails, so that a check is never lost
+// without anybody noticing; anywhere else it is skipped.
+func CI() bool { return os.Getenv("CI") == "true" }
+
+// ToolsRequired reports whether one fails for lack of a program: in CI, and for
+// somebody without root who has run setup, with COMPOSEFS_TEST_TOOLS=required.
+func ToolsRequired() bool { return CI() || os.Getenv("COMPOSEFS_TEST_TOOLS") == "required" }
+
 // RequireTool returns the path of a program that the test can't do without. A
-// machine without it skips the test; with CI=true it fails, so that a check is
-// never lost without anybody noticing.
+// machine without it skips the test or fails it, see ToolsRequired.
 func RequireTool(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		missing(t, "the program "+name+" is not installed; make setup installs it")
+		missing(t, ToolsRequired(), "the program "+name+" is not installed; make setup installs it")
 	}
 	return path
 }
@@ -25,7 +32,7 @@ func RequireTool(t testing.TB, name string) string {
 func RequireFile(t testing.TB, name string) {
 	t.Helper()
 	if _, err := os.Stat(name); err != nil {
-		missing(t, err.Error()+"; make setup installs it")
+		missing(t, ToolsRequired(), err.Error()+"; make setup installs it")
 	}
 }
 
@@ -35,7 +42,7 @@ func RequireEnv(t testing.TB, name string) string {
 	t.Helper()
 	value := os.Getenv(name)
 	if value == "" {
-		missing(t, name+" is not set; make test-unit sets it")
+		missing(t, ToolsRequired(), name+" is not set; make test-unit sets it")
 	}
 	return value
 }
@@ -48,7 +55,7 @@ func RequireScript(t testing.TB, name string, args ...string) string {
 	cmd.Stderr = t.Output()
 	out, err := cmd.Output()
 	if err != nil {
-		missing(t, fmt.Sprintf("%s %s: %v", name, strings.Join(args, " "), err))
+		missing(t, ToolsRequired(), fmt.Sprintf("%s %s: %v", name, strings.Join(args, " "), err))
 	}
 	return strings.TrimSpace(string(out))
 }
@@ -57,13 +64,13 @@ func RequireScript(t testing.TB, name string, args ...string) string {
 func RequireRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		missing(t, "this test needs root")
+		missing(t, CI(), "this test needs root")
 	}
 }
 
-func missing(t testing.TB, what string) {
+func missing(t testing.TB, fails bool, what string) {
 	t.Helper()
-	if os.Getenv("CI") == "true" {
+	if fails {
 		t.Fatal(what)
 	}
 	t.Skip(what)
