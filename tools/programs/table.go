@@ -11,7 +11,7 @@ var everywhere = strings.Fields(`bash coreutils dash diffutils dpkg findutils gr
 var rows = []struct{ pkg, programs string }{
 	{"bash", "bash"},
 	{"coreutils", `basename cat chmod chown chroot cp cut dd df dirname du env expand fold head id install ln ls mkdir mkfifo mknod
-		mktemp mv nice od readlink realpath rm seq sha256sum shuf sleep sort sync tail tee timeout touch tr truncate uniq wc`},
+		mktemp mv nice od readlink realpath rm seq sha256sum shuf sleep sort stat sync tail tee timeout touch tr truncate uniq wc`},
 	{"dash", "sh"},
 	{"diffutils", "cmp diff"},
 	{"dpkg", "dpkg dpkg-query"},
@@ -34,8 +34,9 @@ var rows = []struct{ pkg, programs string }{
 	{"binutils", "objcopy objdump"},
 	{"btrfs-progs", "mkfs.btrfs"},
 	{"busybox-static", "busybox"},
+	{"bzip2", "bzip2"},
 	{"cpio", "cpio"},
-	{"dosfstools", "fsck.vfat mkfs.vfat"},
+	{"dosfstools", "fsck.fat fsck.vfat mkfs.vfat"},
 	{"e2fsprogs", "debugfs dumpe2fs e2fsck filefrag mke2fs mkfs.ext4"},
 	{"erofs-utils", "fsck.erofs"},
 	{"fdisk", "sfdisk"},
@@ -46,6 +47,7 @@ var rows = []struct{ pkg, programs string }{
 	{"libarchive-tools", "bsdtar"},
 	{"lz4", "lz4"},
 	{"minisign", "minisign"},
+	{"osslsigncode", "osslsigncode"},
 	{"mmdebstrap", "mmdebstrap"},
 	{"mtools", "mcopy mdir mmd mtype"},
 	{"openssl", "openssl"},
