@@ -49,8 +49,9 @@ func quoted(args []string) string {
 
 // unknownCommand says what there is in the place of a command.
 func unknownCommand(cmd *cobra.Command, name string) error {
+	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(name); len(near) > 0 {
-		return fmt.Errorf("%s has no command %q; did you mean %s?", cmd.CommandPath(), name, near[0])
+		return fmt.Errorf("unknown command %q; did you mean %s?", name, near[0])
 	}
 	var all []string
 	for _, c := range cmd.Commands() {
@@ -58,7 +59,7 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 			all = append(all, c.Name())
 		}
 	}
-	return fmt.Errorf("%s has no command %q, but: %s", cmd.CommandPath(), name, strings.Join(all, ", "))
+	return fmt.Errorf("unknown command %q; there are: %s", name, strings.Join(all, ", "))
 }
 
 // flagError says in our words what is wrong with a flag.
@@ -138,4 +139,23 @@ func jsonAsked(args []string) bool {
 		}
 	}
 	return false
+}
+
+// refuseEmpty refuses an empty name: most likely a shell's variable is unset, and
+// what was meant to be encrypted, sealed or restricted would not be.
+func refuseEmpty(cmd *cobra.Command, _ []string) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		operand, _ := pflag.UnquoteUsage(f)
+		if operand == strings.ToLower(operand) || operand == "TEXT" || err != nil {
+			return // a text may be empty
+		}
+		empty := f.Value.Type() == "string" && f.Value.String() == ""
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			empty = slices.Contains(list.GetSlice(), "")
+		}
+		if empty {
+			err = usagef(cmd, "--%s: want %s, found an empty text", f.Name, operand)
+		}
+	})
+	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -122,6 +125,9 @@ func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store r
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read %s: %w", filepath.Clean(name), err)
 	}
+	if kind := textKind(head[:n]); kind != "" {
+		return nil, fmt.Errorf("%s is %s, of which doctor knows nothing: want a UKI, an initrd, an image or a disk", name, kind)
+	}
 	switch doctor.Detect(head[:n]) {
 	case "uki":
 		return e.UKI(f), nil
@@ -139,6 +145,18 @@ func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store r
 		return nil, err
 	}
 	return e.Initrd(image), nil
+}
+
+// textKind tells what a file is that is a key or any other text.
+func textKind(head []byte) string {
+	if kind := keyKind(head); kind != "" {
+		return kind
+	}
+	control := func(r rune) bool { return r < ' ' && !unicode.IsSpace(r) || r == utf8.RuneError }
+	if len(head) == 0 || bytes.ContainsFunc(head, control) || bytes.HasPrefix(head, []byte("07070")) {
+		return ""
+	}
+	return "a text"
 }
 
 // repoStore is a repository as the doctor wants it.

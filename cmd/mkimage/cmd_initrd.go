@@ -5,17 +5,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/initrd"
 )
-
-// setupRootPlaces are where composefs-setup-root is looked for: beside mkimage,
-// and where packages put it.
-var setupRootPlaces = []string{"/usr/lib/composefs/composefs-setup-root", "/usr/libexec/composefs-setup-root"}
 
 // maxProgram bounds composefs-setup-root, in bytes; it has less than 3 MiB.
 const maxProgram = 64 << 20
@@ -51,7 +47,7 @@ func newInitrd(u *ui) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.setupRoot, "setup-root", "", "composefs-setup-root `FILE` (default: beside mkimage, or "+setupRootPlaces[0]+")")
+	f.StringVar(&o.setupRoot, "setup-root", "", "composefs-setup-root `FILE` (default: beside mkimage, or ../lib/composefs from there)")
 	f.StringVar(&o.modules, "modules", "", "the kernel's modules: `DIR`, as in ROOT/usr/lib/modules/VERSION")
 	f.StringVar(&o.rootFS, "root-fs", "ext4", "file system of the root partition: `TYPE`")
 	f.StringArrayVar(&o.extra, "add-module", nil, "a further module, by `NAME` (repeatable)")
@@ -110,9 +106,14 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 	if err != nil {
 		return parts, err
 	}
+	if len(o.keys) > 0 && len(keys) == 0 {
+		// Such an initrd would ask for no seal, and whoever names keys wants one.
+		return parts, usagef(cmd, "--keys: %s has no file *.pub, and without a key the boot asks for no seal: put a public key there, or leave --keys out", strings.Join(o.keys, ", "))
+	}
+	names := keyNames{}
 	for _, k := range keys {
-		if _, taken := parts.Keys[k.Name]; taken {
-			return parts, usagef(cmd, "--keys: two keys are called %s.pub", k.Name)
+		if err := names.add(k); err != nil {
+			return parts, usagef(cmd, "--keys: %w", err)
 		}
 		parts.Keys[k.Name] = k.Text()
 	}
@@ -131,7 +132,13 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 			parts.Modules = initrd.TPMModules()
 		}
 	}
-	dir := filepath.Clean(o.modules)
+	dir, err := filepath.Abs(o.modules)
+	if err != nil {
+		return parts, err
+	}
+	if err := checkModulesDir(dir); err != nil {
+		return parts, usagef(cmd, "--modules %s: %w", o.modules, err)
+	}
 	if parts.Kernel, err = initrd.NewKernel(os.DirFS(dir), dir, filepath.Base(dir)); err != nil {
 		return parts, err
 	}
@@ -139,22 +146,17 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 	for _, name := range o.extra {
 		parts.Modules = append(parts.Modules, initrd.Want{Name: name})
 	}
-	return parts, nil
+	return parts, checkMachine(parts)
 }
 
 // program reads composefs-setup-root.
 func (o *initrdOptions) program() ([]byte, error) {
-	if o.setupRoot != "" {
-		return readSmall(o.setupRoot, maxProgram)
+	if o.setupRoot == "" {
+		return findSetupRoot()
 	}
-	places := setupRootPlaces
-	if self, err := os.Executable(); err == nil {
-		places = append([]string{filepath.Join(filepath.Dir(self), "composefs-setup-root")}, places...)
+	program, err := readSmall(o.setupRoot, maxProgram)
+	if err != nil {
+		return nil, err
 	}
-	for _, name := range places {
-		if b, err := readSmall(name, maxProgram); err == nil {
-			return b, nil
-		}
-	}
-	return nil, fmt.Errorf("composefs-setup-root for %s is in none of %q: name it with --setup-root", runtime.GOARCH, places)
+	return program, checkSetupRoot(o.setupRoot, program)
 }

@@ -85,7 +85,10 @@ func createFile(name string, content []byte, mode fs.FileMode) error {
 		return err
 	}
 	_, err = f.Write(content)
-	return errors.Join(err, f.Sync(), f.Close())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(name)) // half a key would be in the way of the next attempt
+	}
+	return nil
 }
 
 // keyFile is what show tells of a file.
@@ -158,7 +161,7 @@ func (o *sealOptions) show(u *ui, file string) (keyFile, error) {
 }
 
 func loadPublicKey(name string) (sign.Key, error) {
-	text, err := readSmall(name, sign.MaxKeySize)
+	text, err := readKey(name, publicKind)
 	if err != nil {
 		return sign.Key{}, err
 	}
@@ -175,6 +178,9 @@ func loadKeyring(names []string) (sign.Keyring, error) {
 	for _, name := range names {
 		if st, err := os.Stat(name); err == nil && st.IsDir() || err != nil && !strings.HasSuffix(name, ".pub") {
 			keys, err := sign.LoadKeyring(os.DirFS(name), ".")
+			if err == nil {
+				err = checkKeyFiles(name)
+			}
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
@@ -188,4 +194,15 @@ func loadKeyring(names []string) (sign.Keyring, error) {
 		all = append(all, key)
 	}
 	return all, nil
+}
+
+// checkKeyFiles refuses what the parser of public keys takes and no seal can be by.
+func checkKeyFiles(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if err == nil && strings.HasSuffix(e.Name(), ".pub") {
+			_, err = readKey(filepath.Join(dir, e.Name()), publicKind)
+		}
+	}
+	return err
 }

@@ -95,7 +95,10 @@ func (o *ukiBuildOptions) onlyProfile() bool { return o.profile != "" && len(o.j
 func pin(image string) (string, error) {
 	if !strings.Contains(image, "=") {
 		d, err := verity.ParseAnyHex(image)
-		return karg(d, erofs.V1), err
+		if err != nil {
+			return "", notDigest(image, err)
+		}
+		return karg(d, erofs.V1), nil
 	}
 	c, err := bootcfg.ParseCmdline(image)
 	switch {

@@ -161,6 +161,9 @@ func (o *ukiSignOptions) check(cmd *cobra.Command) error {
 }
 
 func (o *ukiSignOptions) run(cmd *cobra.Command, u *ui, name string) error {
+	if err := checkOutputs(o.out, o.toBeSigned); err != nil {
+		return err
+	}
 	var signer *programSigner
 	if o.secureBoot.key != "" {
 		var err error

@@ -49,6 +49,9 @@ func TestAnUnreadableFileIsSaid(t *testing.T) {
 	if status != exitFailure || !strings.HasPrefix(stderr, "mkimage: read "+tree+"/shadow: permission denied\nhint: ") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
+	if stderr, status := mkimageAs(t, 0, "build", tree); status != 0 {
+		t.Errorf("as root, which is the remedy: status %d: %s", status, stderr)
+	}
 }
 
 func TestAFullFileSystemLeavesTheRepositoryAsItWas(t *testing.T) {

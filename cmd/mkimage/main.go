@@ -75,6 +75,8 @@ func run(ctx context.Context, args []string, u *ui) int {
 		SilenceUsage:  true,
 		Args:          usageArgs(cobra.NoArgs),
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		PersistentPreRunE: refuseEmpty,
 	}
 	root.SetArgs(args)
 	root.SetIn(u.in)

@@ -132,7 +132,7 @@ func (m *mounting) measure(image *os.File) (verity.Digest, error) {
 	}
 	without := errors.Is(err, verity.ErrNotEnabled) || errors.Is(err, verity.ErrUnsupported)
 	if without && m.checking != checkOff {
-		return found, fmt.Errorf("%w: enable it, or do without by noverity (--verity off)", err)
+		return found, fmt.Errorf("%w: %s, or do without by noverity (--verity off)", err, howToVerity(image, errors.Is(err, verity.ErrUnsupported)))
 	}
 	if !without {
 		return found, err

@@ -73,7 +73,7 @@ func (o *sealOptions) open(u *ui) (signers []signer, err error) {
 }
 
 func (o *sealOptions) openKey(u *ui, name string) (sign.PrivateKey, error) {
-	text, err := readSmall(name, sign.MaxKeySize)
+	text, err := readKey(name, privateKind)
 	if err != nil {
 		return sign.PrivateKey{}, err
 	}
@@ -133,8 +133,14 @@ func readPassword(name string) (string, error) {
 		return "", nil
 	}
 	b, err := readSmall(name, 4096)
+	if err != nil {
+		return "", err
+	}
 	line, _, _ := strings.Cut(string(b), "\n")
-	return line, err
+	if line == "" {
+		return "", fmt.Errorf("%s: want a password in its first line, found none: write one there, or leave --password-file out for a key without", name)
+	}
+	return line, nil
 }
 
 // readSmall reads a file of at most limit bytes.

@@ -34,6 +34,9 @@ func (how *reading) checkMounts() (err error) {
 }
 
 func readDirectory(ctx context.Context, u *ui, dir string, how *reading) (source, error) {
+	if err := checkDirectory(dir); err != nil {
+		return source{}, err
+	}
 	root, err := readCached(ctx, u, dir, how)
 	if mount := (*directory.MountError)(nil); errors.As(err, &mount) {
 		err = fmt.Errorf("%w; unmount it, or say --mounts=empty for an empty directory in its place, --mounts=include for what is mounted", err)

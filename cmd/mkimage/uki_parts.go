@@ -94,6 +94,9 @@ func (o *ukiBuildOptions) parts(cmd *cobra.Command) (parts uki.Options, meant st
 	if err := readParts(files); err != nil {
 		return parts, "", err
 	}
+	if err := o.checkMixup(parts.Linux, initrds); err != nil {
+		return parts, "", err
+	}
 	parts.Initrd = uki.JoinInitrds(initrds...)
 	if o.hwids != "" {
 		if parts.HWIDs, err = uki.PackHWIDs(os.DirFS(o.hwids)); err != nil {

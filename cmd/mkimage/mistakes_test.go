@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/internal/testutil"
+)
+
+// A mistake is a command line that goes wrong, what is said about it, and what is then
+// done, which must go well: a remedy that nobody has tried is worse than none.
+type mistake struct {
+	name   string
+	before string // for the shell
+	wrong  string
+	status int
+	says   string // pattern of the message
+	remedy string // for the shell
+}
+
+// rightInitrd, rightUKI and rightDisk are the readme's steps as they should be.
+const (
+	rightInitrd = "mkimage initrd --setup-root setup-root --keys mykey.pub --modules root/usr/lib/modules/6.12.1-test --compress none --output initrd.img"
+	rightUKI    = `mkimage uki build --stub $STUB --linux kernel --uname 6.12.1-test --initrd initrd.img --cmdline "root=PARTLABEL=root ro" --image $(cat digest) --output linux.efi`
+	rightSeal   = "mkimage seal --repo repo --key mykey.key --sequence 1 stable"
+)
+
+var mistakes = []mistake{
+	// Keys.
+	{"the public half seals", "", "mkimage seal --repo repo --key mykey.pub --sequence 1 stable", 1,
+		`mykey\.pub: want a minisign private key, found a public key: name mykey\.key`, rightSeal},
+	{"the public half seals a build", "", "mkimage build --repo repo --boot --seal mykey.pub --sequence 1 root", 1,
+		`mykey\.pub: want a minisign private key, found a public key: name mykey\.key`, "mkimage build --repo repo --boot --seal mykey.key --sequence 1 root"},
+	{"the public half without the other", "mv mykey.key elsewhere.key", "mkimage seal --repo repo --key mykey.pub --sequence 1 stable", 1,
+		"found a public key: name the other half of the pair", "mkimage seal --repo repo --key elsewhere.key --sequence 1 stable"},
+	{"the secret half is trusted", "", strings.Replace(rightInitrd, "mykey.pub", "mykey.key", 1), 1,
+		`mykey\.key: want a minisign public key, found a private key: name mykey\.pub`, rightInitrd},
+	{"an SSH key seals", "printf -- '-----BEGIN OPENSSH PRIVATE KEY-----\\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ' >id", "mkimage seal --repo repo --key id --sequence 1 stable", 1,
+		"id: want a minisign private key, found a private key of OpenSSH: make a pair with `mkimage key new NAME`, and name NAME.key", "mkimage key new other && mkimage seal --repo repo --key other.key --sequence 1 stable"},
+	{"an SSH key is trusted", "echo ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO me@here >id.pub", strings.Replace(rightInitrd, "mykey.pub", "id.pub", 1), 1,
+		"found a public key of OpenSSH: make a pair", rightInitrd},
+	{"a key of openssl", "(echo -----BEGIN PRIVATE KEY-----; head -c 3000 /dev/zero | base64) >db.key", "mkimage seal --repo repo --key db.key --sequence 1 stable", 1,
+		"found a private key in PEM, as of openssl", rightSeal},
+	{"a public key of signify", "cp signify.pub keys.pub", strings.Replace(rightInitrd, "mykey.pub", "signify.pub", 1), 1,
+		"found a file of signify: make a pair", rightInitrd},
+	{"a public key of signify in a directory", "mkdir keys && cp mykey.pub signify.pub keys", strings.Replace(rightInitrd, "mykey.pub", "keys", 1), 1,
+		`keys/signify\.pub: .*found a file of signify`, "rm keys/signify.pub && " + strings.Replace(rightInitrd, "mykey.pub", "keys", 1)},
+	{"a directory without a key", "mkdir keys && cp mykey.pub keys/mykey.txt", strings.Replace(rightInitrd, "mykey.pub", "keys", 1), 2,
+		`--keys: keys has no file \*\.pub, and without a key the boot asks for no seal: put a public key there`, "cp mykey.pub keys && " + strings.Replace(rightInitrd, "mykey.pub", "keys", 1)},
+	{"a directory with a broken key", "mkdir keys && cp mykey.pub keys && echo broken >keys/a.pub", strings.Replace(rightInitrd, "mykey.pub", "keys", 1), 1,
+		`a\.pub.*want a minisign public key`, "rm keys/a.pub && " + strings.Replace(rightInitrd, "mykey.pub", "keys", 1)},
+	{"two keys of one name", "mkdir keys && cp other/mykey.pub keys", rightInitrd + " --keys keys", 2,
+		`--keys: two different keys have the same name, mykey\.pub: rename one`, "mv keys/mykey.pub keys/second.pub && " + rightInitrd + " --keys keys --keys mykey.pub"},
+	{"an unset variable for a key", "", strings.Replace(rightInitrd, "mykey.pub", `"$UNSET"`, 1), 2,
+		`--keys: want FILE, found an empty text`, rightInitrd},
+	{"an unset variable for a policy", "", rightInitrd + ` --policy "$UNSET"`, 2, `--policy: want FILE, found an empty text`, rightInitrd},
+	{"an empty password", ": >password", "mkimage key new --password-file password secret", 1,
+		"password: want a password in its first line, found none: write one there", "echo secret >password && mkimage key new --password-file password secret && mkimage key show secret.key | grep encrypted"},
+	{"a key that is there", "", "mkimage key new mykey", 1, `mykey\.key: file exists; choose another name`, "mkimage key new mykey2"},
+	{"no password and no terminal", "echo secret >password", "mkimage seal --repo repo --key locked.key --sequence 1 stable </dev/null", 1,
+		"key locked.key is encrypted and there is no terminal to ask for its password: use --password-file", "mkimage seal --repo repo --key locked.key --password-file password --sequence 1 stable"},
+	// Command lines.
+	{"a sequence in letters", "", "mkimage seal --repo repo --key mykey.key --sequence abc stable", 2, `--sequence: want a whole number that isn't negative, found "abc"`, rightSeal},
+	{"a seal without a sequence", "", "mkimage build --repo repo --boot --seal mykey.key root", 2, "sealing needs --sequence N", "mkimage build --repo repo --boot --seal mykey.key --sequence 1 root"},
+	{"a stray argument", "", "mkimage build --repo repo --boot root stray", 2, `want one argument, found 2: "root" "stray"`, "mkimage build --repo repo --boot root"},
+	{"a stray argument to flags", "", rightInitrd + " stray", 2, `want no arguments but flags, found "stray"`, rightInitrd},
+	{"no argument", "", "mkimage build --repo repo", 2, "want more than 0 arguments, found none; it is: mkimage build SOURCE", "mkimage build --repo repo root"},
+	{"a misspelt flag", "", "mkimage build --repo repo --sequense 1 root", 2, "there is no flag --sequense; did you mean --sequence?", "mkimage build --repo repo --seal mykey.key --sequence 1 root"},
+	{"a misspelt command", "", "mkimage biuld root", 2, `unknown command "biuld"; did you mean build\?`, "mkimage build root"},
+	// What an image is made of.
+	{"an archive without tar:", "tar -cf root.tar -C root .", "mkimage build root.tar", 1, `root\.tar is a file: want a directory, or tar:root\.tar`, "mkimage build tar:root.tar"},
+	{"a dump without dump:", "mkimage build --output i root && mkimage dump i >root.txt", "mkimage build root.txt", 1, `root\.txt is a file: want a directory, or dump:root\.txt`, "mkimage build dump:root.txt"},
+	{"an image of an image", "mkimage build --output i root", "mkimage build i", 1, "i is an image already: want a directory", "mkimage build root"},
+	{"a repository that is something else", "", "mkimage build --repo root root", 1, `the directory has no meta\.json and isn't empty \(".*" is in it\); use a new directory`, "mkimage build --repo new root"},
+	{"no such directory for the output", "", "mkimage build --output nowhere/image root", 1, "write nowhere/image: .*no such file or directory", "mkdir nowhere && mkimage build --output nowhere/image root"},
+	{"the output is a directory", "mkdir out", "mkimage build --output out root", 1, "write out: want a regular file or a new name, found a directory$", "mkimage build --output out/image root"},
+	{"other settings", "", "mkimage build --repo repo --digest sha512 root", 1, "the repository was made with other settings: .*use another directory or those settings", "mkimage build --repo new --digest sha512 root"},
+	// The initrd.
+	{"the modules of all kernels", "", strings.Replace(rightInitrd, "/6.12.1-test", "", 1), 2,
+		`--modules root/usr/lib/modules: want the modules of one kernel version, found a directory with 1 of them: name one, as in .*/root/usr/lib/modules/6\.12\.1-test`, rightInitrd},
+	{"the root for its modules", "", strings.Replace(rightInitrd, "/usr/lib/modules/6.12.1-test", "", 1), 2, `name one, as in .*/6\.12\.1-test`, rightInitrd},
+	{"another program", "", strings.Replace(rightInitrd, "setup-root setup-root", "setup-root /bin/ls", 1), 1, "/bin/ls: want composefs-setup-root, a static program, found something else", rightInitrd},
+	{"another program of ours", "", strings.Replace(rightInitrd, "setup-root setup-root", "setup-root $(which go)", 1), 1, "want composefs-setup-root, a static program, found the program go", rightInitrd},
+	{"a policy that can't be parsed", "echo '[verify' >policy", rightInitrd + " --policy policy", 1, `policy: malformed setup-root-conf\.toml`, "printf '[verify]\\nminimum-sequence = 1\\n' >policy && " + rightInitrd + " --policy policy"},
+	// The UKI.
+	{"a UKI for a kernel", "", strings.Replace(rightUKI, "--linux kernel", "--linux linux.efi", 1), 1, "--linux: linux.efi is a UKI already: want the kernel alone", rightUKI},
+	{"an initrd for a kernel", "", strings.Replace(rightUKI, "--linux kernel", "--linux initrd.img", 1), 1, "--linux: initrd.img is an initrd: want a kernel", rightUKI},
+	{"a kernel for an initrd", "", strings.Replace(rightUKI, "--initrd initrd.img", "--initrd kernel", 1), 1, "--initrd: kernel is an EFI program, perhaps a kernel: want an initrd", rightUKI},
+	{"a ref for a digest", "", strings.Replace(rightUKI, "$(cat digest)", "stable", 1), 2, `--image: want a digest, found "stable": for the ref of that name say --image composefs\.ref=stable`, strings.Replace(rightUKI, "$(cat digest)", "composefs.ref=stable", 1)},
+	{"half a digest", "", strings.Replace(rightUKI, "$(cat digest)", "0f0e0f0e", 1), 2, `--image: .*want 64 or 128 hex digits, found 8`, rightUKI},
+	{"a digest that an unset variable has", "", strings.Replace(rightUKI, "$(cat digest)", `"$UNSET"`, 1), 2, "--image: want DIGEST, found an empty text", rightUKI},
+	// The disk.
+	{"nothing to boot", "", "mkimage disk --repo repo --image stable --output disk.img", 2, "nothing to boot: say --uki FILE", "mkimage disk --repo repo --image stable --uki linux.efi --output disk.img"},
+	{"no such image", "", "mkimage disk --repo repo --image unstable --uki linux.efi --output disk.img", 4, `no such image: there is no ref "unstable"`, "ls repo/images repo/images/refs | grep stable && mkimage disk --repo repo --image stable --uki linux.efi --output disk.img"},
+	{"no such repository", "", "mkimage verify --repo nowhere stable", 1, "not a repository: .*make it with mkimage repo init", "mkimage repo init nowhere && mkimage build --repo nowhere --ref stable root && mkimage verify --repo nowhere stable"},
+	// Looking at things.
+	{"doctor of a key", "", "mkimage doctor mykey.pub", 1, `mykey\.pub is a public key, of which doctor knows nothing: want a UKI, an initrd, an image or a disk`, "mkimage doctor initrd.img"},
+	{"doctor of a text", "", "mkimage doctor digest", 1, "digest is a text, of which doctor knows nothing", "mkimage doctor linux.efi"},
+	// Damage.
+	{"an object is damaged", damage("printf x | dd of=$o conv=notrunc"), "mkimage verify --repo repo --objects stable", 5, "object .*digest mismatch: .*restore it, or build the image again", rebuildAndVerify},
+	{"an object is missing", damage("rm $o"), "mkimage verify --repo repo --objects stable", 4, "no such object", rebuildAndVerify},
+	{"an object is cut short", damage("truncate -s -1 $o"), "mkimage verify --repo repo --objects stable", 5, "digest mismatch", rebuildAndVerify},
+	{"the image is damaged", "i=repo/images/$(cat digest); cp $i i; rm -f $(readlink -f $i); cp i $(readlink -m $i) && printf x | dd of=$i conv=notrunc seek=1200 bs=1", "mkimage verify --repo repo stable", 5, "mismatch", rebuildAndVerify},
+	{"the image is missing", "rm $(readlink -f repo/images/$(cat digest))", "mkimage verify --repo repo stable", 4, "no such object", rebuildAndVerify},
+	{"the image's name is missing", "rm repo/images/$(cat digest)", "mkimage verify --repo repo stable", 4, "no such image", rebuildAndVerify},
+	{"there is no seal", "rm repo/seals/*", "mkimage verify --repo repo --keys mykey.pub stable", 6, "want the file .*: seal the image with `mkimage seal`", rightSeal + " && mkimage verify --repo repo --keys mykey.pub stable"},
+	{"the seal is damaged", "printf X | dd of=repo/seals/$(cat digest).seal conv=notrunc seek=20 bs=1", "mkimage verify --repo repo --keys mykey.pub stable", 6, "seal the image again with `mkimage seal`", rightSeal + " && mkimage verify --repo repo --keys mykey.pub stable"},
+	{"the seal is by another key", "", "mkimage verify --repo repo --keys other/mykey.pub stable", 6, "trusted are .*: seal it with one of these", "mkimage seal --repo repo --key other/mykey.key --sequence 1 stable && mkimage verify --repo repo --keys other/mykey.pub stable"},
+}
+
+// damage is a script that finds the object of a file, in a file that can be written
+// to: with fs-verity the old one can't.
+func damage(how string) string {
+	return "o=repo/objects/$(mkimage objects repo/images/$(cat digest) | head -n 1); cp $o o; rm -f $o; cp o $o; " + how
+}
+
+const rebuildAndVerify = "mkimage build --repo repo --boot --ref stable root && mkimage verify --repo repo --objects stable"
+
+// machine makes, where it is run, what the mistakes are made with.
+const machine = `
+for d in boot dev proc run sys sysroot etc var sbin usr/lib; do mkdir -p root/$d; done
+printf 'ID=test\n' >root/usr/lib/os-release
+head -c 3000 /dev/zero | tr '\0' x >root/sbin/init
+m=root/usr/lib/modules/6.12.1-test/kernel
+mkdir -p $m other
+for n in erofs overlay ext4 virtio_blk; do printf '\177ELF' >$m/$n.ko; printf 'kernel/%s.ko:\n' $n >>$m/../modules.dep; done
+printf 'kernel/drivers/virtio/virtio_pci.ko\n' >$m/../modules.builtin
+printf 'untrusted comment: signify public key\nRWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\n' >signify.pub
+printf 'untrusted comment: minisign encrypted secret key\nRWRTY0IyswIKycoFtlthvweDU5ZlJrW+1cmBDW3MTfuQfwijR+kAAAACAAAAAAAAAEAAAAAA8shIEbCTdGekiHEFAgIw+jhueXX78ILM/fWlshunfwaDvtw26/wjRG3RRJ53w9PfCJC2iUUhH02sH36Dp0RSLfWhk28/uc8mzZs0iJMOsxkomY5ehUd6Mu2iDATy5z/mns6S+Ap48Yk=\n' >locked.key
+mkimage key new mykey
+mkimage key new other/mykey
+mkimage build --repo repo --boot --ref stable --seal mykey.key --sequence 1 root >digest
+objcopy --remove-section=.sbat $STUB kernel
+` + rightInitrd + "\n" + rightUKI + "\n"
+
+// goesWrong are words of Go's or of a library's, which say nothing to a user.
+var goesWrong = regexp.MustCompile(`strconv|invalid syntax|accepts \d+ arg|\.tmp-|parsing "|%!|<nil>|0x[0-9a-f]{8}`)
+
+func TestMistakesAreNamedWithARemedyThatWorks(t *testing.T) {
+	for _, tool := range []string{"objcopy", "mke2fs", "debugfs", "sfdisk", "mkfs.vfat", "mcopy", "tar"} {
+		testutil.RequireTool(t, tool)
+	}
+	testutil.RequireFile(t, stub("linux", runtime.GOARCH))
+	bin, model := t.TempDir(), t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, filepath.Join(bin, "mkimage")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	t.Setenv("STUB", stub("linux", runtime.GOARCH))
+	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(model, "setup-root"), "../composefs-setup-root").CombinedOutput(); err != nil {
+		t.Fatalf("build composefs-setup-root: %v\n%s", err, out)
+	}
+	if out, status := shell(t, model, machine); status != 0 {
+		t.Fatal(out)
+	}
+	hints := map[string]bool{
+		// Provoked and followed elsewhere.
+		hintOf(unix.ENOSPC): true, // TestABuildWithoutRoomLeavesNothingInTheWay
+		hintOf(unix.EACCES): true, // TestAnUnreadableFileIsSaid
+	}
+	for _, m := range mistakes {
+		t.Run(strings.ReplaceAll(m.name, " ", "-"), func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "d")
+			if out, status := shell(t, ".", "cp -a --reflink=auto "+model+" "+dir); status != 0 {
+				t.Fatal(out)
+			}
+			if out, status := shell(t, dir, m.before); status != 0 {
+				t.Fatal(out)
+			}
+			out, status := shell(t, dir, m.wrong)
+			message, rest, _ := strings.Cut(out, "\n")
+			if status != m.status || !regexp.MustCompile("^mkimage: .*"+m.says).MatchString(message) {
+				t.Errorf("%s\nstatus %d, want %d and %q: %s", m.wrong, status, m.status, m.says, out)
+			}
+			for line := range strings.Lines(rest) {
+				if !strings.HasPrefix(line, "see: ") && !strings.HasPrefix(line, "hint: ") {
+					t.Errorf("%s\nmore than one message: %s", m.wrong, out)
+				}
+				hints[strings.TrimSpace(strings.TrimPrefix(line, "hint: "))] = true
+			}
+			if bad := goesWrong.FindString(out); bad != "" {
+				t.Errorf("%s\nsays %q: %s", m.wrong, bad, out)
+			}
+			if out, status := shell(t, dir, m.remedy); status != 0 {
+				t.Errorf("the remedy: %s\nstatus %d: %s", m.remedy, status, out)
+			}
+		})
+	}
+	for _, e := range exits {
+		if e.hint != "" && !hints[e.hint] {
+			t.Errorf("nobody has tried: %s", e.hint)
+		}
+	}
+}
+
+func hintOf(err error) string { return describe(err).Hint }
+
+// shell runs a script in a directory and returns its standard error.
+func shell(t *testing.T, dir, script string) (stderr string, status int) {
+	t.Helper()
+	cmd := exec.Command("sh", "-ec", script)
+	cmd.Dir = dir
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return errs.String(), cmd.ProcessState.ExitCode()
+}
