@@ -2,6 +2,7 @@ package tarball
 
 import (
 	"archive/tar"
+	"bytes"
 	"io"
 	"strings"
 
@@ -92,7 +93,8 @@ func (c *contentReader) nextSparse(buf []byte, left int64) (chunk, error) {
 		if _, err := io.ReadFull(c, b); err != nil {
 			return chunk{bytes: buf[:n]}, err
 		}
-		switch hole := c.s.offset == before; {
+		// Nothing was read for it; and if anybody had read ahead, it wouldn't be zeros.
+		switch hole := c.s.offset == before && bytes.Equal(b, zeroBlock[:len(b)]); {
 		case hole && n > 0:
 			c.keptZeros = int64(len(b))
 			return chunk{bytes: buf[:n]}, nil
@@ -107,6 +109,8 @@ func (c *contentReader) nextSparse(buf []byte, left int64) (chunk, error) {
 	}
 	return chunk{bytes: buf[:n], zeros: zeros}, nil
 }
+
+var zeroBlock [blockSize]byte
 
 // hasHoles reports whether a header is that of a sparse file.
 func hasHoles(hdr *tar.Header) bool {
