@@ -36,6 +36,10 @@ const (
 	MountVolatile  MountMode = "volatile"  // an empty tmpfs
 )
 
+// Kept reports whether what is written there is kept on the physical root, where it
+// isn't verified.
+func (m MountMode) Kept() bool { return m == MountRoot || m == MountBind || m == MountOverlay }
+
 // A TransientMode is what becomes of the root itself.
 type TransientMode string
 
@@ -124,6 +128,8 @@ type Verify struct {
 	// Argument is Optional where a command line that names no image boots what
 	// root= means, unverified.
 	Argument Requirement
+	// Extensions is empty when it isn't written; see Config.Extensions.
+	Extensions Requirement
 }
 
 // Measure is the section [measure].

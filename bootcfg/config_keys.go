@@ -39,6 +39,7 @@ var keys = map[string]map[string]setter{
 		"revoked":          setRevoked,
 		"argument":         setRequirement(func(c *Config) *Requirement { return &c.Verify.Argument }, Require, Optional),
 		"allow-insecure":   func(r *configReader, v any) error { return setBool(&r.c.Verify.AllowInsecure, v) },
+		"extensions":       setRequirement(func(c *Config) *Requirement { return &c.Verify.Extensions }, Allow, Forbid),
 	},
 	"measure": {
 		"tpm": setRequirement(func(c *Config) *Requirement { return &c.Measure.TPM }, Require, IfPresent, Off),

@@ -33,10 +33,10 @@ func TestParseConfigReadsEverySetting(t *testing.T) {
 			change(func(c *bootcfg.Config) {
 				c.Root = bootcfg.Root{Transient: bootcfg.TransientReadOnly, SysrootReadOnly: true}
 			})},
-		{"verify", "[verify]\nsignature = \"optional\"\nkeys = \"/k\"\nminimum-sequence = 40\nrevoked = [\"" + hexA + "\"]\nfs-verity = \"off\"\nallow-insecure = true\nargument = \"optional\"",
+		{"verify", "[verify]\nsignature = \"optional\"\nkeys = \"/k\"\nminimum-sequence = 40\nrevoked = [\"" + hexA + "\"]\nfs-verity = \"off\"\nallow-insecure = true\nargument = \"optional\"\nextensions = \"forbid\"",
 			change(func(c *bootcfg.Config) {
 				c.Verify = bootcfg.Verify{Signature: bootcfg.Optional, Presumes: "keys", Keys: "/k", MinimumSequence: 40,
-					Revoked: []verity.Digest{digest(t, hexA)}, FSVerity: bootcfg.Off, AllowInsecure: true, Argument: bootcfg.Optional}
+					Revoked: []verity.Digest{digest(t, hexA)}, FSVerity: bootcfg.Off, AllowInsecure: true, Argument: bootcfg.Optional, Extensions: bootcfg.Forbid}
 			})},
 		{"measure", "[measure]\ntpm = \"if-present\"\npcr = 8",
 			change(func(c *bootcfg.Config) { c.Measure = bootcfg.Measure{TPM: bootcfg.IfPresent, PCR: 8} })},
@@ -74,6 +74,7 @@ func TestParseConfigNamesLineAndKey(t *testing.T) {
 		{"bad value", "[verify]\nsignature = \"maybe\"", `line 2: [verify] signature: want one of require, optional, off, found "maybe"`},
 		{"a value of another key", "[verify]\nfs-verity = \"optional\"", "want one of require, userspace, off"},
 		{"wrong type", "[verify]\nallow-insecure = \"yes\"", `line 2: [verify] allow-insecure: want true or false, found "yes"`},
+		{"a bad word about extensions", "[verify]\nextensions = \"off\"", `line 2: [verify] extensions: want one of allow, forbid, found "off"`},
 		{"negative sequence", "[verify]\nminimum-sequence = -1", "line 2: [verify] minimum-sequence: want a whole number"},
 		{"bad digest", "[verify]\nrevoked = [\"" + strings.ToUpper(hexA) + "\"]", "line 2: [verify] revoked: malformed digest"},
 		{"relative path", "[verify]\nkeys = \"k\"", "want an absolute path"},

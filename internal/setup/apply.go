@@ -76,6 +76,9 @@ func (s *session) mountOverlay() error {
 // is to make room needs a machine that comes up.
 func (s *session) mountState(dir string, mode bootcfg.MountMode) error {
 	err := s.sys.MountState(dir, mode, s.image.Digest.Hex())
+	if err == nil {
+		return s.hideExtensions(dir, mode)
+	}
 	if !errors.Is(err, errNoRoom) {
 		return err
 	}

@@ -129,6 +129,30 @@ func TestApplyDoesTheStepsInOrder(t *testing.T) {
 	}
 }
 
+// What the image has is verified; only what is kept on the disk is hidden.
+func TestExtensionsAreHiddenWhereTheyAreKept(t *testing.T) {
+	for policy, want := range map[string]string{
+		"":                                  "",
+		"[verify]\nextensions = \"forbid\"": "etc/extensions,var/lib/extensions,var/lib/extensions.mutable,var/lib/confexts",
+		"[etc]\nmount = \"transient\"":      "var/lib/extensions,var/lib/extensions.mutable,var/lib/confexts",
+		"[etc]\nmount = \"none\"\n[var]\nmount = \"volatile\"": "",
+	} {
+		f := machine(t)
+		if err := f.boot(options(t, argA, policy, 0)); err != nil {
+			t.Fatal(err)
+		}
+		var hidden []string
+		for _, c := range f.calls {
+			if words := strings.Fields(c); words[0] == "MountState" && strings.Contains(words[1], "/") {
+				hidden = append(hidden, words[1])
+			}
+		}
+		if got := strings.Join(hidden, ","); got != want {
+			t.Errorf("%q: %s, want %s", policy, got, want)
+		}
+	}
+}
+
 func TestApplyRefusesWithAStatusAndCleansUp(t *testing.T) {
 	wrong := func(f *fake) { f.images[digest(f.t, hexA)] = digest(f.t, hexB) }
 	fail := func(method string, err error) func(*fake) { return func(f *fake) { f.fails[method] = err } }
@@ -200,13 +224,13 @@ func TestTheMarkIsForAbsentVerityOnly(t *testing.T) {
 
 func TestBootJSON(t *testing.T) {
 	k := kernel.New(kernel.OverlayVerity)
-	b := Boot{Digest: digest(t, hexA), Argument: "composefs=\"\x01\\é\xff", FSVerity: bootcfg.Off, Version: "1", kernel: k,
+	b := Boot{Digest: digest(t, hexA), Argument: "composefs=\"\x01\\é\xff", FSVerity: bootcfg.Off, Version: "1", kernel: k, Config: bootcfg.DefaultConfig(),
 		Seal: sealRecord{Status: "valid", Key: "0123456789ABCDEF", KeyName: "k", Sequence: 7}}
 	b.Milliseconds.add(stageVerify, 1500000)
 	b.Milliseconds.add(stageVerify, 500000)
 	got := b.JSON(42)
 	want := `{"version":1,"digest":"fsverity-sha256-12:` + hexA + `","argument":"composefs=\"\u0001\\é` + "\ufffd" + `",` +
-		`"seal":{"status":"valid","key":"0123456789ABCDEF","key-name":"k","sequence":7},"fs-verity":"off","tpm":{"status":""},"no-room":[],"kernel":"` + k.Release() + `",` +
+		`"seal":{"status":"valid","key":"0123456789ABCDEF","key-name":"k","sequence":7},"fs-verity":"off","tpm":{"status":""},"no-room":[],"policy":{"root":"","etc":"overlay","extensions":"allow"},"kernel":"` + k.Release() + `",` +
 		`"features":{"overlay-verity":false},"milliseconds":{"verify":2.000},"setup-root":{"version":"1","max-rss-kib":42}}` + "\n"
 	if got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)

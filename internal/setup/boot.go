@@ -25,6 +25,7 @@ type Boot struct {
 	TPM      tpmRecord
 	// NoRoom are the directories whose state is in memory for want of room.
 	NoRoom       []string
+	Config       bootcfg.Config
 	Milliseconds timings
 	Version      string
 	kernel       *kernel.Kernel
@@ -56,7 +57,7 @@ func (t *timings) add(s stage, took time.Duration) {
 }
 
 func newBoot(o Options, k *kernel.Kernel) Boot {
-	return Boot{Version: o.Version, Seal: sealRecord{Status: "not-required"}, TPM: tpmRecord{Status: "off"}, kernel: k}
+	return Boot{Version: o.Version, Seal: sealRecord{Status: "not-required"}, TPM: tpmRecord{Status: "off"}, Config: o.Config, kernel: k}
 }
 
 // JSON returns the record as a line of JSON. maxRSS is our largest memory use in
@@ -83,11 +84,19 @@ func (b *Boot) JSON(maxRSS int64) string {
 		{"fs-verity", quote(string(b.FSVerity))},
 		{"tpm", b.TPM.json()},
 		{"no-room", list(b.NoRoom)},
+		{"policy", b.policy()},
 		{"kernel", quote(b.kernel.Release())},
 		{"features", features.String()},
 		{"milliseconds", took.String()},
 		{"setup-root", object{{"version", quote(b.Version)}, {"max-rss-kib", strconv.FormatInt(maxRSS, 10)}}.String()},
 	}.String() + "\n"
+}
+
+// policy returns what of the policy explains the mounts of the running system. All
+// of it are words of ours, which need no quoting.
+func (b *Boot) policy() string {
+	c := b.Config
+	return `{"root":"` + string(c.Root.Transient) + `","etc":"` + string(c.Etc) + `","extensions":"` + string(c.Extensions()) + `"}`
 }
 
 // An object is a JSON object: names and values that are JSON already.

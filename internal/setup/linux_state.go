@@ -18,6 +18,9 @@ import (
 // MountState puts dir, "etc" or "var", into the new root.
 func (l *linux) MountState(dir string, mode bootcfg.MountMode, deployment string) error {
 	at, err := osfile.OpenPlain(l.root, dir, unix.O_PATH|unix.O_DIRECTORY)
+	if deployment == "" && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)) {
+		return nil
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("mount /%s: the image has no such directory to mount on: add it to the image, or set mount = \"none\" under [%s]", dir, dir)
 	}

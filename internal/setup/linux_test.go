@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -240,6 +241,45 @@ func TestAReadOnlyRootIsMadeWritableForState(t *testing.T) {
 	wantFile(t, d.path("sysroot/etc/new"), "n")
 }
 
+// What is forbidden stays where it is, out of sight: in no way that /etc and /var
+// have a say in. Nothing is made where there was nothing.
+func TestForbiddenExtensionsAreHiddenAndMasked(t *testing.T) {
+	d := newDisk(t)
+	deploy := d.path("state/deploy", d.image.Hex())
+	for _, name := range []string{"etc/upper/extensions/evil", "var/lib/extensions/evil", "var/lib/extensions.mutable/usr"} {
+		writeTestFile(t, filepath.Join(deploy, name, "file"), "x")
+	}
+	if err := d.boot(t, "", "[verify]\nextensions = \"forbid\"\nfs-verity = \"off\"\n"); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"etc/extensions", "var/lib/extensions", "var/lib/extensions.mutable"} {
+		if entries, err := os.ReadDir(d.path(dir)); err != nil || len(entries) > 0 {
+			t.Errorf("/%s holds %v, %v", dir, entries, err)
+		}
+	}
+	if _, err := os.Lstat(d.path("var/lib/confexts")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("/var/lib/confexts: %v, want nothing", err)
+	}
+	for _, unit := range mergers {
+		if to, err := os.Readlink(filepath.Join(masks, "systemd-"+unit+".service")); to != "/dev/null" {
+			t.Errorf("%s is a link to %q, %v", unit, to, err)
+		}
+	}
+	wantFile(t, d.path("sysroot/state/deploy", d.image.Hex(), "var/lib/extensions/evil/file"), "x")
+}
+
+func TestAllowedExtensionsAreLeftAlone(t *testing.T) {
+	d := newDisk(t)
+	writeTestFile(t, d.path("state/deploy", d.image.Hex(), "var/lib/extensions/mine/file"), "x")
+	if err := d.boot(t, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, d.path("var/lib/extensions/mine/file"), "x")
+	if _, err := os.Lstat(masks); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s: %v, want nothing", masks, err)
+	}
+}
+
 // A refused boot leaves the machine as it was, for an emergency shell.
 func TestRunRefusesAndLeavesEverythingAsItWas(t *testing.T) {
 	for _, c := range []struct {
@@ -258,6 +298,12 @@ func TestRunRefusesAndLeavesEverythingAsItWas(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, CodeSelfTest, " is missing"},
+		{"forbidden extensions by a link", "", "[verify]\nextensions = \"forbid\"\nfs-verity = \"off\"", func(t *testing.T, d disk) {
+			d.link(t, "state/deploy/"+d.image.Hex()+"/var/lib/extensions", "/sysroot/evil")
+		}, CodeMount, "extensions are forbidden: mount /var/lib/extensions: "},
+		{"forbidden extensions below a link", "", "[verify]\nextensions = \"forbid\"\nfs-verity = \"off\"", func(t *testing.T, d disk) {
+			d.link(t, "state/deploy/"+d.image.Hex()+"/var/lib", "/sysroot/evil")
+		}, CodeMount, "extensions are forbidden: mount /var/lib/extensions: "},
 		{"no init", "init=/absent composefs=IMAGE", "", nil, CodeSelfTest, "/absent"},
 		{"an image that isn't one", "", "", func(t *testing.T, d disk) {
 			writeTestFile(t, d.path("composefs/objects", d.image.ObjectPath()), strings.Repeat("x", 9000))

@@ -126,7 +126,7 @@ func mountSteps(o Options) plan {
 func composeSteps(o Options) plan {
 	c := o.Config
 	var p plan
-	if keepsState(c.Etc) || keepsState(c.Var) {
+	if c.Etc.Kept() || c.Var.Kept() {
 		p = append(p, step{stageCompose, "make the physical root writable if it isn't", CodeMount,
 			func(s *session) error { return s.sys.MakeWritable() }})
 	}
@@ -137,7 +137,11 @@ func composeSteps(o Options) plan {
 		if d.mode == bootcfg.MountNone {
 			continue
 		}
-		p = append(p, step{stageCompose, fmt.Sprintf("mount /%s: %s", d.name, describe[d.mode]), CodeMount,
+		what := fmt.Sprintf("mount /%s: %s", d.name, describe[d.mode])
+		if d.mode.Kept() && c.Extensions() == bootcfg.Forbid {
+			what += ", extensions hidden"
+		}
+		p = append(p, step{stageCompose, what, CodeMount,
 			func(s *session) error { return s.mountState(d.name, d.mode) }})
 	}
 	what := "mount the physical root at /sysroot"
@@ -155,11 +159,6 @@ var describe = map[bootcfg.MountMode]string{
 	bootcfg.MountOverlay:   "overlay, changes in state/deploy",
 	bootcfg.MountTransient: "overlay, changes in memory",
 	bootcfg.MountVolatile:  "an empty tmpfs",
-}
-
-// keepsState reports whether the mode writes to the physical root.
-func keepsState(m bootcfg.MountMode) bool {
-	return m == bootcfg.MountRoot || m == bootcfg.MountBind || m == bootcfg.MountOverlay
 }
 
 func handOverSteps(o Options) plan {

@@ -78,6 +78,8 @@ func TestPlanIsWhatThePolicySays(t *testing.T) {
 		{"nothing is kept", argA, "[etc]\ntransient = true\n[var]\nmount = \"volatile\"\n", 0, nil,
 			[]string{"/etc: overlay, changes in memory", "/var: an empty tmpfs"}, "writable"},
 		{"no state at all", argA, "[etc]\nmount = \"none\"\n[var]\nmount = \"none\"\n", 0, nil, []string{"verity=require", "at /sysroot"}, "/etc"},
+		{"extensions are forbidden", argA, "[verify]\nextensions = \"forbid\"", 0, nil, []string{"mount /etc: overlay, changes in state/deploy, extensions hidden", "mount /var: bind, from state/deploy, extensions hidden", "self-test"}, ""},
+		{"extensions are allowed", argA, "[etc]\nmount = \"none\"\n[verify]\nextensions = \"allow\"", 0, nil, nil, "extensions"},
 		{"a transient root", argA, "[root]\ntransient = true\nsysroot = \"ro\"\n", 0, nil,
 			[]string{"changes in memory, verity=require", "at /sysroot, read-only"}, ""},
 		{"a transient root for the privileged", argA, "[root]\ntransient-ro = true\n", 0, nil, []string{"changes in memory, mounted read-only, verity=require"}, ""},

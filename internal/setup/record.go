@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/kmsg"
 	"github.com/composefs-go/composefs/internal/osfile"
 )
@@ -24,6 +25,11 @@ const volatileRoot = "/run/systemd/volatile-root"
 func (l *linux) Record(b *Boot) error {
 	if err := l.markRoot(); err != nil {
 		l.log.Printf(kmsg.Warning, "mark the root device for systemd: %v", err)
+	}
+	if b.Config.Extensions() == bootcfg.Forbid {
+		if err := mask(); err != nil {
+			return err
+		}
 	}
 	var usage unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {

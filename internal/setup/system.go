@@ -40,11 +40,13 @@ type system interface {
 	MakeWritable() error
 	// BindRoot puts the physical root at /sysroot in the new root.
 	BindRoot(readOnly bool) error
-	// MountState puts /etc or /var into the new root.
+	// MountState puts /etc or /var into the new root. Without a deployment it is
+	// another directory, which may be missing.
 	MountState(dir string, mode bootcfg.MountMode, deployment string) error
 	// SelfTest reads what the next program needs, the first of inits that exists.
 	SelfTest(inits []string) error
-	// Record writes boot.json and marks the root device for systemd.
+	// Record writes boot.json, marks the root device for systemd, and masks the units
+	// that merge extensions where these are forbidden.
 	Record(b *Boot) error
 	// HandOver puts the new root at the path.
 	HandOver(path string) error

@@ -10,6 +10,7 @@
 //	key_test.go         ... keys and policies
 //	argument_test.go    ... command lines, refs
 //	repository_test.go  ... what lies where the repository and the state should
+//	extension_test.go   ... system extensions on the disk
 //	hostile_test.go     ... images that are sealed and no good
 //	userspace_test.go   ... without fs-verity; the image swapped while we look
 //	verdict_test.go     ... and what mkimage verify says of the same
