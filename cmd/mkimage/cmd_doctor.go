@@ -40,7 +40,8 @@ sealed as the initrd's keys and policy want it, and have all its objects; then T
 may also be a digest or a ref there.
 
 Without THING it is about the running system: what was verified when it booted, by
-which key, and what was not.
+which key, and what was not; and every mount that lies over the image, such as a system
+extension. It sees what the process that runs it sees; run it as root.
 
 Disks are read with sfdisk, debugfs and mtools, without privileges. The exit status is
 1 if there is a finding that stops a boot; warnings don't count.`

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/verity"
@@ -35,11 +34,11 @@ type record struct {
 	TPM      struct {
 		Status string `json:"status"`
 	} `json:"tpm"`
-}
-
-// mountPoint is a line of mountinfo.
-type mountPoint struct {
-	at, fstype, source, options string
+	Policy struct {
+		Root       string `json:"root"`
+		Etc        string `json:"etc"`
+		Extensions string `json:"extensions"`
+	} `json:"policy"`
 }
 
 // System examines the running system, whose root directory fsys is: what was
@@ -64,6 +63,7 @@ func System(fsys fs.FS) *Report {
 		return r
 	}
 	b.verified(r)
+	b.extensions(r)
 	b.mounts(r, fsys)
 	b.cmdline(r, fsys)
 	secureBoot(r, fsys)
@@ -94,50 +94,14 @@ func (b record) verified(r *Report) {
 	}
 }
 
-// mounts checks that what is mounted is what the record speaks of.
-func (b record) mounts(r *Report, fsys fs.FS) {
-	text, err := fs.ReadFile(fsys, mountInfo)
-	if err != nil {
-		r.Warn("mounts", "mount /proc", "%v", err)
-		return
+// extensions says whether the policy has left systemd a way to change /usr.
+func (b record) extensions(r *Report) {
+	switch etc := bootcfg.MountMode(b.Policy.Etc); {
+	case b.Policy.Extensions == string(bootcfg.Forbid):
+		r.Fact("extensions", "forbidden: systemd merges nothing over /usr and /etc")
+	case b.Policy.Extensions == string(bootcfg.Allow) && !etc.Kept():
+		r.Warn("extensions", "set extensions = \"forbid\" under [verify] in the policy", "systemd may merge what is in /var/lib/extensions and /var/lib/confexts over /usr and /etc, and nobody verifies that")
 	}
-	all := parseMounts(string(text))
-	root := all["/"]
-	want := "composefs:" + b.Digest.Hex()
-	switch {
-	case root.source != want && !strings.Contains(root.options, "upperdir="):
-		r.Stop("root", "boot again: something has mounted over it", "the root is %s (%s), want %s", root.source, root.fstype, want)
-	case b.FSVerity == string(bootcfg.Require) && !strings.Contains(root.options, "verity=require"):
-		r.Stop("root", "boot again", "the root is mounted without verity=require, which the record says it has")
-	}
-	var writable []string
-	for _, at := range []string{"/etc", "/var"} {
-		if m, ok := all[at]; ok {
-			writable = append(writable, fmt.Sprintf("%s (%s)", at, m.fstype))
-		}
-	}
-	if len(writable) > 0 {
-		r.Fact("unverified", "%s: state of this machine, which no seal covers", strings.Join(writable, ", "))
-	}
-}
-
-// parseMounts returns what is mounted on top at each place.
-//
-// Format: proc_pid_mountinfo(5).
-func parseMounts(text string) map[string]mountPoint {
-	out := map[string]mountPoint{}
-	for line := range strings.Lines(text) {
-		before, after, ok := strings.Cut(strings.TrimSpace(line), " - ")
-		left, right := strings.Fields(before), strings.Fields(after)
-		if ok && len(left) >= 6 && len(right) >= 2 {
-			m := mountPoint{at: left[4], fstype: right[0], source: right[1], options: left[5]}
-			if len(right) > 2 {
-				m.options += "," + right[2]
-			}
-			out[m.at] = m
-		}
-	}
-	return out
 }
 
 // cmdline checks that the argument of the record is that of this boot.

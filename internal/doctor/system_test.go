@@ -14,9 +14,18 @@ const (
 	secureBoot = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 	mountInfo  = `22 1 0:23 / / ro,relatime shared:1 - overlay composefs:` + hex + ` ro,lowerdir+=/x,datadir+=/y,redirect_dir=on,metacopy=on,verity=require
 23 22 254:2 /state/deploy/` + hex + `/var /var rw,relatime shared:2 - ext4 /dev/vda2 rw
-24 22 0:30 / /etc rw,relatime shared:3 - overlay overlay rw,lowerdir=/a,upperdir=/b
+24 22 0:30 / /etc rw,relatime shared:3 - overlay overlay rw,lowerdir=/a,upperdir=/b,workdir=/c
+25 22 0:5 / /dev rw,nosuid shared:4 - devtmpfs udev rw,size=1k
+26 25 0:24 / /dev/shm rw,nosuid,nodev shared:5 - tmpfs tmpfs rw
+27 22 0:25 / /run rw,nosuid shared:6 - tmpfs tmpfs rw
+28 22 254:2 / /sysroot rw,relatime shared:7 - ext4 /dev/vda2 rw
+29 22 0:33 / /boot rw,relatime shared:8 - autofs systemd-1 rw,fd=40
+31 29 254:1 / /boot rw,relatime shared:9 - vfat /dev/vda1 rw
+32 23 0:40 / /var/lib/extensions ro,relatime shared:10 - tmpfs tmpfs rw,mode=755
+33 24 0:24 /machine-id /etc/machine-id ro - tmpfs tmpfs rw
+34 22 8:1 / /home rw - ext4 /dev/sda1 rw
 `
-	bootJSON = `{"version":1,"digest":"fsverity-sha256-12:` + hex + `","argument":"` + argument + `","seal":{"status":"valid","key":"0123456789ABCDEF","key-name":"ours","sequence":7},"fs-verity":"require","tpm":{"status":"off"},"kernel":"6.12","features":{},"milliseconds":{},"setup-root":{"version":"1","max-rss-kib":1}}` + "\n"
+	bootJSON = `{"version":1,"digest":"fsverity-sha256-12:` + hex + `","argument":"` + argument + `","seal":{"status":"valid","key":"0123456789ABCDEF","key-name":"ours","sequence":7},"fs-verity":"require","tpm":{"status":"off"},"policy":{"root":"","etc":"overlay","extensions":"allow"},"kernel":"6.12","features":{},"milliseconds":{},"setup-root":{"version":"1","max-rss-kib":1}}` + "\n"
 )
 
 // goodSystem was booted with everything that there is.
@@ -54,12 +63,20 @@ func TestTheRunningSystem(t *testing.T) {
 		{"content not verified", edit("run/composefs/boot.json", `"fs-verity":"require"`, `"fs-verity":"userspace"`), "?content", "the content of files is not"},
 		{"nothing verified", edit("run/composefs/boot.json", `"fs-verity":"require"`, `"fs-verity":"off"`), "?content", "neither the image nor"},
 		{"another root", edit("proc/self/mountinfo", "composefs:0f", "composefs:0a"), "root", "want composefs:" + hex},
-		{"a root over it", func(fsys fstest.MapFS) {
-			fsys["proc/self/mountinfo"] = text(mountInfo + "30 22 254:3 / / rw - ext4 /dev/vdb rw\n")
-		}, "root", "/dev/vdb (ext4)"},
-		{"a transient root", edit("proc/self/mountinfo", "composefs:"+hex+" ro,", "overlay rw,upperdir=/run/x,"), "", ""},
+		{"a root of another type", edit("proc/self/mountinfo", "overlay composefs", "ext4 composefs"), "root", "(ext4), want composefs:" + hex},
+		{"no root", edit("proc/self/mountinfo", "/ / ro", "/ /mnt ro"), "root", "want composefs:" + hex},
+		{"a root with an upper layer", edit("proc/self/mountinfo", ",lowerdir+=/x", ",lowerdir+=/x,upperdir=/run/x"), "root", "has an upper layer"},
+		{"a root with an upper layer that the policy asked for", func(fsys fstest.MapFS) {
+			edit("proc/self/mountinfo", ",lowerdir+=/x", ",lowerdir+=/x,upperdir=/run/x")(fsys)
+			edit("run/composefs/boot.json", `"root":""`, `"root":"transient"`)(fsys)
+		}, "", ""},
+		{"a layer whose name looks like an upper one", edit("proc/self/mountinfo", "lowerdir+=/x", `lowerdir+=/x\054upperdir=`), "", ""},
+		{"verity by the name of a layer", edit("proc/self/mountinfo", ",verity=require", `,datadir+=/y\054verity=require`), "root", "without verity=require"},
 		{"without verity", edit("proc/self/mountinfo", ",verity=require", ""), "root", "without verity=require"},
-		{"no mountinfo", without("proc/self/mountinfo"), "?mounts", "mountinfo"},
+		{"no mountinfo", without("proc/self/mountinfo"), "mounts", "mountinfo"},
+		{"a mountinfo that isn't one", edit("proc/self/mountinfo", " - ext4", " ext4"), "mounts", "line 2 isn't understood"},
+		{"extensions are forbidden", edit("run/composefs/boot.json", `"extensions":"allow"`, `"extensions":"forbid"`), "", ""},
+		{"extensions, the only way in", edit("run/composefs/boot.json", `"etc":"overlay"`, `"etc":"transient"`), "?extensions", "/var/lib/extensions"},
 		{"booted with another argument", edit("proc/cmdline", argument, "composefs.ref=other"), "?cmdline", "not on the kernel command line"},
 		{"malformed command line", edit("proc/cmdline", argument, "composefs=x"), "?cmdline", "composefs=x"},
 		{"no command line", without("proc/cmdline"), "", ""},
@@ -73,7 +90,7 @@ func TestTheRunningSystem(t *testing.T) {
 		})
 	}
 	r := doctor.System(goodSystem())
-	for _, fact := range []string{"seal        by key 0123456789ABCDEF ours, sequence 7", "/etc (overlay), /var (ext4): state of this machine", "checked by the kernel at every read", "secure-boot on"} {
+	for _, fact := range []string{"seal        by key 0123456789ABCDEF ours, sequence 7", "/etc (overlay), /var (ext4), /home (ext4): state of this machine", "checked by the kernel at every read", "secure-boot on"} {
 		if !strings.Contains(r.String(), fact) {
 			t.Errorf("want %q in\n%s", fact, r)
 		}
