@@ -197,5 +197,17 @@ func (s repoStore) Missing(objects []verity.Digest) ([]verity.Digest, error) {
 	return missing, nil
 }
 
+func (s repoStore) ReadObject(d verity.Digest, size int64) ([]byte, error) {
+	f, err := s.OpenObject(d)
+	if errors.Is(err, repo.ErrNoObject) {
+		return nil, fs.ErrNotExist
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, size+1))
+}
+
 // HasVerity is for the file system to say that the image will be booted from.
 func (repoStore) HasVerity(verity.Digest) (on, known bool) { return false, false }

@@ -134,6 +134,10 @@ func (s *diskStore) ReadImage(d verity.Digest) ([]byte, error) {
 	return s.read(objectPath(d), MaxImage)
 }
 
+func (s *diskStore) ReadObject(d verity.Digest, size int64) ([]byte, error) {
+	return s.read(objectPath(d), size)
+}
+
 func (s *diskStore) ReadSeal(name string, limit int64) ([]byte, error) {
 	return s.read("/composefs/seals/"+name, limit)
 }

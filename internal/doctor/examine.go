@@ -109,7 +109,7 @@ func (e *Examiner) boot(r *Report, image []byte, line, release string, machine e
 	}
 	i.Modules(r, device)
 	if e.Store != nil && cmdline.Asked() {
-		CheckStore(r, e.Store, cmdline, trust)
+		CheckStore(r, e.Store, cmdline, trust, Kernel{release, machine})
 	}
 }
 
@@ -125,7 +125,7 @@ func (e *Examiner) Image(image io.ReaderAt, size int64) *Report {
 	if err != nil {
 		r.Stop("cmdline", "correct the command line", "%v", err)
 	}
-	Image(r, img, line, bootcfg.DefaultConfig())
+	Image(r, img, e.Store, line, bootcfg.DefaultConfig(), Kernel{})
 	if e.Store != nil {
 		checkObjects(r, e.Store, img)
 	}

@@ -24,6 +24,9 @@ type Store interface {
 	ReadSeal(name string, limit int64) ([]byte, error)
 	// Missing returns those of the objects that aren't there.
 	Missing(objects []verity.Digest) ([]verity.Digest, error)
+	// ReadObject returns the content of an object, which has size bytes;
+	// fs.ErrNotExist if there is none. Nobody has verified it.
+	ReadObject(d verity.Digest, size int64) ([]byte, error)
 	// HasVerity reports whether fs-verity is on for an image; known is false if that
 	// is for another file system to say.
 	HasVerity(d verity.Digest) (on, known bool)
@@ -31,7 +34,7 @@ type Store interface {
 
 // CheckStore checks that the image that a command line names is in the store, that
 // it is the one meant, sealed as the policy wants it, and whole.
-func CheckStore(r *Report, s Store, line bootcfg.Cmdline, trust Trust) {
+func CheckStore(r *Report, s Store, line bootcfg.Cmdline, trust Trust, k Kernel) {
 	d, content, ok := findImage(r, s, line)
 	if !ok {
 		return
@@ -50,7 +53,7 @@ func CheckStore(r *Report, s Store, line bootcfg.Cmdline, trust Trust) {
 		r.Stop("image", "build or install the image again", "%v", err)
 		return
 	}
-	Image(r, img, line, trust.Config)
+	Image(r, img, s, line, trust.Config, k)
 	checkObjects(r, s, img)
 }
 
