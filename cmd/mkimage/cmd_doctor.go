@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -27,13 +28,17 @@ type doctorOptions struct {
 const doctorLong = `Doctor looks for what would stop a boot, before anybody tries, and says what to do
 about each thing that it finds. THING is a file; what it is shows in its content:
 
-  a UKI        is composefs-setup-root in its initrd and started, are its modules
-               there, do keys and policy parse, does the command line name an image
-               and a root, and does the policy permit it
+  a UKI        can firmware start its kernel, is that new enough, is it signed as it
+               is now; is composefs-setup-root in its initrd and started, are its
+               modules there, do keys and policy parse, does the command line name an
+               image and a root, and does the policy permit it
   an initrd    the same; --cmdline TEXT is the command line that it will get
-  an image     does it have an init program, and directories to mount upon
-  a disk       each UKI and each boot loader entry on it, as above; and on the root
-               partition the image, its seal, fs-verity and all of its objects
+  an image     does it have an init program with all that this is linked with, and
+               directories to mount upon; is there what it shouldn't have, such as
+               host keys, a machine-id, or an fstab with /
+  a disk       each UKI and each boot loader entry on it, as above, and whether boot
+               loaders take it into their menu; and on the root partition the image,
+               its seal, fs-verity and all of its objects
 
 With --repo the image that the command line names must be in that repository, be
 sealed as the initrd's keys and policy want it, and have all its objects; then THING
@@ -84,7 +89,7 @@ func (o *doctorOptions) run(ctx context.Context, args []string) (*doctor.Report,
 	if len(args) == 0 {
 		return doctor.System(os.DirFS("/")), nil
 	}
-	e := &doctor.Examiner{Arch: runtime.GOARCH, Cmdline: o.cmdline, RootFS: o.rootFS}
+	e := &doctor.Examiner{Arch: runtime.GOARCH, Cmdline: o.cmdline, RootFS: o.rootFS, Now: time.Now()}
 	if o.modules != "" {
 		var err error
 		if e.Builtin, err = doctor.ParseBuiltin(os.DirFS(o.modules), "."); err != nil {

@@ -44,7 +44,7 @@ var allowed = map[string][]string{
 	"internal/setup": {"bootcfg", "verity", "sign", "erofs", "internal/mount", "internal/blockdev", "internal/osfile",
 		"internal/kernel", "internal/kmsg", "internal/tpm", "golang.org/x/sys"},
 	"internal/initrd":          {"github.com/u-root/u-root", "github.com/klauspost/compress", "github.com/pierrec/lz4", "github.com/ulikunitz/xz"},
-	"internal/doctor":          {"bootcfg", "bootcfg/uki", "sign", "verity", "erofs", "internal/initrd", "internal/blockdev"},
+	"internal/doctor":          {"bootcfg", "bootcfg/uki", "sign", "sign/secureboot", "verity", "erofs", "internal/initrd", "internal/blockdev"},
 	"internal/disk":            {"verity", "golang.org/x/sys"},
 	"internal/kernelview":      {"erofs", "internal/tree", "golang.org/x/sys"},
 	"cmd/composefs-setup-root": {"internal/setup", "internal/version", "bootcfg", "sign", "internal/kmsg", "golang.org/x/sys"},

@@ -23,6 +23,7 @@ func (i *Initrd) Cmdline(r *Report, text string, start Start, trust Trust, arch 
 			r.Stop("permitted", "change the command line, or the policy in the initrd", "%v", err)
 		}
 	}
+	checkTwice(r, line)
 	root, _ := line.Lookup("root")
 	fstype, _ := line.Lookup("rootfstype")
 	i.checkRoot(r, root, start, arch)
@@ -34,6 +35,23 @@ func (i *Initrd) Cmdline(r *Report, text string, start Start, trust Trust, arch 
 	return line, Root{root, fstype}
 }
 
+// checkTwice looks for what a slip leaves: the same image twice, or two where one was
+// meant to take the place of the other. Two formats of one tree are no slip.
+func checkTwice(r *Report, line bootcfg.Cmdline) {
+	for n, i := range line.Images {
+		for _, j := range line.Images[:n] {
+			switch {
+			case i.Digest == j.Digest:
+				r.Warn("cmdline-twice", "remove one of the two", "the command line names the image %s twice", i.Digest.Hex())
+				return
+			case i.Version == j.Version && i.Digest.Algorithm() == j.Digest.Algorithm():
+				r.Warn("cmdline-twice", "remove the one that isn't meant", "the command line names two images, %s and %s: the second is booted where the first isn't there", j.Digest.Hex(), i.Digest.Hex())
+				return
+			}
+		}
+	}
+}
+
 // checkRoot checks that root= means something to what looks for it.
 func (i *Initrd) checkRoot(r *Report, root string, start Start, arch string) {
 	const remedy = "name the root partition, as in root=PARTLABEL=root"
@@ -41,6 +59,8 @@ func (i *Initrd) checkRoot(r *Report, root string, start Start, arch string) {
 	case StartInit:
 		if _, err := blockdev.ParseSpec(root, arch); err != nil {
 			r.Stop("root", remedy, "%v", err)
+		} else if root == "" && !i.OnDisk {
+			r.Warn("root", remedy, "the command line has no root=: it is booted only from a disk whose root partition has the type for %s, and where there are two such, not at all", arch)
 		}
 	case StartUnit:
 		if root != "" && root != "gpt-auto" {

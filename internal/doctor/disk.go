@@ -28,8 +28,11 @@ type Partition struct {
 	FS     blockdev.Superblock
 }
 
-// espType is the partition type of an EFI system partition.
-const espType = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
+// The partition types of an EFI system partition.
+const (
+	espType    = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
+	espTypeMBR = "ef"
+)
 
 // OpenDisk reads the partition table with sfdisk, and tells the file systems.
 func OpenDisk(ctx context.Context, name string) (*Disk, error) {
@@ -61,6 +64,7 @@ func (d *Disk) read(ctx context.Context) error {
 	}
 	var table struct {
 		PartitionTable struct {
+			Label, ID  string
 			SectorSize int64
 			Partitions []struct {
 				Node, Type, UUID, Name, Attrs string
@@ -82,6 +86,9 @@ func (d *Disk) read(ctx context.Context) error {
 			Partition: blockdev.Partition{Number: number, Type: strings.ToLower(p.Type), UUID: strings.ToLower(p.UUID), NoAuto: strings.Contains(p.Attrs, "63")},
 			Name:      p.Name, Offset: p.Start * max(512, table.PartitionTable.SectorSize),
 		}
+		if id, ok := strings.CutPrefix(table.PartitionTable.ID, "0x"); ok && table.PartitionTable.Label == "dos" {
+			part.UUID = fmt.Sprintf("%s-%02x", strings.ToLower(id), number)
+		}
 		part.FS, _ = blockdev.ReadSuperblock(io.NewSectionReader(f, part.Offset, 1<<62))
 		d.Partitions = append(d.Partitions, part)
 	}
@@ -91,11 +98,28 @@ func (d *Disk) read(ctx context.Context) error {
 // ESP returns the EFI system partition.
 func (d *Disk) ESP() (Partition, bool) {
 	for _, p := range d.Partitions {
-		if p.Type == espType {
+		if p.Type == espType || p.Type == espTypeMBR {
 			return p, true
 		}
 	}
 	return Partition{}, false
+}
+
+// xbootldrType is the partition type of one for boot loader entries only.
+const xbootldrType = "bc13c2ff-59e6-4262-a352-b275fd6f7172"
+
+// BootPartitions returns those where boot loaders look for entries, the EFI system
+// partition first.
+func (d *Disk) BootPartitions() (parts []Partition) {
+	if esp, ok := d.ESP(); ok {
+		parts = append(parts, esp)
+	}
+	for _, p := range d.Partitions {
+		if p.Type == xbootldrType {
+			parts = append(parts, p)
+		}
+	}
+	return parts
 }
 
 // Root returns the partition that root= means. The name of a device says only

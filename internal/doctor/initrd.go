@@ -48,6 +48,7 @@ type Initrd struct {
 	Kernel  string          // release, "" if it isn't known
 	Machine elf.Machine     // that the kernel is for, 0 if it isn't known
 	Builtin map[string]bool // names of modules in the kernel, if somebody knows
+	OnDisk  bool            // the partitions of the disk are known
 }
 
 // Examine looks for composefs-setup-root, policy and keys. The modules are for
@@ -187,6 +188,9 @@ func (i *Initrd) trust(r *Report) Trust {
 	}
 	if config.Verify.FSVerity != bootcfg.Require {
 		r.Warn("fs-verity", "use a root file system with fs-verity and set fs-verity = \"require\"", "fs-verity = %q: the content of files isn't verified", config.Verify.FSVerity)
+	}
+	if config.Extensions() == bootcfg.Allow && !config.Etc.Kept() && config.Var.Kept() {
+		r.Warn("extensions", "remove the line: forbid is the default where /etc keeps nothing", "extensions = \"allow\": systemd merges what is in /var/lib/extensions over /usr, and nobody verifies that")
 	}
 	return Trust{config, keys, true}
 }

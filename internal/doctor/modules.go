@@ -1,12 +1,15 @@
 package doctor
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/composefs-go/composefs/bootcfg"
 )
 
 // moduleList is where an initrd of `mkimage initrd` lists the modules that /init
@@ -78,20 +81,46 @@ func (i *Initrd) Modules(r *Report, root Root) {
 	m.checkList(r)
 }
 
-// findModules finds the modules of the kernel; there may be those of several.
-func (i *Initrd) findModules(r *Report) (*modules, bool) {
-	var versions []string
+// CheckKernel checks that the kernel is new enough for what the policy asks of it.
+// Red Hat's are newer than their numbers.
+func (i *Initrd) CheckKernel(r *Report, trust Trust, line bootcfg.Cmdline) {
+	release := i.Kernel
+	if dirs := i.moduleDirs(); release == "" && len(dirs) == 1 {
+		release = path.Base(dirs[0])
+	}
+	minor, what := 5, "data-only lower layers of overlayfs"
+	if trust.Sound && trust.Config.Verify.FSVerity == bootcfg.Require && !slices.ContainsFunc(line.Images, func(i bootcfg.Image) bool { return i.Optional }) {
+		minor, what = 6, "fs-verity in overlayfs, which the policy requires"
+	}
+	if !before(release, 6, minor) {
+		return
+	}
+	report := r.Stop
+	if strings.Contains(release, ".el") {
+		report = r.Warn
+	}
+	report("kernel-version", fmt.Sprintf("use kernel 6.%d or a newer one", minor), "kernel %s is too old for %s: it came with Linux 6.%d", release, what, minor)
+}
+
+// moduleDirs lists the directories with modules, one for each kernel.
+func (i *Initrd) moduleDirs() (dirs []string) {
 	for _, dir := range []string{"usr/lib/modules", "lib/modules"} {
 		entries, _ := fs.ReadDir(i.Root, dir)
 		for _, e := range entries {
 			if e.IsDir() {
-				versions = append(versions, path.Join(dir, e.Name()))
+				dirs = append(dirs, path.Join(dir, e.Name()))
 			}
 		}
-		if len(versions) > 0 {
+		if len(dirs) > 0 {
 			break
 		}
 	}
+	return dirs
+}
+
+// findModules finds the modules of the kernel; there may be those of several.
+func (i *Initrd) findModules(r *Report) (*modules, bool) {
+	versions := i.moduleDirs()
 	m := &modules{Initrd: i, version: i.Kernel, files: map[string]string{}, builtin: map[string]bool{}, known: i.Builtin != nil}
 	for _, dir := range versions {
 		if i.Kernel == "" || path.Base(dir) == i.Kernel {
@@ -146,6 +175,8 @@ func (m *modules) want(r *Report, check, purpose string, names ...string) {
 		if file, ok := m.files[name]; ok {
 			if missing := m.missing(file); missing != "" {
 				r.Stop(check, addModule, "the module %s needs %s, which is not in the initrd", name, missing)
+			} else if of := m.madeFor(file); of != "" && of != m.version {
+				r.Stop("module-version", "make the initrd from the modules of that kernel", "the module %s was made for kernel %s, its directory is that of %s", name, of, m.version)
 			}
 			return
 		}
@@ -159,6 +190,21 @@ func (m *modules) want(r *Report, check, purpose string, names ...string) {
 		return
 	}
 	r.Warn(check, "name the kernel's directory with --modules DIR", "to %s it takes %s not in the initrd, and may or may not be built into the kernel", purpose, what)
+}
+
+// vermagic is before the version of the kernel that a module was made for.
+var vermagic = []byte("vermagic=")
+
+// madeFor returns that version, "" if the file is compressed.
+func (m *modules) madeFor(file string) string {
+	text, err := fs.ReadFile(m.Root, file)
+	at := bytes.Index(text, vermagic)
+	if err != nil || at < 0 {
+		return ""
+	}
+	text = text[at+len(vermagic):]
+	version, _, _ := bytes.Cut(text[:min(len(text), 256)], []byte(" "))
+	return string(version)
 }
 
 // missing returns a file that the module in another one needs and that isn't there.
@@ -202,14 +248,17 @@ func (m *modules) checkList(r *Report) {
 
 // needsLoop reports whether the kernel can't mount EROFS from a file. Of an unknown
 // kernel nothing is said.
-func (m *modules) needsLoop() bool {
-	parts := strings.FieldsFunc(m.version, func(r rune) bool { return r == '.' || r == '-' || r == '+' })
+func (m *modules) needsLoop() bool { return before(m.version, 6, 12) }
+
+// before reports whether a release is known to be of an earlier version of Linux.
+func before(release string, major, minor int) bool {
+	parts := strings.FieldsFunc(release, func(r rune) bool { return r == '.' || r == '-' || r == '+' })
 	if len(parts) < 2 {
 		return false
 	}
-	major, err1 := strconv.Atoi(parts[0])
-	minor, err2 := strconv.Atoi(parts[1])
-	return err1 == nil && err2 == nil && slices.Compare([]int{major, minor}, []int{6, 12}) < 0
+	x, err1 := strconv.Atoi(parts[0])
+	y, err2 := strconv.Atoi(parts[1])
+	return err1 == nil && err2 == nil && slices.Compare([]int{x, y}, []int{major, minor}) < 0
 }
 
 // ParseBuiltin reads a kernel's modules.builtin.

@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +26,7 @@ func TestExtensionsBehindALinkAreRefused(t *testing.T) {
 	link := func(path string) change {
 		return func(t *testing.T, b base, disk string) {
 			t.Helper()
-			debugfs(t, disk, append(newDirs(b, filepath.Dir(path), map[string]bool{}), "symlink "+varOf(b)+path+" /sysroot/evil")...)
+			debugfs(t, disk, append(newDirs(t, b, disk, filepath.Dir(path)), "symlink "+varOf(b)+path+" /sysroot/evil")...)
 		}
 	}
 	runRows(t, []row{
@@ -155,14 +156,13 @@ func putExtensions(t *testing.T, b base, disk string) {
 			t.Fatal(err)
 		}
 	}
-	made := map[string]bool{}
 	for path, source := range map[string]string{
 		"lib/extensions/evil/usr/share/evil":                                     evil,
 		"lib/extensions/evil/usr/lib/extension-release.d/extension-release.evil": release,
 		"lib/confexts/evil/etc/evil":                                             evil,
 		"lib/confexts/evil/etc/extension-release.d/extension-release.evil":       release,
 	} {
-		debugfs(t, disk, append(newDirs(b, filepath.Dir(path), made), "write "+source+" "+varOf(b)+path)...)
+		debugfs(t, disk, append(newDirs(t, b, disk, filepath.Dir(path)), "write "+source+" "+varOf(b)+path)...)
 	}
 }
 
@@ -170,14 +170,16 @@ func putExtensions(t *testing.T, b base, disk string) {
 func varOf(b base) string { return "/state/deploy/" + b.image + "/var/" }
 
 // newDirs are the commands to make a directory below /var, and those on the way to it.
-func newDirs(b base, dir string, made map[string]bool) (commands []string) {
+func newDirs(t *testing.T, b base, disk, dir string) (commands []string) {
+	t.Helper()
 	at := strings.TrimSuffix(varOf(b), "/")
 	for p := range strings.SplitSeq(dir, "/") {
-		if p == "." {
-			continue
+		at += "/" + p
+		out, err := run("debugfs", "-R", "stat "+at, fmt.Sprintf("%s?offset=%d", disk, partitionOffset(t, disk, rootPartition)))
+		if err != nil {
+			t.Fatal(err)
 		}
-		if at += "/" + p; !made[at] {
-			made[at] = true
+		if p != "." && !strings.Contains(out, "Type: directory") {
 			commands = append(commands, "mkdir "+at)
 		}
 	}
