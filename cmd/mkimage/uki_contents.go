@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/sign/secureboot"
 	"github.com/composefs-go/composefs/verity"
@@ -48,6 +49,8 @@ type shownPolicy struct {
 	MinimumSequence uint64          `json:"minimum-sequence"`
 	Revoked         []verity.Digest `json:"revoked,omitempty"`
 	AllowInsecure   bool            `json:"allow-insecure"`
+	Argument        string          `json:"argument"`
+	Shell           bool            `json:"shell"` // the policy allows one in the initramfs
 }
 
 func (p shownPolicy) String() string {
@@ -57,6 +60,12 @@ func (p shownPolicy) String() string {
 	}
 	if p.AllowInsecure {
 		s += ", allow-insecure"
+	}
+	if p.Argument == string(bootcfg.Optional) {
+		s += ", argument = optional: without an image nothing is verified"
+	}
+	if p.Shell {
+		s += ", a shell is allowed"
 	}
 	if !p.Written {
 		s += " (what holds without a policy)"
