@@ -81,9 +81,14 @@ func loopDevice(t *testing.T) string {
 func TestMountRootFindsOutTheType(t *testing.T) {
 	device, at := loopDevice(t), filepath.Join(t.TempDir(), "root")
 	l := newLinux(kernel.New(), kmsg.New(nil, t.Output()))
-	err := l.MountRoot(at, cmdline(t, "root="+device+" rootflags=noatime,commit=7"))
+	var said strings.Builder
+	l.log = kmsg.New(nil, &said)
+	err := l.MountRoot(at, cmdline(t, "root="+device+" rootflags=noatime,commit=7 rootdelay=1"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !strings.Contains(said.String(), "waiting 1s before looking for the root device") {
+		t.Errorf("said %q, want what rootdelay= has it wait for", said.String())
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(at, 0); err != nil {

@@ -188,8 +188,9 @@ func ensureDir(dir *os.File, name string, like *os.File) (*os.File, error) {
 	// A directory that exists is never touched again. So it must not exist by its name
 	// before it has its mode, owner and labels, wherever the power goes.
 	temporary := unfinished + name
+	_ = unix.Unlinkat(int(dir.Fd()), temporary, unix.AT_REMOVEDIR)
 	err = unix.Mkdirat(int(dir.Fd()), temporary, 0o755)
-	if err != nil && !errors.Is(err, unix.EEXIST) { // left by a boot that was cut short
+	if err != nil && !errors.Is(err, unix.EEXIST) { // something of a boot that was cut short is in use
 		return nil, &makingError{&fs.PathError{Op: "make the directory", Path: path.Join(dir.Name(), name), Err: err}}
 	}
 	if d, err = osfile.OpenPlain(dir, temporary, flags); err != nil {
