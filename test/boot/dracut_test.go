@@ -186,11 +186,13 @@ func evilSecond(t *testing.T, m *vm.Machine) { m.MoreDisks = []string{shared.evi
 
 // shareEvil shares the tiny root itself, shareRepo a root with our repository.
 func shareEvil(t *testing.T, m *vm.Machine) {
+	testutil.RequireFile(t, vm.FindShareProgram())
 	need(t)
 	m.Share = shared.path("root-1")
 }
 
 func shareRepo(t *testing.T, m *vm.Machine) {
+	testutil.RequireFile(t, vm.FindShareProgram())
 	dir, err := os.MkdirTemp("", "share-*") // a test's own has its name, which may have commas
 	if err != nil {
 		t.Fatal(err)
@@ -217,20 +219,19 @@ var dracutRows = []dracutRow{
 	{name: "good", boots: theSealed},
 	{name: "no argument", arguments: nothing, evil: true, status: 3, says: "names no image"},
 	{name: "no argument, which the policy permits", arguments: nothing, evil: true, policy: optionalArgument, boots: theEvil, says: "what is booted is unverified"},
-	{name: "an argument, and the policy wants none", policy: optionalArgument, boots: theSealed},
-	{name: "an argument, and another root", evil: true, status: 4, says: "has no directory composefs"},
+	{name: "an argument, and the policy wants none", only: hooks, policy: optionalArgument, boots: theSealed},
+	{name: "an argument, and another root", only: systemd, evil: true, status: 4, says: "has no directory composefs"},
 	{name: "no root", root: "quiet", says: "no shell here"},
 
 	{name: "another kind of root", root: "root=virtiofs:share", machine: shareEvil, status: 4, says: "has no directory composefs"},
-	{name: "another kind of root, no argument", root: "root=virtiofs:share", machine: shareEvil, arguments: nothing, status: 3, says: "names no image"},
-	{name: "another kind of root with the image", root: "root=virtiofs:share", machine: shareRepo, policy: noState + "[verify]\nfs-verity = \"userspace\"\n", boots: theSealed},
+	{name: "another kind of root with the image", only: hooks, root: "root=virtiofs:share", machine: shareRepo, policy: noState + "[verify]\nfs-verity = \"userspace\"\n", boots: theSealed},
 
 	{name: "a device that doesn't come", root: "root=PARTLABEL=nowhere rd.retry=2 rd.timeout=5", says: "no shell here"},
-	{name: "a shell before the mount", arguments: pinAnd("rd.break=pre-mount"), says: "no shell here"},
-	{name: "a shell at the end", arguments: pinAnd("rd.break"), says: "no shell here"},
+	{name: "a shell before the mount", only: systemd, arguments: pinAnd("rd.break=pre-mount"), says: "no shell here"},
+	{name: "a shell at the end", only: hooks, arguments: pinAnd("rd.break"), says: "no shell here"},
 	{name: "a shell that the policy allows", arguments: pinAnd("rd.break=pre-mount"), policy: shellAllowed, initrd: leftShell, boots: theSealed, says: "the shell was left"},
 	{name: "a shell that the policy allows, and another root", arguments: pinAnd("rd.break=pre-mount"), policy: shellAllowed, evil: true, initrd: leftShell, status: 4, says: "has no directory composefs"},
-	{name: "a shell has another PCR 15", arguments: pinAnd("rd.break=pre-mount"), policy: shellAllowed + measure("require", ""), machine: shellInTPM,
+	{name: "a shell has another PCR 15", only: systemd, arguments: pinAnd("rd.break=pre-mount"), policy: shellAllowed + measure("require", ""), machine: shellInTPM,
 		initrd: leftShell, boots: theSealed, says: "PCR 15 " + strings.ToUpper(extended("composefs-refused:8"))},
 	{name: "a shell in which the root was swapped", only: systemd, arguments: pinAnd("rd.break"), policy: shellAllowed, initrd: swapRoot, machine: evilSecond,
 		says: "something else than the verified image was mounted at /sysroot: the root isn't switched"},

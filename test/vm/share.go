@@ -1,15 +1,30 @@
 package vm
 
-import "context"
+import (
+	"context"
+	"os"
+)
 
-// ShareProgram is what shows a machine a directory of this one.
-const ShareProgram = "/usr/lib/qemu/virtiofsd"
+// sharePrograms are where virtiofsd is, which shows a machine a directory of this one:
+// in a package of its own, or in QEMU's.
+var sharePrograms = []string{"/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"}
+
+// FindShareProgram returns where it is, the last place if it is nowhere.
+func FindShareProgram() (path string) {
+	for _, path = range sharePrograms {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return path
+}
 
 // A share is a helper that has a directory.
 type share struct{ *helper }
 
 func startShare(ctx context.Context, dir string) (share, error) {
-	h, err := startHelper(ctx, ShareProgram, func(_, socket string) []string {
+	// Both know these options; the newer one for the sake of the older.
+	h, err := startHelper(ctx, FindShareProgram(), func(_, socket string) []string {
 		return []string{"--socket-path=" + socket, "-o", "source=" + dir, "-o", "sandbox=chroot"}
 	})
 	return share{h}, err
