@@ -67,6 +67,8 @@ var mistakes = []mistake{
 	{"a key that is there", "", "mkimage key new mykey", 1, `mykey\.key: file exists; choose another name`, "mkimage key new mykey2"},
 	{"no password and no terminal", "echo secret >password", "mkimage seal --repo repo --key locked.key --sequence 1 stable </dev/null", 1,
 		"key locked.key is encrypted and there is no terminal to ask for its password: use --password-file", "mkimage seal --repo repo --key locked.key --password-file password --sequence 1 stable"},
+	{"a key with the line ends of Windows", "sed 's/$/\\r/' mykey.pub >windows.pub", strings.Replace(rightInitrd, "mykey.pub", "windows.pub", 1), 1,
+		`windows\.pub.*its lines end with CR LF, as Windows writes them; want LF alone`, "tr -d '\\r' <windows.pub >unix.pub && " + strings.Replace(rightInitrd, "mykey.pub", "unix.pub", 1)},
 	// Command lines.
 	{"a sequence in letters", "", "mkimage seal --repo repo --key mykey.key --sequence abc stable", 2, `--sequence: want a whole number that isn't negative, found "abc"`, rightSeal},
 	{"a seal without a sequence", "", "mkimage build --repo repo --boot --seal mykey.key root", 2, "sealing needs --sequence N", "mkimage build --repo repo --boot --seal mykey.key --sequence 1 root"},
@@ -77,6 +79,13 @@ var mistakes = []mistake{
 	{"a misspelt command", "", "mkimage biuld root", 2, `unknown command "biuld"; did you mean build\?`, "mkimage build root"},
 	// What an image is made of.
 	{"an archive without tar:", "tar -cf root.tar -C root .", "mkimage build root.tar", 1, `root\.tar is a file: want a directory, or tar:root\.tar`, "mkimage build tar:root.tar"},
+	{"an archive packed with lz4", "tar -cf - -C root . | lz4 -c >root.tar.lz4", "mkimage build tar:root.tar.lz4", 1,
+		`packed with lz4: want plain, gzip or zstd; unpack it on the way: lz4 -dc FILE \| mkimage build tar:-$`, "lz4 -dc root.tar.lz4 | mkimage build tar:-"},
+	{"a layer through a link of another", "mkdir -p low/usr/lib up/lib && ln -s usr/lib low/lib && echo x >up/lib/new && tar -cf low.tar -C low . && tar -cf up.tar -C up lib/new", "mkimage build tar:low.tar,up.tar", 1,
+		`want a directory at "lib", found a symbolic link to "usr/lib"; .*say --follow-layer-links$`, "mkimage build --follow-layer-links tar:low.tar,up.tar"},
+	{"an archive of many entries", "tar -cf root.tar -C root .", "mkimage build --max-entries 3 tar:root.tar", 1, "too many entries, more than 3; if you trust the archive, raise the limit: mkimage build --max-entries N", "mkimage build --max-entries 100 tar:root.tar"},
+	{"an archive that becomes large", "truncate -s 100M root/large && tar --sparse -cf root.tar -C root .", "mkimage build --max-expansion 1000000 tar:root.tar", 1, "it unpacks to more than 1000000 bytes; if you trust the archive, raise the limit: mkimage build --max-expansion BYTES", "mkimage build --max-expansion 200000000 tar:root.tar"},
+	{"an archive without its end, refused", "tar -cf whole.tar -C root sbin && head -c 4096 whole.tar >root.tar", "mkimage build --strict tar:root.tar", 1, "the archive ends here without two blocks of zeros: it may be cut", "mkimage build tar:root.tar"},
 	{"a dump without dump:", "mkimage build --output i root && mkimage dump i >root.txt", "mkimage build root.txt", 1, `root\.txt is a file: want a directory, or dump:root\.txt`, "mkimage build dump:root.txt"},
 	{"an image of an image", "mkimage build --output i root", "mkimage build i", 1, "i is an image already: want a directory", "mkimage build root"},
 	{"a repository that is something else", "", "mkimage build --repo root root", 1, `the directory has no meta\.json and isn't empty \(".*" is in it\); use a new directory`, "mkimage build --repo new root"},
@@ -145,7 +154,7 @@ objcopy --remove-section=.sbat $STUB kernel
 var goesWrong = regexp.MustCompile(`strconv|invalid syntax|accepts \d+ arg|\.tmp-|parsing "|%!|<nil>|0x[0-9a-f]{8}`)
 
 func TestMistakesAreNamedWithARemedyThatWorks(t *testing.T) {
-	for _, tool := range []string{"objcopy", "mke2fs", "debugfs", "sfdisk", "mkfs.vfat", "mcopy", "tar"} {
+	for _, tool := range []string{"objcopy", "mke2fs", "debugfs", "sfdisk", "mkfs.vfat", "mcopy", "tar", "lz4"} {
 		testutil.RequireTool(t, tool)
 	}
 	testutil.RequireFile(t, stub("linux", runtime.GOARCH))
