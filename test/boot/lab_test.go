@@ -130,6 +130,9 @@ func (l *lab) buildTests() error {
 // build makes a static program.
 func build(dir, pkg, out string, options ...string) error {
 	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out}, options...)
+	if strings.HasSuffix(pkg, "/composefs-setup-root") {
+		args = append(args, "-gcflags=all=-l") // as it is shipped
+	}
 	return goTool(dir, append(args, pkg)...)
 }
 
