@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -15,9 +16,6 @@ const (
 	argDigest = "composefs.digest"
 	argRef    = "composefs.ref"
 )
-
-// maxRef limits the name of a ref, as NAME_MAX does a file's.
-const maxRef = 255
 
 // ErrCmdline is the cause when a composefs argument is malformed.
 var ErrCmdline = errors.New("malformed kernel command line")
@@ -102,7 +100,10 @@ func (c *Cmdline) add(a Arg) (err error) {
 		img, err = parseDigest(a.Value)
 	case a.Key == argRef:
 		c.Ref = a.Value
-		return checkRef(a.Value)
+		if err := sign.CheckRef(a.Value); err != nil {
+			return fmt.Errorf("%w: composefs.ref: %w", ErrCmdline, err)
+		}
+		return nil
 	default:
 		return fmt.Errorf("%w: %s is unknown; known are composefs=, composefs.digest= and composefs.ref=", ErrCmdline, a.Key)
 	}
@@ -148,24 +149,4 @@ func parseDigest(s string) (Image, error) {
 	}
 	d, err := verity.ParseHex(alg, hex)
 	return Image{Digest: d, Version: version, Optional: optional}, err
-}
-
-// checkRef accepts names that stay below images/refs whatever is there.
-func checkRef(name string) error {
-	if name == "" || len(name) > maxRef {
-		return fmt.Errorf("%w: composefs.ref wants a name of 1 to %d bytes, found %d", ErrCmdline, maxRef, len(name))
-	}
-	for part := range strings.SplitSeq(name, "/") {
-		if part == "" || part == "." || part == ".." {
-			return fmt.Errorf("%w: composefs.ref=%q: want names separated by single slashes, without . and ..", ErrCmdline, name)
-		}
-	}
-	if i := strings.IndexFunc(name, notRefRune); i >= 0 {
-		return fmt.Errorf("%w: composefs.ref=%q: want letters, digits and ._-+@:/, found another at byte %d", ErrCmdline, name, i)
-	}
-	return nil
-}
-
-func notRefRune(r rune) bool {
-	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-+@:/", r)
 }

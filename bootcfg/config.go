@@ -122,7 +122,9 @@ type Verify struct {
 	Keys            string
 	MinimumSequence uint64
 	Revoked         []verity.Digest
-	FSVerity        Requirement
+	// OSIDs are the systems of which the seal must name one, if there are any.
+	OSIDs    []string
+	FSVerity Requirement
 	// AllowInsecure obeys "?" on the command line.
 	AllowInsecure bool
 	// Argument is Optional where a command line that names no image boots what
@@ -174,7 +176,7 @@ func (c Config) AllowsShell(keys int) bool {
 // policy that can't be kept: without a key no seal can be checked, and where none is
 // looked at, nothing is checked that a seal says.
 func (v Verify) Policy(keys sign.Keyring) (sign.Policy, error) {
-	p := sign.Policy{Need: sign.Need(v.SignatureWith(len(keys))), Keys: keys, MinimumSequence: v.MinimumSequence, Revoked: v.Revoked}
+	p := sign.Policy{Need: sign.Need(v.SignatureWith(len(keys))), Keys: keys, MinimumSequence: v.MinimumSequence, Revoked: v.Revoked, OSIDs: v.OSIDs}
 	switch {
 	case len(keys) > 0 && p.Need != sign.Off:
 		return p, nil
@@ -184,8 +186,8 @@ func (v Verify) Policy(keys sign.Keyring) (sign.Policy, error) {
 		return p, fmt.Errorf("the policy has [verify] signature = \"optional\", but there is no *.pub key in %s of the initramfs to check one with", v.Keys)
 	case v.Signature == "" && v.Presumes != "":
 		return p, fmt.Errorf("the policy has [verify] %s, which is about seals, but there is no *.pub key in %s of the initramfs: add the key, or say signature = \"off\" for a boot that checks no seal", v.Presumes, v.Keys)
-	case v.MinimumSequence > 0:
-		return p, errors.New("the policy has [verify] minimum-sequence, but with signature = \"off\" no sequence is checked: leave out one of the two")
+	case v.MinimumSequence > 0 || len(v.OSIDs) > 0:
+		return p, errors.New("the policy has [verify] minimum-sequence or os-id, but with signature = \"off\" no seal is checked for them: leave out the one or the other")
 	}
 	return p, nil
 }

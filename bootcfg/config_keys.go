@@ -38,6 +38,7 @@ var keys = map[string]map[string]setter{
 		"minimum-sequence": setSequence,
 		"revoked":          setRevoked,
 		"argument":         setRequirement(func(c *Config) *Requirement { return &c.Verify.Argument }, Require, Optional),
+		"os-id":            setOSIDs,
 		"allow-insecure":   func(r *configReader, v any) error { return setBool(&r.c.Verify.AllowInsecure, v) },
 		"extensions":       setRequirement(func(c *Config) *Requirement { return &c.Verify.Extensions }, Allow, Forbid),
 	},
@@ -92,11 +93,16 @@ func (r *configReader) fail(section, key, what string) {
 	}
 }
 
-// nearest returns the known name that is the fewest changes of a letter away.
+// nearest returns the known name that is the fewest changes of a letter away, the first
+// of several.
 func nearest[V any](name string, known map[string]V) (best string) {
 	fewest := 0
 	for k := range known {
-		if n := distance(name, k); best == "" || n < fewest || n == fewest && k < best {
+		n := distance(name, k)
+		if strings.HasPrefix(k, name) || strings.HasPrefix(name, k) {
+			n = min(n, 2) // it was cut off, or something added
+		}
+		if best == "" || n < fewest || n == fewest && k < best {
 			best, fewest = k, n
 		}
 	}
@@ -231,6 +237,22 @@ func setRevoked(r *configReader, v any) error {
 		r.c.Verify.Revoked = append(r.c.Verify.Revoked, d)
 		r.c.Verify.Presumes = "revoked"
 	}
+	return nil
+}
+
+func setOSIDs(r *configReader, v any) error {
+	list, ok := v.([]any)
+	if !ok || len(list) == 0 {
+		return fmt.Errorf("want a list of IDs of os-release, as in [\"debian\"], found %.60q", fmt.Sprint(v))
+	}
+	for _, e := range list {
+		id, ok := e.(string)
+		if !ok || id == "" || strings.TrimSpace(id) != id {
+			return fmt.Errorf("want an ID of os-release, found %.60q", fmt.Sprint(e))
+		}
+		r.c.Verify.OSIDs = append(r.c.Verify.OSIDs, id)
+	}
+	r.c.Verify.Presumes = "os-id"
 	return nil
 }
 

@@ -33,9 +33,9 @@ func TestParseConfigReadsEverySetting(t *testing.T) {
 			change(func(c *bootcfg.Config) {
 				c.Root = bootcfg.Root{Transient: bootcfg.TransientReadOnly, SysrootReadOnly: true}
 			})},
-		{"verify", "[verify]\nsignature = \"optional\"\nkeys = \"/k\"\nminimum-sequence = 40\nrevoked = [\"" + hexA + "\"]\nfs-verity = \"off\"\nallow-insecure = true\nargument = \"optional\"\nextensions = \"forbid\"",
+		{"verify", "[verify]\nsignature = \"optional\"\nkeys = \"/k\"\nminimum-sequence = 40\nrevoked = [\"" + hexA + "\"]\nfs-verity = \"off\"\nallow-insecure = true\nargument = \"optional\"\nextensions = \"forbid\"\nos-id = [\"debian\", \"ubuntu\"]",
 			change(func(c *bootcfg.Config) {
-				c.Verify = bootcfg.Verify{Signature: bootcfg.Optional, Presumes: "keys", Keys: "/k", MinimumSequence: 40,
+				c.Verify = bootcfg.Verify{Signature: bootcfg.Optional, Presumes: "keys", OSIDs: []string{"debian", "ubuntu"}, Keys: "/k", MinimumSequence: 40,
 					Revoked: []verity.Digest{digest(t, hexA)}, FSVerity: bootcfg.Off, AllowInsecure: true, Argument: bootcfg.Optional, Extensions: bootcfg.Forbid}
 			})},
 		{"measure", "[measure]\ntpm = \"if-present\"\npcr = 8",
@@ -77,6 +77,10 @@ func TestParseConfigNamesLineAndKey(t *testing.T) {
 		{"a bad word about extensions", "[verify]\nextensions = \"off\"", `line 2: [verify] extensions: want one of allow, forbid, found "off"`},
 		{"negative sequence", "[verify]\nminimum-sequence = -1", "line 2: [verify] minimum-sequence: want a whole number"},
 		{"bad digest", "[verify]\nrevoked = [\"" + strings.ToUpper(hexA) + "\"]", "line 2: [verify] revoked: malformed digest"},
+		{"a system that is no list", "[verify]\nos-id = \"debian\"", "line 2: [verify] os-id: want a list of IDs of os-release"},
+		{"no system", "[verify]\nos-id = []", "line 2: [verify] os-id: want a list"},
+		{"a system without a name", "[verify]\nos-id = [\"\"]", "line 2: [verify] os-id: want an ID"},
+		{"a system that is a number", "[verify]\nos-id = [1]", "line 2: [verify] os-id: want an ID"},
 		{"relative path", "[verify]\nkeys = \"k\"", "want an absolute path"},
 		{"a register of the firmware", "[measure]\npcr = 7", "line 2: [measure] pcr: want a number from 8 to 15"},
 		{"a register that can be reset", "[measure]\npcr = 16", "line 2: [measure] pcr: want a number from 8 to 15"},
@@ -137,11 +141,13 @@ func TestAPolicyAboutSealsNeedsAKey(t *testing.T) {
 		{"a minimum that all reach", "minimum-sequence = 0", nil, ""},
 		{"revoked images", "revoked = [\"" + hexA + "\"]", nil, "[verify] revoked, which is about seals"},
 		{"revoked images, and a key", "revoked = [\"" + hexA + "\"]", some, ""},
+		{"systems", "os-id = [\"debian\"]", nil, "[verify] os-id, which is about seals"},
+		{"systems that aren't looked at", "signature = \"off\"\nos-id = [\"debian\"]", some, "no seal is checked"},
 		{"no revoked images", "revoked = []", nil, ""},
 		{"revoked images, which need no seal", "signature = \"off\"\nrevoked = [\"" + hexA + "\"]", nil, ""},
 		{"the usual directory of keys, by name", "keys = \"" + bootcfg.KeysPath + "\"", nil, "[verify] keys, which is about seals"},
 		{"a directory of keys that aren't looked at", "signature = \"off\"\nkeys = \"/k\"", nil, ""},
-		{"a minimum that isn't looked at", "signature = \"off\"\nminimum-sequence = 5", some, "with signature = \"off\" no sequence is checked"},
+		{"a minimum that isn't looked at", "signature = \"off\"\nminimum-sequence = 5", some, "with signature = \"off\" no seal is checked"},
 		{"required", "signature = \"require\"", nil, "requires a signature, but there is no *.pub key"},
 		{"optional", "signature = \"optional\"", nil, "signature = \"optional\", but there is no *.pub key"},
 		{"optional, and a key", "signature = \"optional\"\nminimum-sequence = 5", some, ""},

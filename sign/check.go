@@ -31,7 +31,8 @@ type ReadSeal func(name string, limit int64) ([]byte, error)
 // accepted without a seal.
 //
 // One signature by a trusted key is enough. Only files that are named after the
-// trusted keys are looked at, so that their number is bounded by that of the keys;
+// trusted keys are looked at, so that their number is bounded by that of the keys, two
+// for each and one more;
 // one that can't be read, or isn't good, does no harm beside one that is.
 func (p Policy) Check(image verity.Digest, read ReadSeal) (Verdict, error) {
 	v, err := p.check(image, read)
@@ -57,18 +58,39 @@ func (p Policy) check(image verity.Digest, read ReadSeal) (Verdict, error) {
 	}
 	var signatures [][]byte
 	var unread error
-	for _, name := range p.Keys.SignatureNames(image) {
-		text, err := read(name, MaxSignatureSize)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && unread == nil {
-			unread = fmt.Errorf("read a signature of the seal: %w", err)
+	look := func(names []string) {
+		for _, name := range names {
+			text, err := read(name, MaxSignatureSize)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) && unread == nil {
+				unread = fmt.Errorf("read a signature of the seal: %w", err)
+			}
+			signatures = append(signatures, text)
 		}
-		signatures = append(signatures, text)
 	}
+	look(p.Keys.SignatureNames(image))
 	v, err := p.Verify(image, seal, signatures)
+	if errors.Is(err, ErrUnsigned) || errors.Is(err, ErrUnknownKey) || errors.Is(err, ErrBadSignature) {
+		look(p.Keys.nextSignatureNames(image))
+		v, err = p.Verify(image, seal, signatures)
+	}
 	if unread != nil && (errors.Is(err, ErrUnsigned) || errors.Is(err, ErrUnknownKey)) {
 		return Verdict{}, unread // the more useful of the two
 	}
 	return v, err
+}
+
+// CheckMeasured is CheckDigest of what verity.Measure returned for the image where
+// fs-verity is required.
+func CheckMeasured(want, found verity.Digest, err error) error {
+	switch {
+	case errors.Is(err, verity.ErrUnsupported):
+		return fmt.Errorf("the file system of image %s has no fs-verity: turn it on (ext4: tune2fs -O verity DEVICE) and install the image again, or set [verify] fs-verity = \"userspace\"", want.Hex())
+	case errors.Is(err, verity.ErrNotEnabled):
+		return fmt.Errorf("image %s has no fs-verity digest: install it again (a plain copy loses it), or boot another entry", want.Hex())
+	case err != nil:
+		return fmt.Errorf("digest mismatch: %w: the image isn't the one that the command line names: restore it or boot another entry", err)
+	}
+	return CheckDigest(want, found)
 }
 
 // CheckDigest compares the digest that was measured with the one that was asked for;

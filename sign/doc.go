@@ -11,6 +11,7 @@
 //	os-id debian
 //	os-version 13
 //	sequence 42
+//	ref debian/stable
 //
 //	seals/<hex>.seal                   the text
 //	seals/<hex>.seal.minisig           its signature
@@ -21,7 +22,7 @@
 // vouches for. So Policy.Verify reads nothing of a seal before a signature by a
 // trusted key has held for it:
 //
-//	size ▷ signature ▷ text ▷ digest ▷ revoked? ▷ sequence ▷ Verdict
+//	size ▷ signature ▷ text ▷ digest ▷ revoked? ▷ sequence ▷ os-id, ref ▷ Verdict
 //
 // Signatures are Ed25519 over the BLAKE2b-512 hash of the text ("prehashed", what
 // minisign has written since 0.10). The older form is refused.

@@ -30,5 +30,20 @@ func (k Keyring) SignatureNames(image verity.Digest) []string {
 	return names
 }
 
+// NextSignatureName returns the name that a signature by a certain key has while it waits
+// for its text, and the key's other places are taken: "<hex>.seal.<key-id>.next.minisig".
+func NextSignatureName(image verity.Digest, id uint64) string {
+	return SealName(image) + "." + FormatID(id) + ".next.minisig"
+}
+
+// nextSignatureNames returns the names of files that are there only if somebody was
+// stopped while he sealed the image again with several keys.
+func (k Keyring) nextSignatureNames(image verity.Digest) (names []string) {
+	for _, key := range k {
+		names = append(names, NextSignatureName(image, key.ID))
+	}
+	return names
+}
+
 // FormatID returns a key's number as minisign shows it, with all 16 digits.
 func FormatID(id uint64) string { return fmt.Sprintf("%016X", id) }

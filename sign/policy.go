@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/composefs-go/composefs/verity"
 )
@@ -17,6 +18,8 @@ var (
 	ErrOtherDigest = errors.New("seal is for another image")
 	ErrRevoked     = errors.New("image is revoked")
 	ErrTooOld      = errors.New("image is too old")
+	ErrOtherSystem = errors.New("image is of another system")
+	ErrOtherRef    = errors.New("seal is for another ref")
 )
 
 // A Policy is what a seal is held against. It comes from a source that the user
@@ -26,6 +29,8 @@ type Policy struct {
 	Keys            Keyring         // whose signatures count; one is enough
 	MinimumSequence uint64          // images with a lower one are refused
 	Revoked         []verity.Digest // images that are refused, whoever signed them
+	OSIDs           []string        // the seal must name one of them, if there are any
+	Ref             string          // that the image was asked for by; "" if it was by its digest
 }
 
 // A Verdict is the proof that an image is ours.
@@ -62,7 +67,25 @@ func (p Policy) Verify(want verity.Digest, seal []byte, signatures [][]byte) (Ve
 		return Verdict{}, fmt.Errorf("%w: want sequence %d or higher, found %d: boot a newer image",
 			ErrTooOld, p.MinimumSequence, s.Sequence)
 	}
+	if err := p.checkProduct(s); err != nil {
+		return Verdict{}, err
+	}
 	return Verdict{s, key}, nil
+}
+
+// checkProduct keeps an image that the same key has sealed for something else away.
+func (p Policy) checkProduct(s Seal) error {
+	if len(p.OSIDs) > 0 && !slices.Contains(p.OSIDs, s.OSID) {
+		found := "none"
+		if s.OSID != "" {
+			found = strconv.Quote(s.OSID)
+		}
+		return fmt.Errorf("%w: want os-id %s, found %s: boot an image that was sealed with this --os-id", ErrOtherSystem, join(p.OSIDs), found)
+	}
+	if refs := s.Refs.List(); p.Ref != "" && len(refs) > 0 && !slices.Contains(refs, p.Ref) {
+		return fmt.Errorf("%w: want %s, found %s: let the ref point to an image that was sealed for it", ErrOtherRef, p.Ref, join(refs))
+	}
+	return nil
 }
 
 // CheckRevoked returns an error if the image is one that the policy refuses by its

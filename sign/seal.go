@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -30,7 +31,14 @@ type Seal struct {
 	OSID      string        // ID of os-release
 	OSVersion string        // VERSION_ID of os-release
 	Sequence  uint64        // higher is newer
+	Refs      Refs          // that it is for; a boot by the digest is free of them
 }
+
+// Refs are names of refs with spaces between them, which no name has.
+type Refs string
+
+// List returns the names, in their order.
+func (r Refs) List() []string { return strings.Fields(string(r)) }
 
 // field is a key that a seal may have. get returns "" for a value that is absent.
 type field struct {
@@ -38,6 +46,7 @@ type field struct {
 	required bool
 	set      func(s *Seal, value string) error
 	get      func(s Seal) string
+	repeated bool // get returns several values, with spaces between them
 }
 
 // fields are in the order in which Text writes them.
@@ -49,10 +58,10 @@ var fields = []field{
 				return ""
 			}
 			return s.Digest.String()
-		}},
+		}, false},
 	{"format", false,
 		func(s *Seal, v string) error { s.Format = v; return checkFormat(v) },
-		func(s Seal) string { return s.Format }},
+		func(s Seal) string { return s.Format }, false},
 	{"size", false,
 		func(s *Seal, v string) (err error) { s.Size, err = parseNumber(v, 1); return err },
 		func(s Seal) string {
@@ -60,16 +69,29 @@ var fields = []field{
 				return ""
 			}
 			return strconv.FormatUint(s.Size, 10)
-		}},
+		}, false},
 	{"os-id", false,
 		func(s *Seal, v string) error { s.OSID = v; return nil },
-		func(s Seal) string { return s.OSID }},
+		func(s Seal) string { return s.OSID }, false},
 	{"os-version", false,
 		func(s *Seal, v string) error { s.OSVersion = v; return nil },
-		func(s Seal) string { return s.OSVersion }},
+		func(s Seal) string { return s.OSVersion }, false},
 	{"sequence", true,
 		func(s *Seal, v string) (err error) { s.Sequence, err = parseNumber(v, 0); return err },
-		func(s Seal) string { return strconv.FormatUint(s.Sequence, 10) }},
+		func(s Seal) string { return strconv.FormatUint(s.Sequence, 10) }, false},
+	{"ref", false, addRef,
+		func(s Seal) string { return string(s.Refs) }, true},
+}
+
+func addRef(s *Seal, v string) error {
+	if err := CheckRef(v); err != nil {
+		return err
+	}
+	if slices.Contains(s.Refs.List(), v) {
+		return fmt.Errorf("%q is here for the second time", v)
+	}
+	s.Refs = Refs(strings.TrimPrefix(string(s.Refs)+" "+v, " "))
+	return nil
 }
 
 func checkFormat(v string) error {
@@ -93,7 +115,11 @@ func parseNumber(v string, least uint64) (uint64, error) {
 func (s Seal) Text() []byte {
 	b := []byte(header)
 	for _, f := range fields {
-		if v := f.get(s); v != "" {
+		v := f.get(s)
+		if f.repeated {
+			v = strings.ReplaceAll(v, " ", "\n"+f.key+" ")
+		}
+		if v != "" {
 			b = fmt.Appendf(b, "%s %s\n", f.key, v)
 		}
 	}
@@ -152,18 +178,19 @@ func (s *Seal) parseLine(line string, seen map[string]bool) error {
 	if key == "" || value == "" || strings.TrimSpace(value) != value {
 		return fmt.Errorf("want KEY VALUE with one space between, found %.40q", line)
 	}
-	if seen[key] {
-		return fmt.Errorf("key %.40q is here for the second time", key)
-	}
+	again := seen[key]
 	seen[key] = true
 	for _, f := range fields {
-		if f.key != key {
+		if f.key != key || again && !f.repeated {
 			continue
 		}
 		if err := f.set(s, value); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 		return nil
+	}
+	if again {
+		return fmt.Errorf("key %.40q is here for the second time", key)
 	}
 	if strings.HasPrefix(key, "x-") {
 		return nil

@@ -33,6 +33,7 @@ func TestSealText(t *testing.T) {
 		OSVersion: "13",
 		Sequence:  42,
 	}
+	forRefs := sign.Seal{Digest: full.Digest, OSID: "debian", Sequence: 42, Refs: "debian/stable debian/13"}
 	sha512 := sign.Seal{Digest: verity.Sum(verity.SHA512, nil), Sequence: math.MaxUint64, OSVersion: "13 (Käse)"}
 	for _, test := range []struct {
 		name string
@@ -43,6 +44,7 @@ func TestSealText(t *testing.T) {
 			"\nformat erofs-v1\nsize 1441792\nos-id debian\nos-version 13\nsequence 42\n"},
 		{"smallest", sign.Seal{Digest: full.Digest, Sequence: 42}, smallest},
 		{"sequence 0", sign.Seal{Digest: full.Digest}, strings.Replace(smallest, "42", "0", 1)},
+		{"for two refs", forRefs, "composefs-seal 1\ndigest " + digest256 + "\nos-id debian\nsequence 42\nref debian/stable\nref debian/13\n"},
 		{"sha512, largest sequence, space in a value", sha512, "composefs-seal 1\ndigest " + sha512.Digest.String() +
 			"\nos-version 13 (Käse)\nsequence 18446744073709551615\n"},
 	} {
@@ -80,6 +82,10 @@ func TestMalformedSeals(t *testing.T) {
 		{"no sequence", "composefs-seal 1\ndigest " + digest256 + "\n", `want a line "sequence …", found none`},
 		{"duplicate", with("sequence 42"), `line 4: key "sequence" is here for the second time`},
 		{"duplicate of a foreign key", with("x-a b\nx-a b"), `line 5: key "x-a" is here for the second time`},
+		{"a ref for the second time", with("ref a\nref b\nref a"), `line 6: ref: "a" is here for the second time`},
+		{"two refs in a line", with("ref a b"), `line 4: ref: invalid ref name "a b": want letters`},
+		{"a ref that can't be booted by", with("ref a/../b"), `line 4: ref: invalid ref name "a/../b"`},
+		{"a ref without a name", with("ref"), "line 4: want KEY VALUE"},
 		{"unknown key", with("valid-until 2030"), `line 4: unknown key "valid-until": keys of one's own begin with x-`},
 		{"upper-case key", with("Size 1"), `line 4: unknown key "Size"`},
 		{"key without value", with("size"), `line 4: want KEY VALUE`},
@@ -130,6 +136,7 @@ func TestLongestSeal(t *testing.T) {
 func FuzzParseSeal(f *testing.F) {
 	f.Add([]byte(smallest))
 	f.Add([]byte(smallest + "format erofs-v1\nsize 1441792\nos-id debian\nos-version 13\nx-a b\n"))
+	f.Add([]byte(smallest + "ref a/b\nref c\n"))
 	f.Add([]byte("composefs-seal 1\n"))
 	f.Add([]byte("composefs-seal 1\n\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {

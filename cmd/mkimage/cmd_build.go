@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -123,10 +124,39 @@ func (o *buildOptions) check(cmd *cobra.Command) error {
 			return usagef(cmd, "--boot: %w", err)
 		}
 	}
-	if o.seal.asked() {
-		return o.seal.check(cmd)
+	return o.checkSeal(cmd)
+}
+
+// checkSeal finds what can't be meant about the seal and the ref.
+func (o *buildOptions) checkSeal(cmd *cobra.Command) error {
+	if cmd.Flags().Changed("ref") {
+		if err := repo.CheckRef(o.ref); err != nil {
+			return usagef(cmd, "--ref: %w", err)
+		}
+		if len(o.seal.forRefs) > 0 && !slices.Contains(o.seal.forRefs, o.ref) {
+			return usagef(cmd, "--ref %s would point to an image whose seal is for %s: add --for-ref %s", o.ref, strings.Join(o.seal.forRefs, ", "), o.ref)
+		}
 	}
-	return nil
+	if !o.seal.asked() {
+		return o.seal.checkUnused(cmd, "seal")
+	}
+	return o.seal.check(cmd)
+}
+
+// checkOrder refuses to replace what is newer, while the repository is as it was.
+func (o *buildOptions) checkOrder(u *ui, r *repo.Repo, image verity.Digest) error {
+	sequence, sealed := o.seal.sequence, o.seal.asked()
+	if sealed {
+		if err := o.seal.checkSeal(r, image, sequence); err != nil {
+			return err
+		}
+	} else {
+		sequence, sealed = storedSequence(r, image)
+	}
+	if o.ref == "" {
+		return nil
+	}
+	return o.seal.checkRef(u, r, o.ref, image, sequence, sealed)
 }
 
 // built is what build reports.
@@ -261,6 +291,9 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 		return built{}, err
 	}
 	if err := ctx.Err(); err != nil {
+		return built{}, err
+	}
+	if err := o.checkOrder(u, r, digest); err != nil {
 		return built{}, err
 	}
 	u.progress.start("writing to disk")

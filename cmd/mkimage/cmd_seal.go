@@ -85,7 +85,7 @@ func (o *sealCommand) check(cmd *cobra.Command) error {
 	case !o.statementOnly && o.output != "":
 		return usagef(cmd, "--output goes with --statement-only")
 	case o.signature != "":
-		return nil // the sequence is in the statement
+		return o.checkUnused(cmd, "key instead of --add-signature") // all that is in the statement
 	}
 	return o.sealOptions.check(cmd)
 }
@@ -107,11 +107,18 @@ func (o *sealCommand) run(u *ui, name string) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case o.statementOnly:
-		return o.writeStatement(u, o.statement(image, header.Version, size))
-	case o.signature != "":
+	if o.signature != "" {
 		return o.addSignature(u, r, image, size)
+	}
+	statement := o.statement(image, header.Version, size)
+	if _, err := sign.ParseSeal(statement.Text()); err != nil { // the options may say what no seal may
+		return err
+	}
+	if err := o.checkSeal(r, image, o.sequence); err != nil {
+		return err
+	}
+	if o.statementOnly {
+		return o.writeStatement(u, statement)
 	}
 	result, err := o.seal(u, r, image, header.Version, size, signers)
 	if err != nil {
@@ -125,7 +132,7 @@ func (o *sealCommand) report(u *ui, s sealed) error {
 }
 
 // openSound returns what a seal says about an image, having read all of it: never
-// vouch for an image by its name alone.
+// vouch for an image by its name alone, nor for one that can't be read.
 func openSound(r *repo.Repo, name string) (d verity.Digest, h erofs.Header, size int64, err error) {
 	if d, err = r.Resolve(name); err != nil {
 		return
@@ -138,8 +145,13 @@ func openSound(r *repo.Repo, name string) (d verity.Digest, h erofs.Header, size
 	if size, err = checkObject(f, d); err != nil {
 		return
 	}
-	if h, err = erofs.ReadHeader(f); err != nil {
-		err = fmt.Errorf("image %s: %w", d.Hex(), err)
+	img, err := erofs.Open(f, size)
+	if err == nil {
+		h = img.Header()
+		_, err = imageObjects(img) // reads every inode
+	}
+	if err != nil {
+		err = fmt.Errorf("%w to seal image %s, which isn't sound: %w", errRefused, d.Hex(), err)
 	}
 	return
 }
@@ -153,9 +165,6 @@ type writtenStatement struct {
 
 func (o *sealCommand) writeStatement(u *ui, s sign.Seal) error {
 	text := s.Text()
-	if _, err := sign.ParseSeal(text); err != nil { // the options may say what no seal may
-		return err
-	}
 	if standardOutputs[o.output] {
 		_, err := u.out.Write(text)
 		return err
@@ -186,16 +195,20 @@ func (o *sealCommand) addSignature(u *ui, r *repo.Repo, image verity.Digest, siz
 		return fmt.Errorf("%w: %s: %w", errRefused, o.signature, err)
 	}
 	seal, err := checkStatement(text, image, size)
+	var known sign.Keyring
 	if err == nil {
-		err = o.checkSigner(u, image, text, signature)
+		known, err = o.checkSigner(u, image, text, signature)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
-	if err := storeSignature(r, image, text, signature, s.KeyID); err != nil {
+	if err := o.checkSeal(r, image, seal.Sequence); err != nil {
+		return err
+	}
+	if err := r.WriteSeal(image, text, []repo.Signature{{KeyID: s.KeyID, Text: signature}}, known); err != nil {
 		return fmt.Errorf("seal image %s: %w", image.Hex(), err)
 	}
-	return o.report(u, sealed{image, seal.Sequence, []string{sign.FormatID(s.KeyID)}, "seals/" + sign.SealName(image)})
+	return o.report(u, sealed{image, seal.Sequence, seal.Refs.List(), []string{sign.FormatID(s.KeyID)}, "seals/" + sign.SealName(image)})
 }
 
 // signedStatement reads the text that the signature is of.
@@ -230,16 +243,16 @@ func checkStatement(text []byte, image verity.Digest, size int64) (sign.Seal, er
 }
 
 // checkSigner wants the signature to be by one of the keys, if there are any to
-// hold it against.
-func (o *sealCommand) checkSigner(u *ui, image verity.Digest, text, signature []byte) error {
+// hold it against, and returns them.
+func (o *sealCommand) checkSigner(u *ui, image verity.Digest, text, signature []byte) (sign.Keyring, error) {
 	if len(o.trusted) == 0 {
 		u.remark("remark: without --keys nobody has checked yet that the signature is of this statement; the boot will")
-		return nil
+		return nil, nil
 	}
 	keys, err := loadKeyring(o.trusted)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, err = sign.Policy{Keys: keys}.Verify(image, text, [][]byte{signature})
-	return err
+	return keys, err
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +21,8 @@ type verifyOptions struct {
 	policy  string
 	minimum uint64
 	objects bool
+	ref     string
+	inPlace bool
 }
 
 const verifyLong = `Verify reads IMAGE (a digest or a ref) and checks that its content has the digest
@@ -30,24 +34,35 @@ the same exit status: 2 for a policy or a key that can't be used, 4 image not fo
 --policy is the setup-root-conf.toml of the initramfs. Without one, a valid seal is
 required if there is a key, and the seal isn't looked at if there is none.
 
-With --objects it also reads every object that the image names, and checks those.
-Whether the files in the repository have fs-verity on isn't asked: that is for the
-file system that they are booted from.`
+An IMAGE that is a ref, or --ref NAME, is one booted by composefs.ref=NAME: a seal that
+is for other refs is refused. With --ref the policy must allow that too.
+
+Where the policy requires fs-verity, the image must have it here, and with --objects
+every object. Only a file system without fs-verity is let pass, as one that images are
+built on and not booted from; with --in-place that is refused as well.
+
+With --objects it also reads every object that the image names, and checks those.`
 
 func newVerify(u *ui) *cobra.Command {
 	var o verifyOptions
 	cmd := &cobra.Command{
-		Use:   "verify --repo DIR [--keys FILE|DIR] [--policy FILE] IMAGE",
+		Use:   "verify --repo DIR [--keys FILE|DIR] [--policy FILE] {IMAGE | --ref NAME}",
 		Short: "say what the boot would say about an image: its content, seal and objects",
 		Long:  verifyLong,
 		Example: "  mkimage verify --repo repo --keys mykey.pub --objects debian/13\n" +
 			"  mkimage verify --repo repo --keys keys.d --policy setup-root-conf.toml debian/13",
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if o.repo == "" {
+			switch {
+			case o.repo == "":
 				return usagef(cmd, "verify needs --repo")
+			case len(args) == 0 && o.ref == "":
+				return usagef(cmd, "verify needs an IMAGE, a digest or a ref, or --ref")
 			}
-			v, err := o.run(cmd, u, args[0])
+			if err := sign.CheckRef(o.ref); cmd.Flags().Changed("ref") && err != nil {
+				return usagef(cmd, "--ref: %w", err)
+			}
+			v, err := o.run(cmd, u, strings.Join(args, ""))
 			if err != nil {
 				return err
 			}
@@ -59,24 +74,30 @@ func newVerify(u *ui) *cobra.Command {
 	f.StringArrayVar(&o.keys, "keys", nil, "trusted public keys: a .pub `FILE`, or a directory of them (repeatable)")
 	f.StringVar(&o.policy, "policy", "", "the policy, a `FILE` as setup-root-conf.toml is")
 	f.Uint64Var(&o.minimum, "minimum-sequence", 0, "refuse seals with a lower `NUMBER`, whatever the policy says")
+	f.StringVar(&o.ref, "ref", "", "say what a boot by composefs.ref=`NAME` would say of IMAGE (default: of the image that it points to)")
+	f.BoolVar(&o.inPlace, "in-place", false, "the repository is where it is booted from: its file system must have fs-verity if the policy requires that")
 	f.BoolVar(&o.objects, "objects", false, "check the content of every object too")
 	return cmd
 }
 
 // verified is what verify reports.
 type verified struct {
-	Digest  verity.Digest `json:"digest"`
-	Size    int64         `json:"size"`
-	Seal    sealVerdict   `json:"seal"`
-	Objects int           `json:"objects,omitempty"`
+	Digest   verity.Digest `json:"digest"`
+	Ref      string        `json:"ref,omitempty"` // that it was asked for by
+	Size     int64         `json:"size"`
+	FSVerity string        `json:"fs-verity"` // "require", "userspace" or "off"; "absent": required, and this file system has none
+	Seal     sealVerdict   `json:"seal"`
+	Objects  int           `json:"objects,omitempty"`
 }
 
 // sealVerdict is that part of boot.json.
 type sealVerdict struct {
-	Status   string `json:"status"` // "valid", "none" or "not-required"
-	Key      string `json:"key,omitempty"`
-	KeyName  string `json:"key-name,omitempty"`
-	Sequence uint64 `json:"sequence,omitempty"`
+	Status   string   `json:"status"` // "valid", "none" or "not-required"
+	Key      string   `json:"key,omitempty"`
+	KeyName  string   `json:"key-name,omitempty"`
+	Sequence uint64   `json:"sequence,omitempty"`
+	OSID     string   `json:"os-id,omitempty"`
+	Refs     []string `json:"refs,omitempty"` // that it is for
 }
 
 func (v sealVerdict) String() string {
@@ -94,11 +115,17 @@ func (v verified) String() string {
 	if v.Objects > 0 {
 		s += fmt.Sprintf(", %d objects are intact", v.Objects)
 	}
+	if v.Seal.OSID != "" {
+		s += "; os-id " + v.Seal.OSID
+	}
+	if len(v.Seal.Refs) > 0 {
+		s += "; for ref " + strings.Join(v.Seal.Refs, ", ")
+	}
 	return s
 }
 
 func (o *verifyOptions) run(cmd *cobra.Command, u *ui, image string) (verified, error) {
-	policy, err := o.sealPolicy()
+	config, policy, err := o.bootPolicy()
 	if err != nil {
 		return verified{}, configError{err}
 	}
@@ -107,62 +134,100 @@ func (o *verifyOptions) run(cmd *cobra.Command, u *ui, image string) (verified, 
 		return verified{}, err
 	}
 	defer r.Close()
-	digest, err := r.Resolve(image)
+	v, err := o.find(r, image)
 	if err != nil {
-		return verified{}, err
+		return v, err
 	}
-	f, err := r.OpenImage(digest)
+	f, err := r.OpenBootable(v.Digest)
 	if err != nil {
-		return verified{}, err
+		return v, err
 	}
 	defer f.Close()
-	v := verified{Digest: digest}
-	found, size, err := sumObject(f, digest)
+	if v.FSVerity, err = o.checkVerity(u, f, v.Digest, config.Verify.FSVerity); err != nil {
+		return v, mismatchError{err}
+	}
+	found, size, err := sumObject(f, v.Digest)
 	if err != nil {
 		return v, err
 	}
 	v.Size = size
-	if err := sign.CheckDigest(digest, found); err != nil {
+	if err := sign.CheckDigest(v.Digest, found); err != nil {
 		return v, err
 	}
-	if v.Seal, err = checkSeal(policy, digest, r.ReadSealFile); err != nil {
+	policy.Ref = v.Ref
+	if v.Seal, err = checkSeal(policy, v.Digest, r.ReadSealFile); err != nil {
 		return v, err
 	}
 	if o.objects {
 		u.progress.start("checking objects")
-		v.Objects, err = checkObjects(cmd, u, r, f, v.Size)
+		v.Objects, err = checkObjects(cmd, u, r, f, v.Size, v.FSVerity == string(bootcfg.Require))
 	}
 	return v, err
 }
 
-// sealPolicy makes the policy as composefs-setup-root makes it.
-func (o *verifyOptions) sealPolicy() (sign.Policy, error) {
+// find returns which image is meant, and by which ref.
+func (o *verifyOptions) find(r *repo.Repo, image string) (v verified, err error) {
+	v.Ref = o.ref
+	if image == "" {
+		v.Digest, err = r.LookupRef(o.ref)
+		return v, err
+	}
+	var isRef bool
+	if v.Digest, isRef, err = r.Lookup(image); isRef && v.Ref == "" {
+		v.Ref = image
+	}
+	return v, err
+}
+
+// checkVerity asks the kernel as the boot does, and returns what it found.
+func (o *verifyOptions) checkVerity(u *ui, f *os.File, want verity.Digest, level bootcfg.Requirement) (string, error) {
+	if level != bootcfg.Require {
+		return string(level), nil
+	}
+	found, err := verity.Measure(f, want.Algorithm())
+	if errors.Is(err, verity.ErrUnsupported) && !o.inPlace {
+		if o.policy != "" {
+			u.remark("remark: the policy requires fs-verity, which this file system or kernel doesn't have: whether the image boots from here was not asked")
+		}
+		return "absent", nil
+	}
+	return string(level), sign.CheckMeasured(want, found, err)
+}
+
+// bootPolicy makes the policy as composefs-setup-root makes it.
+func (o *verifyOptions) bootPolicy() (bootcfg.Config, sign.Policy, error) {
 	config := bootcfg.DefaultConfig()
 	if o.policy != "" {
 		text, err := readSmall(o.policy, bootcfg.MaxConfig)
 		if err != nil {
-			return sign.Policy{}, err
+			return config, sign.Policy{}, err
 		}
 		if config, err = bootcfg.ParseConfig(text); err != nil {
-			return sign.Policy{}, fmt.Errorf("%s: %w", o.policy, err)
+			return config, sign.Policy{}, fmt.Errorf("%s: %w", o.policy, err)
 		}
 	}
 	keys, err := loadKeyring(o.keys)
 	if err != nil {
-		return sign.Policy{}, err
+		return config, sign.Policy{}, err
 	}
 	if len(o.keys) > 0 {
 		config.Verify.Keys = o.keys[0] // for messages
 	}
 	if len(o.keys) > 0 && len(keys) == 0 && config.Verify.Signature == "" {
 		// The boot would ask for no seal. Who names keys wants to know otherwise.
-		return sign.Policy{}, fmt.Errorf("%w: %s has no file *.pub", sign.ErrNoKeys, o.keys[0])
+		return config, sign.Policy{}, fmt.Errorf("%w: %s has no file *.pub", sign.ErrNoKeys, o.keys[0])
 	}
 	config.Verify.MinimumSequence = max(config.Verify.MinimumSequence, o.minimum)
 	if o.minimum > 0 {
 		config.Verify.Presumes = "minimum-sequence"
 	}
-	return config.Verify.Policy(keys)
+	if o.ref != "" {
+		if err := config.Verify.Permits(bootcfg.Cmdline{Ref: o.ref}, keys); err != nil {
+			return config, sign.Policy{}, err
+		}
+	}
+	policy, err := config.Verify.Policy(keys)
+	return config, policy, err
 }
 
 func checkSeal(policy sign.Policy, image verity.Digest, read sign.ReadSeal) (sealVerdict, error) {
@@ -175,7 +240,8 @@ func checkSeal(policy sign.Policy, image verity.Digest, read sign.ReadSeal) (sea
 	case verdict.Seal.Digest.IsZero():
 		return sealVerdict{Status: "none"}, nil
 	}
-	return sealVerdict{"valid", sign.FormatID(verdict.Key.ID), verdict.Key.Name, verdict.Seal.Sequence}, nil
+	seal := verdict.Seal
+	return sealVerdict{"valid", sign.FormatID(verdict.Key.ID), verdict.Key.Name, seal.Sequence, seal.OSID, seal.Refs.List()}, nil
 }
 
 // sumObject returns the digest of an object's content, and its size.
@@ -204,8 +270,9 @@ func checkObject(f *os.File, want verity.Digest) (int64, error) {
 	return size, nil
 }
 
-// checkObjects checks all objects that an image names.
-func checkObjects(cmd *cobra.Command, u *ui, r *repo.Repo, image *os.File, size int64) (int, error) {
+// checkObjects checks all objects that an image names, and that they have fs-verity if
+// the boot will insist on it.
+func checkObjects(cmd *cobra.Command, u *ui, r *repo.Repo, image *os.File, size int64, measure bool) (int, error) {
 	img, err := erofs.Open(image, size)
 	if err != nil {
 		return 0, err
@@ -223,6 +290,9 @@ func checkObjects(cmd *cobra.Command, u *ui, r *repo.Repo, image *os.File, size 
 			return 0, err
 		}
 		n, err := checkObject(f, d)
+		if err == nil && measure {
+			err = checkMeasured(f, d)
+		}
 		f.Close()
 		if err != nil {
 			return 0, err
@@ -230,4 +300,14 @@ func checkObjects(cmd *cobra.Command, u *ui, r *repo.Repo, image *os.File, size 
 		u.progress.file(n)
 	}
 	return len(objects), nil
+}
+
+// checkMeasured wants an object to have fs-verity: the kernel returns nothing of one
+// without it.
+func checkMeasured(f *os.File, want verity.Digest) error {
+	found, err := verity.Measure(f, want.Algorithm())
+	if err != nil || found != want {
+		return mismatchError{fmt.Errorf("object %s has not the fs-verity digest that the policy requires: install it again (a plain copy loses it)", want.ObjectPath())}
+	}
+	return nil
 }

@@ -24,6 +24,8 @@ var exits = []struct {
 }{
 	{repo.ErrNoImage, exitNotFound, "list what there is with: ls REPO/images REPO/images/refs"},
 	{repo.ErrNoObject, exitNotFound, "the repository is incomplete; build the image again to fill it in"},
+	{repo.ErrInterrupted, exitFailure, "name the public keys of the seal with --keys"},
+	{errOlder, exitRefused, "take a higher --sequence, or say --force if going back is meant"},
 	{errRefused, exitRefused, ""},
 	{sign.ErrRefused, exitRefused, ""},
 	{verity.ErrMismatch, exitMismatch, ""},
@@ -52,6 +54,7 @@ func describe(err error) failure {
 	var stop interrupted
 	var missing *kernel.MissingError
 	var config configError
+	var mismatch mismatchError
 	switch {
 	case errors.As(err, &stop):
 		return failure{Message: stop.Error(), Status: stop.status()}
@@ -63,6 +66,9 @@ func describe(err error) failure {
 		return f
 	case errors.As(err, &config):
 		f.Status = exitUsage
+		return f
+	case errors.As(err, &mismatch):
+		f.Status = exitMismatch
 		return f
 	}
 	for _, e := range exits {

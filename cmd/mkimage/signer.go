@@ -22,6 +22,8 @@ type sealOptions struct {
 	sequence     uint64
 	osID         string
 	osVersion    string
+	forRefs      []string
+	force        bool
 }
 
 func (o *sealOptions) flags(cmd *cobra.Command, keyFlag string) {
@@ -31,6 +33,8 @@ func (o *sealOptions) flags(cmd *cobra.Command, keyFlag string) {
 	f.StringVar(&o.passwordFile, "password-file", "", "the first line of `FILE` decrypts the key (default: ask on the terminal)")
 	f.Uint64Var(&o.sequence, "sequence", 0, "the image's `NUMBER`: higher is newer; a policy can refuse lower ones")
 	f.StringVar(&o.osID, "os-id", "", "`ID` of the system in the seal, as in os-release")
+	f.StringArrayVar(&o.forRefs, "for-ref", nil, "the seal is good for boots by composefs.ref=`NAME`, and by no other ref (repeatable; default: by any)")
+	f.BoolVar(&o.force, "force", false, "let a seal or a ref go back to a lower sequence")
 	f.StringVar(&o.osVersion, "os-version", "", "`VERSION_ID` of the system in the seal, as in os-release")
 }
 
@@ -40,8 +44,26 @@ func (o *sealOptions) asked() bool { return len(o.keys) > 0 || o.oneUse != "" }
 // check wants a number where it counts: a one-use key vouches for one image, and
 // there is no older one.
 func (o *sealOptions) check(cmd *cobra.Command) error {
+	for _, name := range o.forRefs {
+		if err := sign.CheckRef(name); err != nil {
+			return usagef(cmd, "--for-ref: %w", err)
+		}
+	}
 	if !cmd.Flags().Changed("sequence") && (o.oneUse == "" || len(o.keys) > 0) {
 		return usagef(cmd, "sealing needs --sequence N: a number that grows with each release, so that a machine can refuse older images")
+	}
+	return nil
+}
+
+// sealFlags are of no use where nothing is sealed.
+var sealFlags = []string{"sequence", "os-id", "os-version", "for-ref", "password-file"}
+
+// checkUnused refuses flags that would go unheard.
+func (o *sealOptions) checkUnused(cmd *cobra.Command, keyFlag string) error {
+	for _, name := range sealFlags {
+		if cmd.Flags().Changed(name) {
+			return usagef(cmd, "--%s says something in a seal, and there will be none: name a key with --%s", name, keyFlag)
+		}
 	}
 	return nil
 }

@@ -88,6 +88,11 @@ type configError struct{ error }
 
 func (e configError) Unwrap() error { return e.error }
 
+// A mismatchError is an image that isn't what its digest says, or can't show it.
+type mismatchError struct{ error }
+
+func (e mismatchError) Unwrap() error { return e.error }
+
 // Exit statuses. 4 to 7 mean what they mean for composefs-setup-root.
 const (
 	exitFailure  = 1

@@ -48,6 +48,7 @@ type shownPolicy struct {
 	FSVerity        string          `json:"fs-verity"`
 	MinimumSequence uint64          `json:"minimum-sequence"`
 	Revoked         []verity.Digest `json:"revoked,omitempty"`
+	OSIDs           []string        `json:"os-id,omitempty"`
 	AllowInsecure   bool            `json:"allow-insecure"`
 	Argument        string          `json:"argument"`
 	Shell           bool            `json:"shell"` // the policy allows one in the initramfs
@@ -57,6 +58,9 @@ func (p shownPolicy) String() string {
 	s := fmt.Sprintf("signature = %s, fs-verity = %s, minimum-sequence = %d", p.Signature, p.FSVerity, p.MinimumSequence)
 	if len(p.Revoked) > 0 {
 		s += fmt.Sprintf(", %d revoked", len(p.Revoked))
+	}
+	if len(p.OSIDs) > 0 {
+		s += ", os-id = " + strings.Join(p.OSIDs, " ")
 	}
 	if p.AllowInsecure {
 		s += ", allow-insecure"

@@ -141,7 +141,7 @@ func (p *ukiProfile) readInitrd(image []byte) {
 		p.Keys = append(p.Keys, shownTrust{ID: sign.FormatID(k.ID), Name: k.Name})
 	}
 	v := config.Verify
-	p.Policy = &shownPolicy{written, string(v.SignatureWith(len(keys))), string(v.FSVerity), v.MinimumSequence, v.Revoked, v.AllowInsecure, string(v.Argument), config.Shell == bootcfg.ShellAllow}
+	p.Policy = &shownPolicy{written, string(v.SignatureWith(len(keys))), string(v.FSVerity), v.MinimumSequence, v.Revoked, v.OSIDs, v.AllowInsecure, string(v.Argument), config.Shell == bootcfg.ShellAllow}
 }
 
 // readPolicy returns the policy of an initrd, and whether it is written there.

@@ -40,7 +40,7 @@ var allowed = map[string][]string{
 	"erofs":                {"internal/tree", "verity"},
 	"internal/mount":       {"internal/kernel", "internal/osfile", "golang.org/x/sys"},
 	"internal/blockdev":    {"internal/osfile", "golang.org/x/sys"},
-	"internal/repo":        {"verity", "erofs", "internal/osfile", "golang.org/x/sys"},
+	"internal/repo":        {"verity", "sign", "erofs", "internal/osfile", "golang.org/x/sys"},
 	"internal/setup": {"bootcfg", "verity", "sign", "erofs", "internal/mount", "internal/blockdev", "internal/osfile",
 		"internal/kernel", "internal/kmsg", "internal/tpm", "golang.org/x/sys"},
 	"internal/initrd":          {"github.com/u-root/u-root", "github.com/klauspost/compress", "github.com/pierrec/lz4", "github.com/ulikunitz/xz"},

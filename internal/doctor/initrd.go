@@ -181,8 +181,12 @@ func (i *Initrd) trust(r *Report) Trust {
 	for _, k := range keys {
 		r.Fact("key", "%s %s", sign.FormatID(k.ID), k.Name)
 	}
-	r.Fact("policy", "signature = %s, fs-verity = %s, minimum-sequence = %d, %d revoked",
-		policy.Need, config.Verify.FSVerity, policy.MinimumSequence, len(policy.Revoked))
+	systems := ""
+	if len(policy.OSIDs) > 0 {
+		systems = ", os-id = " + strings.Join(policy.OSIDs, " ")
+	}
+	r.Fact("policy", "signature = %s, fs-verity = %s, minimum-sequence = %d, %d revoked%s",
+		policy.Need, config.Verify.FSVerity, policy.MinimumSequence, len(policy.Revoked), systems)
 	if policy.Need == sign.Off {
 		r.Warn("no-seal", "put a public key into the initrd with `mkimage initrd --keys`", "no seal is asked for: the digest on the command line is all that protects the image")
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"strings"
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/erofs"
@@ -47,7 +48,7 @@ func CheckStore(r *Report, s Store, line bootcfg.Cmdline, trust Trust, k Kernel)
 	if on, known := s.HasVerity(d); known && !on && trust.Sound && trust.Config.Verify.FSVerity == bootcfg.Require {
 		r.Stop("fs-verity", "install the image again: a plain copy loses it", "image %s has no fs-verity, which the policy requires", d.Hex())
 	}
-	checkSeal(r, s, d, trust)
+	checkSeal(r, s, d, line.Ref, trust)
 	img, err := erofs.Open(bytes.NewReader(content), int64(len(content)))
 	if err != nil {
 		r.Stop("image", "build or install the image again", "%v", err)
@@ -89,7 +90,7 @@ func findImage(r *Report, s Store, line bootcfg.Cmdline) (verity.Digest, []byte,
 }
 
 // checkSeal gives the verdict of the boot.
-func checkSeal(r *Report, s Store, d verity.Digest, trust Trust) {
+func checkSeal(r *Report, s Store, d verity.Digest, ref string, trust Trust) {
 	if !trust.Sound {
 		return
 	}
@@ -97,13 +98,26 @@ func checkSeal(r *Report, s Store, d verity.Digest, trust Trust) {
 	if err != nil {
 		return // Examine has said so
 	}
+	policy.Ref = ref
 	v, err := policy.Check(d, s.ReadSeal)
 	switch {
 	case err != nil:
 		r.Stop("seal", "seal the image with one of the keys in the initrd: `mkimage seal`", "%v", err)
 	case !v.Seal.Digest.IsZero():
-		r.Fact("seal", "by key %s %s, sequence %d", sign.FormatID(v.Key.ID), v.Key.Name, v.Seal.Sequence)
+		sealFact(r, sign.FormatID(v.Key.ID), v.Key.Name, v.Seal.Sequence, v.Seal.OSID, v.Seal.Refs.List())
 	}
+}
+
+// sealFact says what a seal says.
+func sealFact(r *Report, key, name string, sequence uint64, osID string, refs []string) {
+	more := ""
+	if osID != "" {
+		more = ", os-id " + osID
+	}
+	if len(refs) > 0 {
+		more += ", for ref " + strings.Join(refs, ", ")
+	}
+	r.Fact("seal", "by key %s %s, sequence %d%s", key, name, sequence, more)
 }
 
 func checkObjects(r *Report, s Store, img *erofs.Image) {

@@ -25,10 +25,12 @@ type record struct {
 	Digest   verity.Digest `json:"digest"`
 	Argument string        `json:"argument"`
 	Seal     struct {
-		Status   string `json:"status"`
-		Key      string `json:"key"`
-		KeyName  string `json:"key-name"`
-		Sequence uint64 `json:"sequence"`
+		Status   string   `json:"status"`
+		Key      string   `json:"key"`
+		KeyName  string   `json:"key-name"`
+		Sequence uint64   `json:"sequence"`
+		OSID     string   `json:"os-id"`
+		Refs     []string `json:"refs"`
 	} `json:"seal"`
 	FSVerity string `json:"fs-verity"`
 	TPM      struct {
@@ -75,7 +77,7 @@ func (b record) verified(r *Report) {
 	r.Fact("image", "%s, named by %s", b.Digest, b.Argument)
 	switch b.Seal.Status {
 	case "valid":
-		r.Fact("seal", "by key %s %s, sequence %d", b.Seal.Key, b.Seal.KeyName, b.Seal.Sequence)
+		sealFact(r, b.Seal.Key, b.Seal.KeyName, b.Seal.Sequence, b.Seal.OSID, b.Seal.Refs)
 	case "none":
 		r.Warn("seal", "seal the image with `mkimage seal`", "the image has no seal, and the policy asked for none")
 	default:

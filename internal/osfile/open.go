@@ -66,11 +66,59 @@ func retry(call func() (int, error)) (int, error) {
 	}
 }
 
+// Anything opens what may be anything: a FIFO must not keep us waiting for its
+// writer, nor a terminal become ours.
+const Anything = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY
+
+// OpenRegularIn opens the regular file at path beneath dir, as OpenIn does.
+func OpenRegularIn(dir *os.File, path string) (*os.File, error) {
+	f, err := OpenIn(dir, path, Anything)
+	if err != nil {
+		return nil, err
+	}
+	if err := WantRegular(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// WantRegular refuses what is no regular file.
+func WantRegular(f *os.File) error {
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: want a regular file, found %s", f.Name(), info.Mode().Type())
+	}
+	return err
+}
+
+// ReadLinkIn returns the text of the symbolic link at path beneath dir, at most limit
+// bytes of it, following no other on the way.
+func ReadLinkIn(dir *os.File, path string, limit int) (string, error) {
+	link, err := OpenPlain(dir, path, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return "", err
+	}
+	defer link.Close()
+	info, err := link.Stat()
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Type() != os.ModeSymlink {
+		return "", fmt.Errorf("%s: want a symbolic link, found something else", link.Name())
+	}
+	buf := make([]byte, limit)
+	n, err := unix.Readlinkat(int(link.Fd()), "", buf)
+	if err != nil {
+		return "", fmt.Errorf("read the link %s: %w", link.Name(), err)
+	}
+	return string(buf[:n]), nil
+}
+
 // ReadFileIn reads the regular file at path beneath dir, following no symbolic
 // link. A file longer than limit bytes is ErrTooLarge: nothing is read of it.
 func ReadFileIn(dir *os.File, path string, limit int64) ([]byte, error) {
-	// O_NONBLOCK: opening a FIFO that somebody put there must not wait for its writer.
-	f, err := OpenPlain(dir, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	f, err := OpenPlain(dir, path, Anything)
 	if err != nil {
 		return nil, err
 	}

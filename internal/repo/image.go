@@ -8,11 +8,13 @@ import (
 	"path"
 	"strings"
 
+	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
 // ErrRef is the cause when a text can't be the name of a ref.
-var ErrRef = errors.New("invalid ref name")
+var ErrRef = sign.ErrRef
 
 // AddImage gives a committed object its name below images.
 func (r *Repo) AddImage(d verity.Digest) error {
@@ -22,10 +24,18 @@ func (r *Repo) AddImage(d verity.Digest) error {
 	return nil
 }
 
+// CheckRef accepts the names that can be booted by and aren't ours.
+func CheckRef(name string) error {
+	if strings.HasPrefix(path.Base(name), ".tmp-") {
+		return fmt.Errorf("%w %q: names that begin with .tmp- are for files being made", ErrRef, name)
+	}
+	return sign.CheckRef(name)
+}
+
 // SetRef lets a name stand for an image.
 func (r *Repo) SetRef(name string, d verity.Digest) error {
-	if !fs.ValidPath(name) || name == "." || strings.HasPrefix(path.Base(name), ".tmp-") {
-		return fmt.Errorf("%w %q: want a relative path, as in debian/stable", ErrRef, name)
+	if err := CheckRef(name); err != nil {
+		return err
 	}
 	up := strings.Repeat("../", strings.Count(name, "/")+1)
 	if err := r.replaceLink(up+d.Hex(), path.Join("images", "refs", name)); err != nil {
@@ -37,9 +47,26 @@ func (r *Repo) SetRef(name string, d verity.Digest) error {
 // Resolve returns the digest of the image that a text names: the image's hex
 // digest, or a ref.
 func (r *Repo) Resolve(name string) (verity.Digest, error) {
-	if d, err := verity.ParseHex(r.meta.Algorithm, name); err == nil {
-		return d, r.checkImage(d)
+	d, _, err := r.Lookup(name)
+	if err == nil {
+		err = r.checkImage(d)
 	}
+	return d, err
+}
+
+// Lookup is Resolve of an image that need not be there. It tells whether the name is that
+// of a ref.
+func (r *Repo) Lookup(name string) (d verity.Digest, isRef bool, err error) {
+	if d, err := verity.ParseHex(r.meta.Algorithm, name); err == nil {
+		return d, false, nil
+	}
+	d, err = r.LookupRef(name)
+	return d, true, err
+}
+
+// LookupRef returns the digest of the image that a ref points to, whatever the name
+// looks like.
+func (r *Repo) LookupRef(name string) (verity.Digest, error) {
 	if !fs.ValidPath(name) {
 		return verity.Digest{}, fmt.Errorf("%w %q: want a digest of %d hex digits or a ref", ErrNoImage, name, 2*r.meta.Algorithm.Size())
 	}
@@ -47,11 +74,11 @@ func (r *Repo) Resolve(name string) (verity.Digest, error) {
 	if err != nil {
 		return verity.Digest{}, fmt.Errorf("%w: there is no ref %q, nor is that a digest of %d hex digits", ErrNoImage, name, 2*r.meta.Algorithm.Size())
 	}
-	d, err := verity.ParseHex(r.meta.Algorithm, path.Base(target))
+	d, err := sign.ParseRefLink(name, target)
 	if err != nil {
-		return verity.Digest{}, fmt.Errorf("%w: ref %s points to %q: %w", ErrNoImage, name, target, err)
+		return verity.Digest{}, fmt.Errorf("%w: %w", ErrNoImage, err)
 	}
-	return d, r.checkImage(d)
+	return d, nil
 }
 
 func (r *Repo) checkImage(d verity.Digest) error {
@@ -71,6 +98,21 @@ func (r *Repo) OpenImage(d verity.Digest) (*os.File, error) {
 		return nil, err
 	}
 	return r.OpenObject(d)
+}
+
+// OpenBootable opens what composefs-setup-root opens of an image: any regular file that
+// images/HEX leads to beneath the repository.
+func (r *Repo) OpenBootable(d verity.Digest) (*os.File, error) {
+	dir, err := r.root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	f, err := osfile.OpenRegularIn(dir, path.Join("images", d.Hex()))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoImage, err)
+	}
+	return f, nil
 }
 
 // Refs returns all refs whose image is there.

@@ -300,14 +300,13 @@ func TestASealReplacesTheOneBeforeWithItsSignatures(t *testing.T) {
 	if _, err := r.ReadSeal(d); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no seal: found %v", err)
 	}
-	first := repo.Seal{Text: []byte("one"), Signatures: map[string][]byte{".minisig": []byte("s"), ".00AA.minisig": []byte("t")}}
-	second := repo.Seal{Text: []byte("two"), Signatures: map[string][]byte{".minisig": []byte("u")}}
-	for _, want := range []repo.Seal{first, second} {
-		if err := r.WriteSeal(d, want); err != nil {
+	first := []repo.Signature{{KeyID: 1, Text: []byte("s")}, {KeyID: 2, Text: []byte("t")}}
+	for text, signatures := range map[string][]repo.Signature{"one": first, "two": first[:1]} {
+		if err := r.WriteSeal(d, []byte(text), signatures, nil); err != nil {
 			t.Fatal(err)
 		}
 		got, err := r.ReadSeal(d)
-		if err != nil || string(got.Text) != string(want.Text) || len(got.Signatures) != len(want.Signatures) {
+		if err != nil || string(got.Text) != text || len(got.Signatures) != len(signatures) {
 			t.Errorf("found %q, %v", got, err)
 		}
 	}

@@ -4,10 +4,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
-	"os"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/composefs-go/composefs/internal/osfile"
@@ -34,21 +31,26 @@ func (r *Repo) ReadSeal(d verity.Digest) (Seal, error) {
 	if err != nil {
 		return Seal{}, fmt.Errorf("read seal: %w", err)
 	}
-	s := Seal{text, map[string][]byte{}}
+	signatures, err := r.readSignatures(name)
+	return Seal{text, signatures}, err
+}
+
+func (r *Repo) readSignatures(name string) (map[string][]byte, error) {
+	found := map[string][]byte{}
 	entries, err := fs.ReadDir(r.root.FS(), "seals")
 	if err != nil {
-		return Seal{}, fmt.Errorf("read seals: %w", err)
+		return nil, fmt.Errorf("read seals: %w", err)
 	}
 	for _, e := range entries {
 		rest, ok := strings.CutPrefix(e.Name(), name)
-		if !ok || !strings.HasSuffix(rest, ".minisig") || len(s.Signatures) == signaturesMax {
+		if !ok || !strings.HasSuffix(rest, ".minisig") || len(found) == signaturesMax {
 			continue
 		}
-		if s.Signatures[rest], err = r.readBounded(path.Join("seals", e.Name()), signatureMax+1); err != nil {
-			return Seal{}, fmt.Errorf("read seal: %w", err)
+		if found[rest], err = r.readBounded(path.Join("seals", e.Name()), signatureMax+1); err != nil {
+			return nil, fmt.Errorf("read seal: %w", err)
 		}
 	}
-	return s, nil
+	return found, nil
 }
 
 // ReadSealFile reads a file of the directory of seals as composefs-setup-root does:
@@ -70,49 +72,4 @@ func (r *Repo) readBounded(name string, limit int64) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, limit))
-}
-
-// WriteSeal stores a seal with its signatures and replaces the one there. An
-// image without a seal is refused at boot, so the signatures come first: the seal
-// itself is there only when they are.
-func (r *Repo) WriteSeal(d verity.Digest, s Seal) error {
-	if err := r.root.MkdirAll("seals", 0o755); err != nil {
-		return fmt.Errorf("write seal: %w", err)
-	}
-	dir, err := r.root.Open("seals")
-	if err != nil {
-		return fmt.Errorf("write seal: %w", err)
-	}
-	defer dir.Close()
-	replace := func(suffix string, content []byte) error {
-		return osfile.Replace(dir, d.Hex()+".seal"+suffix, 0o644, func(f *os.File) error {
-			_, err := f.Write(content)
-			return err
-		})
-	}
-	for _, suffix := range slices.Sorted(maps.Keys(s.Signatures)) {
-		if err := replace(suffix, s.Signatures[suffix]); err != nil {
-			return fmt.Errorf("write signature: %w", err)
-		}
-	}
-	if err := replace("", s.Text); err != nil {
-		return fmt.Errorf("write seal: %w", err)
-	}
-	return r.dropSignatures(d, s.Signatures)
-}
-
-// dropSignatures removes the signatures over an earlier text of the seal.
-func (r *Repo) dropSignatures(d verity.Digest, keep map[string][]byte) error {
-	have, err := r.ReadSeal(d)
-	if err != nil {
-		return err
-	}
-	for suffix := range have.Signatures {
-		if _, ok := keep[suffix]; !ok {
-			if err := r.root.Remove(path.Join("seals", d.Hex()+".seal"+suffix)); err != nil {
-				return fmt.Errorf("remove outdated signature: %w", err)
-			}
-		}
-	}
-	return nil
 }

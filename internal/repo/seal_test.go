@@ -16,11 +16,11 @@ import (
 func TestAHundredSigners(t *testing.T) {
 	r, _ := open(t)
 	d := verity.Sum(verity.SHA256, []byte("image"))
-	want := repo.Seal{Text: []byte("text"), Signatures: map[string][]byte{".minisig": []byte("first")}}
-	for i := range 99 {
-		want.Signatures[fmt.Sprintf(".%016X.minisig", i)] = []byte("further")
+	var signatures []repo.Signature
+	for i := range 100 {
+		signatures = append(signatures, repo.Signature{KeyID: uint64(i), Text: fmt.Append(nil, i)})
 	}
-	if err := r.WriteSeal(d, want); err != nil {
+	if err := r.WriteSeal(d, []byte("text"), signatures, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := r.ReadSeal(d); err != nil || len(got.Signatures) != 100 {

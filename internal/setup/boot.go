@@ -10,6 +10,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/kernel"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -37,6 +38,8 @@ type sealRecord struct {
 	Key      string // its number, 16 hex digits
 	KeyName  string
 	Sequence uint64
+	OSID     string
+	Refs     sign.Refs
 }
 
 // timings are how long each stage took, in the order that they ran.
@@ -67,6 +70,12 @@ func (b *Boot) JSON(maxRSS int64) string {
 	if b.Seal.Status == "valid" {
 		seal = append(seal, [][2]string{{"key", quote(b.Seal.Key)}, {"key-name", quote(b.Seal.KeyName)},
 			{"sequence", strconv.FormatUint(b.Seal.Sequence, 10)}}...)
+		if b.Seal.OSID != "" {
+			seal = append(seal, [2]string{"os-id", quote(b.Seal.OSID)})
+		}
+		if b.Seal.Refs != "" { // names that need no quoting but the marks
+			seal = append(seal, [2]string{"refs", `["` + strings.Join(b.Seal.Refs.List(), `","`) + `"]`})
+		}
 	}
 	var features, took object
 	known := b.kernel.Known()

@@ -4,84 +4,34 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
-
-// openFlags open what may be anything: a FIFO must not keep us waiting for its
-// writer, nor a terminal become ours.
-const openFlags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY
 
 // bufferSize is how much is read at a time. Reading goes through one buffer.
 const bufferSize = 128 << 10
 
-func (l *linux) OpenImage(d verity.Digest) error {
+func (l *linux) OpenImage(d verity.Digest) (err error) {
 	// images/HEX is a link to ../objects/xx/yyyy. Wherever it leads beneath the
 	// repository, it is the digest of what is found there that decides.
-	f, err := osfile.OpenIn(l.store, path.Join("images", d.Hex()), openFlags)
-	if err != nil {
-		return err
-	}
-	if err := wantRegular(f); err != nil {
-		f.Close()
-		return err
-	}
-	l.image = f
-	return nil
-}
-
-func wantRegular(f *os.File) error {
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s: want a regular file, found %s", f.Name(), info.Mode().Type())
-	}
+	l.image, err = osfile.OpenRegularIn(l.store, path.Join("images", d.Hex()))
 	return err
 }
 
 // ResolveRef reads one link, images/refs/NAME -> ../HEX, and trusts nothing but
 // the form of its text. No other link is followed on the way.
 func (l *linux) ResolveRef(name string) (verity.Digest, error) {
-	link, err := osfile.OpenPlain(l.store, path.Join("images/refs", name), unix.O_PATH|unix.O_NOFOLLOW)
+	text, err := osfile.ReadLinkIn(l.store, path.Join("images/refs", name), sign.MaxRefLink)
 	if err != nil {
 		return verity.Digest{}, err
 	}
-	defer link.Close()
-	info, err := link.Stat()
-	if err != nil {
-		return verity.Digest{}, err
-	}
-	if info.Mode().Type() != fs.ModeSymlink {
-		return verity.Digest{}, fmt.Errorf("%s: want a link to ../HEX of an image, found something else", link.Name())
-	}
-	buf := make([]byte, maxRefLink)
-	n, err := unix.Readlinkat(int(link.Fd()), "", buf)
-	if err != nil {
-		return verity.Digest{}, fmt.Errorf("read the link %s: %w", link.Name(), err)
-	}
-	return parseRef(name, string(buf[:n]))
-}
-
-// maxRefLink is more than the text of any ref has, in bytes: a name of 255 has no
-// more than 128 parts.
-const maxRefLink = 1024
-
-// parseRef reads the text of the link images/refs/NAME. One in a subdirectory has
-// more "../", down to images.
-func parseRef(name, link string) (verity.Digest, error) {
-	up := strings.Repeat("../", 1+strings.Count(name, "/"))
-	hex, ok := strings.CutPrefix(link, up)
-	d, err := verity.ParseAnyHex(hex)
-	if !ok || err != nil {
-		return verity.Digest{}, fmt.Errorf("composefs/images/refs/%s: want a link to %sHEX of an image, found %.140q", name, up, link)
-	}
-	return d, nil
+	return sign.ParseRefLink(name, text)
 }
 
 func (l *linux) Measure(alg verity.Algorithm) (verity.Digest, error) {

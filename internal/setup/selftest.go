@@ -69,12 +69,12 @@ func (l *linux) readProgram(name string) (interpreter string, err error) {
 		return "", fmt.Errorf("self-test: open %s: %w", name, err)
 	}
 	defer found.Close()
-	f, err := osfile.OpenInRoot(l.root, name, openFlags)
+	f, err := osfile.OpenInRoot(l.root, name, osfile.Anything)
 	if err != nil {
 		return "", l.explain(name, err)
 	}
 	defer f.Close()
-	if err := wantRegular(f); err != nil {
+	if err := osfile.WantRegular(f); err != nil {
 		return "", fmt.Errorf("self-test: %w", err)
 	}
 	if err := copyAll(io.Discard, f); err != nil {
@@ -107,7 +107,7 @@ func (l *linux) explain(name string, cause error) error {
 // objectOf asks the image's metadata, without the overlay, for the object that a
 // file's content is in, and for its size.
 func (l *linux) objectOf(name string) (verity.Digest, int64, error) {
-	f, err := osfile.OpenInRoot(l.meta, name, openFlags)
+	f, err := osfile.OpenInRoot(l.meta, name, osfile.Anything)
 	if err != nil {
 		return verity.Digest{}, 0, err
 	}
@@ -127,7 +127,7 @@ func (l *linux) objectOf(name string) (verity.Digest, int64, error) {
 
 // examine says what is wrong with an object, "" if nothing is.
 func (l *linux) examine(d verity.Digest, size int64) string {
-	f, err := osfile.OpenPlain(l.store, path.Join("objects", d.ObjectPath()), openFlags)
+	f, err := osfile.OpenPlain(l.store, path.Join("objects", d.ObjectPath()), osfile.Anything)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "is missing"

@@ -96,22 +96,11 @@ func (s *session) use(i bootcfg.Image) {
 func (s *session) measure() error {
 	found, err := s.sys.Measure(s.image.Digest.Algorithm())
 	absent := errors.Is(err, verity.ErrNotEnabled) || errors.Is(err, verity.ErrUnsupported)
-	switch {
-	case absent && s.level == bootcfg.Optional:
+	if absent && s.level == bootcfg.Optional {
 		s.warn("image %s has no fs-verity, which \"?\" on the command line permits: nothing proves that it is unchanged", s.image.Digest.Hex())
 		return nil
-	case errors.Is(err, verity.ErrUnsupported):
-		return fmt.Errorf("the file system of image %s has no fs-verity: turn it on (ext4: tune2fs -O verity DEVICE) and install the image again, or set [verify] fs-verity = \"userspace\"", s.image.Digest.Hex())
-	case errors.Is(err, verity.ErrNotEnabled):
-		return fmt.Errorf("image %s has no fs-verity digest: install it again (a plain copy loses it), or boot another entry", s.image.Digest.Hex())
-	case err != nil:
-		return fmt.Errorf("digest mismatch: %w: the image isn't the one that the command line names: restore it or boot another entry", err)
 	}
-	return s.compare(found)
-}
-
-func (s *session) compare(found verity.Digest) error {
-	return sign.CheckDigest(s.image.Digest, found)
+	return sign.CheckMeasured(s.image.Digest, found, err)
 }
 
 // readImage finds damage now: fs-verity checks a block only when it is read.
@@ -132,7 +121,7 @@ func (s *session) hashImage() error {
 	if err != nil {
 		return fmt.Errorf("hash the image: %w", s.damaged(err))
 	}
-	return s.compare(found)
+	return sign.CheckDigest(s.image.Digest, found)
 }
 
 // checkSeal holds the seal against the policy. Revocation needs no seal.
@@ -142,6 +131,7 @@ func (s *session) checkSeal() error {
 	if err != nil {
 		return refuse(CodeConfig, err)
 	}
+	policy.Ref = s.o.Cmdline.Ref
 	verdict, err := policy.Check(s.image.Digest, s.sys.ReadSeal)
 	switch {
 	case err != nil:
@@ -152,6 +142,6 @@ func (s *session) checkSeal() error {
 		s.boot.Seal.Status = "none"
 		return nil
 	}
-	s.boot.Seal = sealRecord{Status: "valid", Key: sign.FormatID(verdict.Key.ID), KeyName: verdict.Key.Name, Sequence: verdict.Seal.Sequence}
+	s.boot.Seal = sealRecord{Status: "valid", Key: sign.FormatID(verdict.Key.ID), KeyName: verdict.Key.Name, Sequence: verdict.Seal.Sequence, OSID: verdict.Seal.OSID, Refs: verdict.Seal.Refs}
 	return nil
 }

@@ -82,6 +82,14 @@ var refs = []row{
 		ref("next", "../{image}")(t, b, disk)
 		withoutSeal(t, b, disk)
 	}},
+	{name: "to an image that is sealed for it", arguments: byRef, says: `"refs":["last","next"]`, change: func(t *testing.T, b base, disk string) {
+		ref("next", "../{image}")(t, b, disk)
+		sealSays(with("ref last\nref next\n"))(t, b, disk)
+	}},
+	{name: "to an image that is sealed for another", arguments: byRef, status: 6, says: "seal is for another ref: want next, found last", change: func(t *testing.T, b base, disk string) {
+		ref("next", "../{image}")(t, b, disk)
+		sealSays(with("ref last\n"))(t, b, disk)
+	}},
 	{name: "in a directory", arguments: func(base) string { return "composefs.ref=debian/next" }, change: func(t *testing.T, b base, disk string) {
 		debugfs(t, disk, "mkdir /composefs/images/refs/debian", "symlink /composefs/images/refs/debian/next ../../"+b.image)
 	}},

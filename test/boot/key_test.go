@@ -56,7 +56,7 @@ var policies = []row{
 	{name: "with a value that doesn't exist", status: 2, says: "line 2", initrd: policyText("[verify]\nsignature = \"maybe\"\n")},
 	{name: "with a section that doesn't exist", status: 2, says: "line 1", initrd: policyText("[verfy]\nsignature = \"off\"\n")},
 	{name: "with a misspelt key of etc", status: 2, says: "line 2: [etc] mout: unknown key: did you mean mount?", initrd: policyText("[etc]\nmout = \"transient\"\n")},
-	{name: "with a minimum for seals that aren't looked at", status: 2, says: "no sequence is checked", initrd: policyText("[verify]\nsignature = \"off\"\nminimum-sequence = 1\n")},
+	{name: "with a minimum for seals that aren't looked at", status: 2, says: "no seal is checked", initrd: policyText("[verify]\nsignature = \"off\"\nminimum-sequence = 1\n")},
 	{name: "with a key twice", status: 2, says: "line 3", initrd: policyText("[verify]\nminimum-sequence = 1\nminimum-sequence = 0\n")},
 	{name: "with a sequence below zero", status: 2, says: "line 2", initrd: policyText("[verify]\nminimum-sequence = -1\n")},
 	{name: "with a digest in upper case", status: 2, says: "line 2", initrd: policyText("[verify]\nrevoked = [\"" + strings.Repeat("A", 64) + "\"]\n")},

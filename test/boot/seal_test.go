@@ -52,6 +52,11 @@ var seals = []row{
 			write(t, disk, seal(b.image, suffix), stored(t, b, seal(b.other, suffix)))
 		}
 	}},
+	{name: "of a system that the policy names", policy: products, change: sealSays(with("os-id debian\n")), says: `"os-id":"debian"`},
+	{name: "of another system", policy: products, status: 6, says: `want os-id kiosk, debian, found "museum"`, change: sealSays(with("os-id museum\n"))},
+	{name: "of no system, where the policy names some", policy: products, status: 6, says: "want os-id kiosk, debian, found none"},
+	{name: "for a ref, by the digest", change: sealSays(with("ref last\n")), says: `"refs":["last"]`},
+	{name: "for a ref that none can be", status: 6, says: "invalid ref name", change: sealSays(with("ref a/../b\n"))},
 	{name: "below the minimum", status: 6, says: "want sequence 2 or higher, found 1", policy: "[verify]\nminimum-sequence = 2\n"},
 	{name: "at the minimum", policy: "[verify]\nminimum-sequence = 1\n"},
 	{name: "of the largest sequence", policy: "[verify]\nminimum-sequence = 2\n", says: "18446744073709551615",
@@ -99,6 +104,8 @@ var signatures = []row{
 		change: signatureSays(func(s string) string { return s[:len(s)/2] })},
 	{name: "none, where none is needed", policy: "[verify]\nsignature = \"optional\"\n", change: withoutSeal, says: `"status":"none"`},
 }
+
+const products = "[verify]\nos-id = [\"kiosk\", \"debian\"]\n"
 
 func same(s string) string { return s }
 

@@ -1,13 +1,37 @@
-package setup
+package sign_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
-	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/sign"
 )
 
-func TestParseRefTakesOneFormOnly(t *testing.T) {
+var (
+	hexA = strings.Repeat("0a", 32)
+	hexB = strings.Repeat("0b", 32)
+)
+
+// A name that is accepted is one word of the kernel command line, and of a seal.
+func TestCheckRef(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		want string // of the error
+	}{
+		{"os", ""}, {"debian/13", ""}, {"a.b_c-d+e@f:g", ""}, {strings.Repeat("a", 255), ""}, {".hidden", ""}, {"...", ""},
+		{"", "want 1 to 255 bytes, found 0"}, {strings.Repeat("a", 256), "want 1 to 255 bytes, found 256"},
+		{"a b", "found another at byte 1"}, {"a=b", "found another at byte 1"}, {"a\"b", "another"}, {"ä", "another at byte 0"}, {"a\x00", "another"}, {"a\n", "another"},
+		{".", "without . and .."}, {"a/../b", "without . and .."}, {"/a", "single slashes"}, {"a/", "single slashes"}, {"a//b", "single slashes"},
+	} {
+		err := sign.CheckRef(c.name)
+		if (err == nil) != (c.want == "") || err != nil && (!errors.Is(err, sign.ErrRef) || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%.20q: %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestParseRefLinkTakesOneFormOnly(t *testing.T) {
 	for _, c := range []struct {
 		name, ref, link string
 		ok              bool
@@ -28,7 +52,7 @@ func TestParseRefTakesOneFormOnly(t *testing.T) {
 		{"with more behind", "os", "../" + hexA + "/", false},
 		{"by a detour", "os", ".././" + hexA, false},
 	} {
-		d, err := parseRef(c.ref, c.link)
+		d, err := sign.ParseRefLink(c.ref, c.link)
 		if (err == nil) != c.ok || c.ok && !strings.HasSuffix(c.link, "/"+d.Hex()) {
 			t.Errorf("%s: %s -> %s: %s, %v", c.name, c.ref, c.link, d, err)
 		}
@@ -36,15 +60,15 @@ func TestParseRefTakesOneFormOnly(t *testing.T) {
 }
 
 // Whatever a link says, it is refused or is the one text that names this image.
-func FuzzParseRef(f *testing.F) {
+func FuzzParseRefLink(f *testing.F) {
 	f.Add("os", "../"+hexA)
 	f.Add("os/stable", "../../"+hexA+hexB)
 	f.Add("os", "../../objects/"+hexA)
 	f.Fuzz(func(t *testing.T, name, link string) {
-		if _, err := bootcfg.ParseCmdline("composefs.ref=" + name); err != nil {
+		if sign.CheckRef(name) != nil {
 			return // is never asked for
 		}
-		d, err := parseRef(name, link)
+		d, err := sign.ParseRefLink(name, link)
 		if err == nil && link != strings.Repeat("../", 1+strings.Count(name, "/"))+d.Hex() {
 			t.Fatalf("%q -> %q is taken for %s", name, link, d)
 		}
