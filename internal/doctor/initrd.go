@@ -80,6 +80,7 @@ func (i *Initrd) start(r *Report) Start {
 	i.checkProgram(r, program)
 	for _, pattern := range []string{"usr/lib/dracut/hooks/mount/*composefs*", "lib/dracut/hooks/mount/*composefs*", "var/lib/dracut/hooks/mount/*composefs*"} {
 		if found, err := fs.Glob(i.Root, pattern); err == nil && len(found) > 0 {
+			i.checkGate(r, strings.Replace(pattern, "/mount/", "/cleanup/", 1))
 			return StartHook
 		}
 	}
@@ -109,12 +110,21 @@ func (i *Initrd) startUnit(r *Report) Start {
 	for _, dir := range unitDirs {
 		for _, kind := range []string{".wants", ".requires"} {
 			if _, err := fs.Stat(i.Root, path.Join(dir, target+kind, unit)); err == nil {
+				i.checkGate(r, path.Join(dir, "initrd-switch-root.service.d/composefs.conf"))
 				return StartUnit
 			}
 		}
 	}
 	r.Stop("unit-wanted", rebuild, "%s is in the initrd, but %s doesn't want it, so nothing starts it", unit, target)
 	return StartNone
+}
+
+// checkGate looks for what keeps dracut from a root that wasn't verified, which older
+// versions of our module don't have.
+func (i *Initrd) checkGate(r *Report, pattern string) {
+	if found, err := fs.Glob(i.Root, pattern); err != nil || len(found) == 0 {
+		r.Warn("gate", rebuild, "nothing in the initrd checks that the root was verified before it is switched (%s): it was made by an older version of our dracut module, which boots another root if the command line names no image", pattern)
+	}
 }
 
 // execStart returns the program that a unit starts.

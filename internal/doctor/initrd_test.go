@@ -47,6 +47,8 @@ const (
 	hex        = "0f0e0d0c0b0a09080706050403020100ffeeddccbbaa99887766554433221100"
 	argument   = "composefs.digest=v1-sha256-12:" + hex
 	goodLine   = "root=PARTLABEL=root ro " + argument
+	gate       = "usr/lib/systemd/system/initrd-switch-root.service.d/composefs.conf"
+	gateHook   = "usr/lib/dracut/hooks/cleanup/99composefs-verified.sh"
 	unitFile   = "usr/lib/systemd/system/composefs-setup-root.service"
 	wants      = "usr/lib/systemd/system/initrd-root-fs.target.wants/composefs-setup-root.service"
 	program    = "usr/lib/composefs/composefs-setup-root"
@@ -103,6 +105,7 @@ func asUnit(t *testing.T, setupRoot []byte) fstest.MapFS {
 	}
 	root[unitFile] = &fstest.MapFile{Data: unit, Mode: 0o644}
 	root[wants] = link("../composefs-setup-root.service")
+	root[gate] = text("[Service]\n")
 	return root
 }
 
@@ -110,6 +113,7 @@ func asHook(t *testing.T, setupRoot []byte) fstest.MapFS {
 	root := asDracut(t, setupRoot)
 	root["init"] = &fstest.MapFile{Data: []byte("#!/bin/sh\n"), Mode: 0o755}
 	root[hook] = text("#!/bin/sh\n")
+	root[gateHook] = text("#!/bin/sh\n")
 	return root
 }
 
@@ -174,6 +178,8 @@ func TestWhatABootNeeds(t *testing.T) {
 		}, "", "", ""},
 		{"unit of another program", asUnit, put(unitFile, "[Service]\nExecStart=-/usr/bin/other --flag\n"), "", "unit-command", "/usr/bin/other"},
 		{"unit without a program", asUnit, put(unitFile, "[Service]\n"), "", "unit-command", `""`},
+		{"unit of an older version", asUnit, without(gate), "", "?gate", "older version of our dracut module"},
+		{"hook of an older version", asHook, without(gateHook), "", "?gate", "older version of our dracut module"},
 		{"no hook", asHook, without(hook), "", "unit", "nothing starts"},
 
 		{"no erofs", asInit, without(module("erofs")), "", "erofs", "module erofs"},

@@ -36,6 +36,7 @@ type record struct {
 	TPM      struct {
 		Status string `json:"status"`
 	} `json:"tpm"`
+	NoRoom []string `json:"no-room"`
 	Policy struct {
 		Root       string `json:"root"`
 		Etc        string `json:"etc"`
@@ -90,6 +91,9 @@ func (b record) verified(r *Report) {
 		r.Warn("content", "use a root file system with fs-verity and set fs-verity = \"require\"", "names, modes and owners were verified at boot; the content of files is not")
 	default:
 		r.Warn("content", "set fs-verity = \"require\" in the policy", "neither the image nor the content of files was verified (fs-verity = %q)", b.FSVerity)
+	}
+	if len(b.NoRoom) > 0 {
+		r.Warn("no-room", "make room on the root partition and boot again", "the root partition had no room for the state of %q: what is written there is lost at shutdown", b.NoRoom)
 	}
 	if b.TPM.Status != "" && b.TPM.Status != "off" {
 		r.Fact("tpm", "%s", b.TPM.Status)

@@ -58,6 +58,7 @@ func TestTheRunningSystem(t *testing.T) {
 		{"not booted by us", without("run/composefs/boot.json"), "not-booted", "didn't set up this root"},
 		{"a record that is none", edit("run/composefs/boot.json", "{", "["), "record", "boot.json"},
 		{"an endless record", func(fsys fstest.MapFS) { fsys["run/composefs/boot.json"] = text(strings.Repeat(" ", 2<<20)) }, "record", "at most"},
+		{"no room for state", edit("run/composefs/boot.json", `"policy"`, `"no-room":["etc","var"],"policy"`), "?no-room", `["etc" "var"]: what is written there is lost`},
 		{"no seal", edit("run/composefs/boot.json", `"valid"`, `"none"`), "?seal", "has no seal"},
 		{"seal not asked for", edit("run/composefs/boot.json", `"valid"`, `"not-required"`), "?seal", "was not asked"},
 		{"content not verified", edit("run/composefs/boot.json", `"fs-verity":"require"`, `"fs-verity":"userspace"`), "?content", "the content of files is not"},
