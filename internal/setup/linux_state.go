@@ -85,7 +85,17 @@ func (l *linux) bind(like *os.File, path string) (*os.File, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	return mount.Clone(dir)
+	m, err := mount.Clone(dir)
+	if err != nil {
+		return nil, err
+	}
+	// Where mounts are shared, what is mounted on it would be mounted on the physical
+	// root too, and would go when that does.
+	if err := mount.SetPrivate(m); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
 }
 
 // memoryLayer makes the two directories of a writable layer in memory. The upper

@@ -245,6 +245,11 @@ func TestAReadOnlyRootIsMadeWritableForState(t *testing.T) {
 // have a say in. Nothing is made where there was nothing.
 func TestForbiddenExtensionsAreHiddenAndMasked(t *testing.T) {
 	d := newDisk(t)
+	// As with systemd in the initramfs: what is mounted on a directory appears wherever
+	// else its mount is, and goes when one of these goes.
+	if err := unix.Mount("", d.root, "", unix.MS_SHARED, ""); err != nil {
+		t.Fatal(err)
+	}
 	deploy := d.path("state/deploy", d.image.Hex())
 	for _, name := range []string{"etc/upper/extensions/evil", "var/lib/extensions/evil", "var/lib/extensions.mutable/usr"} {
 		writeTestFile(t, filepath.Join(deploy, name, "file"), "x")
