@@ -4,7 +4,7 @@ import "strings"
 
 // everywhere are packages that every Debian has, because their priority is "required", and
 // those that README has somebody install before anything else.
-var everywhere = strings.Fields(`bash coreutils dash diffutils dpkg findutils grep gzip login mount ncurses-bin sed tar util-linux
+var everywhere = strings.Fields(`bash coreutils dash diffutils dpkg findutils grep gzip libc-bin login mount ncurses-bin sed tar util-linux
 	apt git make sudo mawk`)
 
 // rows say which package has which programs.
@@ -18,6 +18,7 @@ var rows = []struct{ pkg, programs string }{
 	{"findutils", "find xargs"},
 	{"grep", "grep"},
 	{"gzip", "gzip"},
+	{"libc-bin", "ldd"},
 	{"mawk", "awk"},
 	{"mount", "losetup mount swapoff swapon umount"},
 	{"ncurses-bin", "tput"},
@@ -37,7 +38,7 @@ var rows = []struct{ pkg, programs string }{
 	{"bzip2", "bzip2"},
 	{"cpio", "cpio"},
 	{"dosfstools", "fsck.fat fsck.vfat mkfs.vfat"},
-	{"e2fsprogs", "debugfs dumpe2fs e2fsck filefrag mke2fs mkfs.ext4"},
+	{"e2fsprogs", "chattr debugfs dumpe2fs e2fsck filefrag mke2fs mkfs.ext4"},
 	{"erofs-utils", "fsck.erofs"},
 	{"fdisk", "sfdisk"},
 	{"fsverity", "fsverity"},
