@@ -14,18 +14,6 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// bootTransform makes a source's tree one to boot from, in the way of composefs-rs.
-func bootTransform(s source, name string, release transform.Release) error {
-	err := transform.OCI(s.root, transform.AllowlistOnly)
-	if err == nil {
-		err = release.Boot(s.root, s.content)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
-}
-
 // policyDir is where the files lie whose contents transform.Boot wants.
 const policyDir = "etc/selinux"
 

@@ -14,7 +14,6 @@ import (
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/directory"
 	"github.com/composefs-go/composefs/internal/repo"
-	"github.com/composefs-go/composefs/internal/transform"
 	"github.com/composefs-go/composefs/internal/tree"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -47,9 +46,13 @@ damaged: the kernel vouches for what has fs-verity, everything else is read.
 
 --boot makes the tree one to boot from: / takes /usr's attributes, /boot, /run and
 /sysroot become empty, extended attributes other than security.capability are
-dropped, and if the tree has an SELinux policy, all files are labelled by it. For the
-digest that cfsctl 0.9.4 prints say --boot=composefs-rs-0.9.4: it gives /boot and
-/sysroot the nanoseconds of /usr's time too, which older ones and mkimage don't.
+dropped, and if the tree has an SELinux policy, all files are labelled by it. Mount
+points that the tree lacks (/boot, /dev, /etc, /proc, /run, /sys, /sysroot, /var) are
+made, and remarks say what a machine with this root will miss.
+
+For a tree that has them the digest is cfsctl's. --boot=RELEASE makes none and gives the
+digest of that release in any case: composefs-rs-0.9.0, or composefs-rs-0.9.4, which
+gives /boot and /sysroot the nanoseconds of /usr's time too.
 
 --format v0 and v1 are the formats of the C tools, v2 is that of composefs-rs. A
 dump is read as the tool reads it whose format it is.
@@ -91,8 +94,8 @@ func newBuild(u *ui) *cobra.Command {
 	f.StringVar(&o.ref, "ref", "", "let `NAME` in the repository stand for the image")
 	f.StringVar(&o.format, "format", "", "image format: v0, v1 or v2 (default: the repository's, else v1)")
 	f.StringVar(&o.algorithm, "digest", "", "hash: sha256 or sha512 (default: the repository's, else sha256)")
-	f.StringVar(&o.boot, "boot", "", "make it a tree to boot from, as the `RELEASE` does")
-	f.Lookup("boot").NoOptDefVal = transform.Release090.String()
+	f.StringVar(&o.boot, "boot", "", "make it a tree to boot from; with =`RELEASE` exactly as that release does")
+	f.Lookup("boot").NoOptDefVal = ownWay
 	f.BoolVar(&o.read.UseEpoch, "use-epoch", false, "set all times to 0")
 	f.BoolVar(&o.read.SkipXattrs, "skip-xattrs", false, "leave all extended attributes out")
 	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "keep only the extended attributes user.*")
@@ -120,7 +123,7 @@ func (o *buildOptions) check(cmd *cobra.Command) error {
 		return usagef(cmd, "%w", err)
 	}
 	if o.boot != "" {
-		if _, err := transform.ParseRelease(o.boot); err != nil {
+		if _, _, err := parseBoot(o.boot); err != nil {
 			return usagef(cmd, "--boot: %w", err)
 		}
 	}
@@ -373,11 +376,7 @@ func (o *buildOptions) tree(ctx context.Context, u *ui, to sink, meta repo.Meta,
 	if err != nil || o.boot == "" {
 		return s.root, err
 	}
-	release, err := transform.ParseRelease(o.boot)
-	if err != nil {
-		return nil, err
-	}
-	return s.root, bootTransform(s, o.source, release)
+	return s.root, bootTransform(u, s, o.source, o.boot)
 }
 
 type countingWriter int64
