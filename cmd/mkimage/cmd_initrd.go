@@ -50,7 +50,7 @@ func newInitrd(u *ui) *cobra.Command {
 	f.StringVar(&o.setupRoot, "setup-root", "", "composefs-setup-root `FILE` (default: beside mkimage, or ../lib/composefs from there)")
 	f.StringVar(&o.modules, "modules", "", "the kernel's modules: `DIR`, as in ROOT/usr/lib/modules/VERSION")
 	f.StringVar(&o.rootFS, "root-fs", "ext4", "file system of the root partition: `TYPE`")
-	f.StringArrayVar(&o.extra, "add-module", nil, "a further module, by `NAME` (repeatable)")
+	f.StringArrayVar(&o.extra, "add-module", nil, "a further module, by `NAME`; or several, NAME,NAME (repeatable)")
 	f.StringArrayVar(&o.keys, "keys", nil, "trusted public keys: a .pub `FILE`, or a directory of them (repeatable)")
 	f.StringVar(&o.policy, "policy", "", "policy `FILE`, which becomes setup-root-conf.toml")
 	f.StringVar(&o.compression, "compress", "zstd", "zstd or none")
@@ -143,8 +143,10 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 		return parts, err
 	}
 	parts.Modules = append(parts.Modules, initrd.RootModules(o.rootFS)...)
-	for _, name := range o.extra {
-		parts.Modules = append(parts.Modules, initrd.Want{Name: name})
+	for _, names := range o.extra {
+		for name := range strings.FieldsFuncSeq(names, func(r rune) bool { return r == ',' || r == ' ' }) {
+			parts.Modules = append(parts.Modules, initrd.Want{Name: name})
+		}
 	}
 	return parts, checkMachine(parts)
 }

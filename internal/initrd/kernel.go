@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // A Kernel knows the modules of one kernel version.
@@ -115,14 +117,30 @@ func (k *Kernel) Version() string { return k.version }
 // is built into the kernel needs no module.
 func (k *Kernel) Resolve(wants []Want) ([]Module, error) {
 	r := resolver{Kernel: k, seen: make(map[string]bool)}
+	var missing []string
 	for _, w := range wants {
-		if r.find(w.Name) || w.Optional {
-			continue
+		if !r.find(w.Name) && !w.Optional && !slices.Contains(missing, w.Name) {
+			missing = append(missing, w.Name)
 		}
-		return nil, fmt.Errorf("%w: kernel %s lacks %q, which is neither built in nor among the modules in %s; install the kernel's package with all modules, or run `depmod -b ROOT %s` if it is there",
-			ErrModules, k.version, w.Name, k.dir, k.version)
+	}
+	if len(missing) > 0 {
+		verb := "is"
+		if len(missing) > 1 {
+			verb = "are"
+		}
+		return nil, fmt.Errorf("%w: kernel %s lacks %s, which %s neither built in nor among the modules in %s; install the kernel's package with all modules, or run `depmod -b ROOT %s` if the files are there",
+			ErrModules, k.version, quoted(missing), verb, k.dir, k.version)
 	}
 	return r.order, nil
+}
+
+// quoted is a list for messages.
+func quoted(names []string) string {
+	var out []string
+	for _, name := range names {
+		out = append(out, strconv.Quote(name))
+	}
+	return strings.Join(out, ", ")
 }
 
 // resolver walks from module to module, each once.

@@ -10,9 +10,11 @@ type Want struct {
 // some built in and, in its flavour for clouds, doesn't have some at all.
 var storage = []string{
 	"virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", // QEMU, most clouds
-	"nvme", "ahci", "sd_mod", // disks
+	"nvme", "vmd", "ahci", "ata_piix", "sd_mod", // disks
+	"megaraid_sas", "mpt3sas", "smartpqi", "hpsa", // controllers of servers
 	"xhci_pci", "usb_storage", "uas", // USB
-	"sdhci_pci", "sdhci_acpi", "mmc_block", // eMMC and SD cards
+	"sdhci_pci", "sdhci_acpi", "mmc_block", "ufshcd_pci", // eMMC, SD cards, UFS
+	"dw_mmc", "dw_mmc_pci", "dw_mmc_pltfm", "dw_mmc_rockchip", "dw_mmc_exynos", "dw_mmc_k3", // of small boards
 	"hv_vmbus", "hv_storvsc", "pci_hyperv", "xen_blkfront", "vmw_pvscsi", "mptspi", // other hypervisors
 }
 
