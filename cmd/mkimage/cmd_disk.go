@@ -20,6 +20,7 @@ type diskOptions struct {
 	espSize, rootSize int64
 	emptyVar          bool
 	writeDevice       bool
+	sectorSize        int
 }
 
 const diskLong = `Disk makes a disk image that a UEFI machine boots: an EFI system partition with the
@@ -32,6 +33,10 @@ gives the same bytes; SOURCE_DATE_EPOCH sets all times.
 With --write-device FILE is a disk such as /dev/sdX, and all that is on it is
 overwritten. One that is mounted, or otherwise in use, is refused, as is a partition.
 The image is made in $TMPDIR (/var/tmp) first.
+
+A disk boots only where its sectors have the size that the partition table was made for:
+512 bytes in nearly all disks and virtual machines, 4096 in some (lsblk -o LOG-SEC). For
+those say --sector-size 4096.
 
 /var begins with what the image has there.
 
@@ -55,6 +60,9 @@ func newDisk(u *ui) *cobra.Command {
 			if o.repo == "" || len(o.images) == 0 || o.output == "" {
 				return usagef(cmd, "disk needs --repo, --image and --output")
 			}
+			if cmd.Flags().Changed("sector-size") && o.sectorSize != 512 && o.sectorSize != 4096 {
+				return usagef(cmd, "--sector-size: want 512 or 4096, found %d", o.sectorSize)
+			}
 			return o.run(cmd, u)
 		},
 	}
@@ -66,6 +74,7 @@ func newDisk(u *ui) *cobra.Command {
 	f.Int64Var(&o.espSize, "esp-size", 0, "size of the EFI system partition in `MIB` (default: what is needed, and some room)")
 	f.Int64Var(&o.rootSize, "root-size", 0, "size of the root partition in `MIB` (default: what is needed, and some room)")
 	f.BoolVar(&o.emptyVar, "empty-var", false, "begin with an empty /var")
+	f.IntVar(&o.sectorSize, "sector-size", 0, "`BYTES` of the disk's sectors, 512 or 4096 (default: the device's, else 512)")
 	f.StringVarP(&o.output, "output", "o", "", "write the disk to `FILE`")
 	f.BoolVar(&o.writeDevice, "write-device", false, "FILE is a disk: overwrite all that is on it")
 	return cmd
@@ -111,12 +120,12 @@ func (o *diskOptions) run(cmd *cobra.Command, u *ui) error {
 	}
 	im := disk.Image{
 		Arch: arch, Seed: layout.Images[0].Hex(), Time: sourceDate(), ESP: esp, Root: root,
-		ESPSize: o.espSize << 20, RootSize: o.rootSize << 20,
+		ESPSize: o.espSize << 20, RootSize: o.rootSize << 20, SectorSize: o.sectorSize,
 	}
 	if err := target.write(cmd.Context(), u, im); err != nil {
 		return err
 	}
-	im.DiskSize = target.size()
+	im.DiskSize, im.SectorSize = target.size(), target.sector(o.sectorSize)
 	plan, err := disk.MakePlan(im)
 	if err != nil {
 		return err

@@ -62,6 +62,14 @@ func (t diskTarget) size() int64 {
 	return t.device.Size
 }
 
+// sector is what size the image's sectors have.
+func (t diskTarget) sector(asked int) int {
+	if asked == 0 && t.device != nil {
+		return t.device.SectorSize
+	}
+	return asked
+}
+
 func (t diskTarget) close() {
 	if t.device != nil {
 		t.device.Close()

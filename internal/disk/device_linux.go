@@ -91,8 +91,11 @@ func (d *Device) Close() error { return d.file.Close() }
 // before the device is touched. While it is copied, and if that fails, the device has
 // no partition table.
 func WriteDevice(ctx context.Context, d *Device, scratch string, im Image, progress Progress) error {
-	if d.SectorSize != sectorSize {
-		return fmt.Errorf("write %s: want a device with blocks of %d bytes, found %d", d.Name, sectorSize, d.SectorSize)
+	if im.SectorSize == 0 {
+		im.SectorSize = d.SectorSize
+	}
+	if im.SectorSize != d.SectorSize {
+		return fmt.Errorf("write %s: %w: want an image for sectors of %d bytes, found one for %d", d.Name, ErrSector, d.SectorSize, im.SectorSize)
 	}
 	im.DiskSize = d.Size
 	return assemble(ctx, d.Name, filepath.Join(scratch, ".mkimage-disk-"), im, progress, func(w *writer) error {

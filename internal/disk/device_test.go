@@ -29,9 +29,9 @@ func loop(t *testing.T, size int64) string {
 	return attach(t, file)
 }
 
-func attach(t *testing.T, file string) string {
+func attach(t *testing.T, file string, options ...string) string {
 	t.Helper()
-	name := strings.TrimSpace(run(t, "losetup", "--find", "--show", file))
+	name := strings.TrimSpace(run(t, "losetup", append(options, "--find", "--show", file)...))
 	t.Cleanup(func() { exec.Command("losetup", "-d", name).Run() })
 	return name
 }
@@ -186,5 +186,36 @@ func TestOnlyAWholeDiskIsADevice(t *testing.T) {
 		if _, err := disk.OpenDevice(name); !errors.Is(err, disk.ErrNotDevice) {
 			t.Errorf("%s: found %v", name, err)
 		}
+	}
+}
+
+// A device with sectors of 4096 bytes gets an image for those, and no other.
+func TestADeviceSaysHowLargeItsSectorsAre(t *testing.T) {
+	testutil.RequireRoot(t)
+	requireTools(t)
+	im := sample(t, verity.SHA256)
+	im.ESPSize, im.RootSize = 260<<20, 100<<20
+	file := filepath.Join(t.TempDir(), "backing")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, 400<<20); err != nil {
+		t.Fatal(err)
+	}
+	d, err := disk.OpenDevice(attach(t, file, "--sector-size", "4096"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	wrong := im
+	wrong.SectorSize = 512
+	if err := disk.WriteDevice(t.Context(), d, t.TempDir(), wrong, nil); !errors.Is(err, disk.ErrSector) || !strings.Contains(err.Error(), "want an image for sectors of 4096 bytes, found one for 512") {
+		t.Errorf("an image for sectors of 512 bytes: %v", err)
+	}
+	if err := disk.WriteDevice(t.Context(), d, t.TempDir(), im, nil); err != nil {
+		t.Fatal(err)
+	}
+	if out := run(t, "sfdisk", "--dump", d.Name); !strings.Contains(out, "sector-size: 4096") || !strings.Contains(out, `name="root"`) {
+		t.Errorf("sfdisk says %s", out)
 	}
 }

@@ -16,8 +16,9 @@ func (w *writer) writeESP(ctx context.Context) error {
 	p := w.plan.ESP
 	epoch := max(w.epoch(), fatEpoch)
 	volumeID := strings.ReplaceAll(uuid(w.Seed, "fat"), "-", "")[:8]
-	if err := w.run(ctx, epoch, nil, "mkfs.vfat", "--invariant", "-F", "32", "-s", fmt.Sprint(clusterSectors(p.Size)), "-n", p.Name, "-i", volumeID,
-		"--offset", fmt.Sprint(p.Offset/sectorSize), imageFile, fmt.Sprint(p.Size/1024)); err != nil {
+	sector := int64(w.SectorSize)
+	if err := w.run(ctx, epoch, nil, "mkfs.vfat", "--invariant", "-F", "32", "-S", fmt.Sprint(sector), "-s", fmt.Sprint(clusterSize(p.Size, sector)/sector),
+		"-n", p.Name, "-i", volumeID, "--offset", fmt.Sprint(p.Offset/sector), imageFile, fmt.Sprint(p.Size/1024)); err != nil {
 		return err
 	}
 	where := fmt.Sprintf("%s@@%d", imageFile, p.Offset)
@@ -30,17 +31,17 @@ func (w *writer) writeESP(ctx context.Context) error {
 	return w.checkESP(ctx, epoch, where)
 }
 
-// clusterSectors returns the sectors to a cluster, such that there are at least
-// as many clusters as FAT32 must have. Left to itself, mkfs.vfat looks at the
-// size of the whole disk.
-func clusterSectors(size int64) int {
+// clusterSize returns the bytes of a cluster, such that there are at least as many
+// clusters as FAT32 must have. Left to itself, mkfs.vfat looks at the size of the whole
+// disk.
+func clusterSize(size, sector int64) int64 {
 	switch {
 	case size < 260*mib:
-		return 1
+		return max(512, sector)
 	case size < 8<<30:
-		return 8
+		return 4096
 	}
-	return 64
+	return 32768
 }
 
 func (w *writer) copyToESP(ctx context.Context, epoch int64, where string, e Entry) error {

@@ -18,9 +18,12 @@ type Image struct {
 	Time     time.Time // of every file, in whole seconds; zero or before 1970-01-01T00:00:01Z is that second
 	ESP      []Entry   // files of the EFI system partition; owners and modes are ignored, no symlinks
 	Root     []Entry   // see Layout
-	ESPSize  int64     // bytes, at least 34 MiB
+	ESPSize  int64     // bytes, at least 34 MiB, or 260 where sectors have 4096 bytes
 	RootSize int64     // bytes
-	DiskSize int64     // bytes of the whole disk, what is left over staying free; 0: no more than needed
+	// SectorSize is that of the disk in bytes, 512 (which 0 is too) or 4096: a disk with
+	// sectors of another size doesn't boot.
+	SectorSize int
+	DiskSize   int64 // bytes of the whole disk, what is left over staying free; 0: no more than needed
 }
 
 // ErrSpace is the cause when the image would not fit beside its name.
@@ -32,7 +35,7 @@ type Progress func(done, total int64, what string)
 
 // Write makes the disk image as the file name, which appears only when it is
 // complete; a regular file of that name gives way to it. It needs the programs mke2fs,
-// debugfs, mkfs.vfat, mmd, mcopy and sfdisk. progress may be nil.
+// debugfs, mkfs.vfat, mmd, mcopy and mdir. progress may be nil.
 func Write(ctx context.Context, name string, im Image, progress Progress) error {
 	// Beside the result: there is room for it there, and content from the same
 	// file system can be shared instead of copied.
@@ -86,6 +89,9 @@ type writer struct {
 
 func newWriter(im Image, progress Progress) (*writer, error) {
 	w := &writer{Image: im, progress: progress}
+	if w.SectorSize == 0 {
+		w.SectorSize = sectorSizes[0]
+	}
 	var err error
 	if w.Root, err = complete(im.Root); err != nil {
 		return nil, fmt.Errorf("root partition: %w", err)

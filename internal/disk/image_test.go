@@ -113,6 +113,17 @@ func run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
+// pipe runs a program that reads text.
+func pipe(t *testing.T, text, name string, args ...string) {
+	t.Helper()
+	testutil.RequireTool(t, name)
+	cmd := exec.Command(name, args...)
+	cmd.Stdin = strings.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+}
+
 // cut copies a partition into a file of its own.
 func cut(t *testing.T, image string, p disk.Partition) string {
 	t.Helper()

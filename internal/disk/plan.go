@@ -72,6 +72,9 @@ func makePlan(im Image) (Plan, error) {
 		known := strings.Join(slices.Sorted(maps.Keys(rootTypes)), ", ")
 		return Plan{}, fmt.Errorf("want an architecture with a type for root partitions (%s), found %q", known, im.Arch)
 	}
+	if !slices.Contains(sectorSizes, im.SectorSize) {
+		return Plan{}, fmt.Errorf("%w: want %d or %d bytes, found %d", ErrSector, sectorSizes[0], sectorSizes[1], im.SectorSize)
+	}
 	esp, err := espSize(im)
 	if err != nil {
 		return Plan{}, err
@@ -98,10 +101,12 @@ func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
 // espSize allows for two more sets of boot files beside those given, since an
 // update writes the new one before it removes the oldest.
 func espSize(im Image) (int64, error) {
-	const (
-		minimum  = 34 * mib // FAT32 has at least 65525 clusters, of 512 bytes
-		standard = 512 * mib
-	)
+	const standard = 512 * mib
+	// FAT32 has at least 65525 clusters, each of at least a sector.
+	minimum := int64(34 * mib)
+	if im.SectorSize == 4096 {
+		minimum = 260 * mib
+	}
 	var content int64
 	for _, e := range im.ESP {
 		content += roundUp(e.Size, blockSize) + blockSize

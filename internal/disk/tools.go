@@ -21,7 +21,6 @@ var programs = []struct{ name, packages string }{
 	{"mmd", "mtools"},
 	{"mcopy", "mtools"},
 	{"mdir", "mtools"},
-	{"sfdisk", "fdisk, on some systems util-linux"},
 }
 
 // ErrTool is the cause when a program is missing or doesn't do its work.

@@ -2,14 +2,17 @@ package doctor
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/composefs-go/composefs/internal/blockdev"
 )
@@ -34,7 +37,7 @@ const (
 	espTypeMBR = "ef"
 )
 
-// OpenDisk reads the partition table with sfdisk, and tells the file systems.
+// OpenDisk reads the partition table, with sfdisk but for large sectors, and tells the file systems.
 func OpenDisk(ctx context.Context, name string) (*Disk, error) {
 	path, err := filepath.Abs(name)
 	if err != nil {
@@ -58,6 +61,15 @@ func OpenDisk(ctx context.Context, name string) (*Disk, error) {
 func (d *Disk) Close() error { return os.RemoveAll(d.dir) }
 
 func (d *Disk) read(ctx context.Context) error {
+	f, err := os.Open(filepath.Join(d.dir, "disk"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if hasGPT(f, largeSector) && !hasGPT(f, 512) {
+		d.readLarge(f)
+		return nil
+	}
 	out, _, err := run(ctx, d.dir, 1<<20, "", "sfdisk", "--json", "disk")
 	if err != nil {
 		return err
@@ -75,11 +87,6 @@ func (d *Disk) read(ctx context.Context) error {
 	if err := json.Unmarshal(out, &table); err != nil {
 		return fmt.Errorf("understand sfdisk: %w", err)
 	}
-	f, err := os.Open(filepath.Join(d.dir, "disk"))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	for _, p := range table.PartitionTable.Partitions {
 		number, _ := strconv.Atoi(strings.TrimLeft(strings.TrimPrefix(p.Node, "disk"), "p"))
 		part := Partition{
@@ -93,6 +100,42 @@ func (d *Disk) read(ctx context.Context) error {
 		d.Partitions = append(d.Partitions, part)
 	}
 	return nil
+}
+
+// largeSector is the size of sectors that sfdisk doesn't expect in a file.
+const largeSector = 4096
+
+func hasGPT(f *os.File, sector int64) bool {
+	b := make([]byte, 8)
+	_, err := f.ReadAt(b, sector)
+	return err == nil && string(b) == "EFI PART"
+}
+
+// readLarge reads the GPT of a disk with large sectors.
+func (d *Disk) readLarge(f *os.File) {
+	le := binary.LittleEndian
+	head := make([]byte, 92)
+	if _, err := f.ReadAt(head, largeSector); err != nil {
+		return
+	}
+	for _, p := range blockdev.ReadPartitions(f, largeSector) {
+		entry := make([]byte, 128)
+		at := int64(le.Uint64(head[72:]))*largeSector + int64(p.Number-1)*int64(le.Uint32(head[84:]))
+		if _, err := f.ReadAt(entry, at); err != nil {
+			return
+		}
+		var name []uint16
+		for i := 56; i < len(entry) && le.Uint16(entry[i:]) != 0; i += 2 {
+			name = append(name, le.Uint16(entry[i:]))
+		}
+		start := le.Uint64(entry[32:])
+		if start > math.MaxInt64/largeSector {
+			continue
+		}
+		part := Partition{Partition: p, Name: string(utf16.Decode(name)), Offset: int64(start) * largeSector}
+		part.FS, _ = blockdev.ReadSuperblock(io.NewSectionReader(f, part.Offset, 1<<62))
+		d.Partitions = append(d.Partitions, part)
+	}
 }
 
 // ESP returns the EFI system partition.

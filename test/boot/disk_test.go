@@ -44,6 +44,9 @@ const (
 // partitionOffset is where a partition begins, in bytes.
 func partitionOffset(t *testing.T, disk string, partition int) int64 {
 	t.Helper()
+	if offset, ok := largeBlocksOffset(t, disk, partition); ok {
+		return offset
+	}
 	out, err := run("sfdisk", "--json", disk)
 	if err != nil {
 		t.Fatal(err)

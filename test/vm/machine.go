@@ -19,6 +19,7 @@ type Machine struct {
 	Disk        string   // raw image, the guest's /dev/vda; none if empty
 	MoreDisks   []string // raw images, /dev/vdb and so on, never written to
 	BootLast    bool     // firmware boots the last of them
+	LargeBlocks bool     // Disk has blocks of 4096 bytes
 	Share       string   // directory of this machine, the guest's virtiofs "share"
 	Writable    bool     // let the guest's writes reach Disk
 	Memory      int      // MiB; 512 if zero
@@ -73,7 +74,11 @@ func (m Machine) arguments() []string {
 			args = append(args, "-global", "driver=cfi.pflash01,property=secure,value=on")
 		}
 	}
-	if m.Disk != "" {
+	switch {
+	case m.LargeBlocks:
+		args = append(args, "-drive", "if=none,id=large,format=raw,file="+escaped(m.Disk)+m.diskOptions(),
+			"-device", "virtio-blk-pci,drive=large,logical_block_size=4096,physical_block_size=4096")
+	case m.Disk != "":
 		args = append(args, "-drive", "if=virtio,format=raw,file="+escaped(m.Disk)+m.diskOptions())
 	}
 	for i, d := range m.MoreDisks {
