@@ -74,24 +74,30 @@ func (m Machine) arguments() []string {
 			args = append(args, "-global", "driver=cfi.pflash01,property=secure,value=on")
 		}
 	}
-	switch {
-	case m.LargeBlocks:
-		args = append(args, "-drive", "if=none,id=large,format=raw,file="+escaped(m.Disk)+m.diskOptions(),
-			"-device", "virtio-blk-pci,drive=large,logical_block_size=4096,physical_block_size=4096")
-	case m.Disk != "":
-		args = append(args, "-drive", "if=virtio,format=raw,file="+escaped(m.Disk)+m.diskOptions())
+	if m.Disk != "" {
+		blocks := ""
+		if m.LargeBlocks {
+			blocks = ",logical_block_size=4096,physical_block_size=4096"
+		}
+		args = append(args, disk("disk0", m.Disk, m.diskOptions(), blocks)...)
 	}
 	for i, d := range m.MoreDisks {
-		id, first := fmt.Sprint("more", i), ""
+		first := ""
 		if m.BootLast && i == len(m.MoreDisks)-1 {
 			first = ",bootindex=0"
 		}
-		args = append(args, "-drive", "if=none,id="+id+",format=raw,snapshot=on,file="+escaped(d), "-device", "virtio-blk-pci,drive="+id+first)
+		args = append(args, disk(fmt.Sprint("disk", i+1), d, ",snapshot=on", first)...)
 	}
 	for _, c := range m.Credentials {
 		args = append(args, "-smbios", "type=11,value=io.systemd.credential:"+c)
 	}
 	return args
+}
+
+// disk is a disk with its controller. Linux names them in the order of the arguments,
+// but for those to which QEMU itself gives a controller: they come last.
+func disk(id, file, options, deviceOptions string) []string {
+	return []string{"-drive", "if=none,id=" + id + ",format=raw,file=" + escaped(file) + options, "-device", "virtio-blk-pci,drive=" + id + deviceOptions}
 }
 
 // escaped is a file's name as a value among others.
