@@ -2,7 +2,10 @@ module github.com/composefs-go/composefs/test
 
 go 1.26.0
 
-require github.com/composefs-go/composefs v0.0.0
+require (
+	github.com/composefs-go/composefs v0.0.0
+	github.com/google/go-tpm v0.9.8
+)
 
 require golang.org/x/sys v0.49.0 // indirect
 

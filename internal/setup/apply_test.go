@@ -39,8 +39,17 @@ type fake struct {
 }
 
 func (f *fake) call(method string, args ...any) error {
-	f.calls = append(f.calls, strings.TrimSpace(method+" "+strings.Trim(fmt.Sprint(args...), "[]")))
-	return f.fails[method]
+	call := strings.TrimSpace(method + " " + strings.Trim(fmt.Sprint(args...), "[]"))
+	f.calls = append(f.calls, call)
+	if err := f.fails[method]; err != nil {
+		return err
+	}
+	for begins, err := range f.fails { // a call with certain arguments
+		if strings.Contains(begins, " ") && strings.HasPrefix(call, begins) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f *fake) PreferRoot(p string, _ bootcfg.Cmdline) error { return f.call("PreferRoot", p) }
@@ -75,6 +84,7 @@ func (f *fake) ReadSeal(name string, _ int64) ([]byte, error) {
 func (f *fake) Extend(pcr uint32, event string, needed bool) ([]tpm.Digest, error) {
 	return []tpm.Digest{{Algorithm: "sha256", Sum: []byte{1, 0xff}}}, f.call("Extend", pcr, " ", event, " ", needed)
 }
+func (f *fake) RootID() string    { return "0123" }
 func (f *fake) MountImage() error { return f.call("MountImage") }
 func (f *fake) MountOverlay(_ string, verity bool, m bootcfg.TransientMode) error {
 	return f.call("MountOverlay", verity, m)

@@ -2,9 +2,11 @@ package setup
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -44,6 +46,31 @@ func (l *linux) Extend(pcr uint32, event string, needed bool) ([]tpm.Digest, err
 		l.log.Printf(kmsg.Warning, "log what was measured: %v", err)
 	}
 	return digests, nil
+}
+
+// rootUUID is struct fsuuid2 of the kernel.
+//
+//	 0     1
+//	+-----+-----------------+
+//	| len | uuid (16 bytes) |
+type rootUUID struct {
+	size uint8
+	uuid [16]byte
+}
+
+// getUUID is FS_IOC_GETFSUUID, _IOR(0x15, 0, struct fsuuid2), since Linux 6.9
+// (commit 41bcbe59c3b3).
+const getUUID = 0x80111500
+
+// RootID asks the kernel, which has mounted it: nothing on the disk is parsed here. A
+// file system that has no UUID, or a kernel that doesn't tell, is "unknown".
+func (l *linux) RootID() string {
+	var u rootUUID
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, l.physical.Fd(), getUUID, uintptr(unsafe.Pointer(&u)))
+	if errno != 0 || int(u.size) > len(u.uuid) {
+		return "unknown"
+	}
+	return fmt.Sprintf("%x", u.uuid[:u.size])
 }
 
 // tpmWait asks the firmware whether it is worth waiting. Where there is no ACPI to

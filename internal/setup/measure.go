@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
+	"strings"
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/kmsg"
@@ -15,7 +16,8 @@ import (
 type tpmRecord struct {
 	Status  string // "measured", "absent" or "off"
 	PCR     uint32
-	Event   string
+	Events  []string // all that the register gets, in this order
+	Event   string   // that of the image
 	Digests []tpm.Digest
 }
 
@@ -27,8 +29,30 @@ func measureSteps(o Options) plan {
 	if m.TPM == bootcfg.Off {
 		return nil
 	}
-	what := fmt.Sprintf("extend PCR %d of the TPM with the digest: %s", m.PCR, m.TPM)
+	what := fmt.Sprintf("extend PCR %d of the TPM with the digest: %s; then with the UUID of the physical root", m.PCR, m.TPM)
 	return plan{{stageMeasure, what, CodeKernel, (*session).extend}}
+}
+
+// capSteps come after all that only verified code does, and before anything of /etc or
+// /var can be executed or read by others: what has been sealed to an earlier value of the
+// register is out of their reach, whatever disk they came from.
+func capSteps(o Options) plan {
+	m := o.Config.Measure
+	if m.TPM == bootcfg.Off {
+		return nil
+	}
+	return plan{{stageClose, fmt.Sprintf("extend PCR %d with the end of the verified part of the boot", m.PCR), CodeKernel, (*session).extendCap}}
+}
+
+// capEvent ends what the register says of the initramfs.
+const capEvent = "composefs-handover"
+
+func (s *session) extendCap() error {
+	if s.boot.TPM.Status != "measured" {
+		return nil
+	}
+	_, err := s.sys.Extend(s.boot.TPM.PCR, capEvent, true)
+	return err
 }
 
 func (s *session) extend() error {
@@ -45,6 +69,11 @@ func (s *session) extend() error {
 	case err != nil:
 		return err
 	}
+	root := "composefs-root:" + s.sys.RootID()
+	if _, err := s.sys.Extend(m.PCR, root, true); err != nil {
+		return err
+	}
+	r.Events = []string{r.Event, root, capEvent}
 	s.boot.TPM = r
 	return nil
 }
@@ -65,8 +94,8 @@ func spoil(sys system, m bootcfg.Measure, code Code) error {
 	if m.TPM == bootcfg.Off {
 		return nil
 	}
-	_, err := sys.Extend(m.PCR, "composefs-refused:"+strconv.Itoa(int(code)), false)
-	if errors.Is(err, fs.ErrNotExist) {
+	_, err := sys.Extend(m.PCR, "composefs-refused:"+strconv.Itoa(int(code)), m.TPM == bootcfg.Require)
+	if errors.Is(err, fs.ErrNotExist) && m.TPM != bootcfg.Require {
 		return nil
 	}
 	return err
@@ -91,7 +120,7 @@ func (r tpmRecord) json() string {
 		for _, d := range r.Digests {
 			digests = append(digests, [2]string{d.Algorithm, quote(fmt.Sprintf("%x", d.Sum))})
 		}
-		o = append(o, [][2]string{{"pcr", strconv.FormatUint(uint64(r.PCR), 10)}, {"event", quote(r.Event)}, {"digests", digests.String()}}...)
+		o = append(o, [][2]string{{"pcr", strconv.FormatUint(uint64(r.PCR), 10)}, {"events", `["` + strings.Join(r.Events, `","`) + `"]`}, {"event", quote(r.Event)}, {"digests", digests.String()}}...)
 	}
 	return o.String()
 }

@@ -37,10 +37,48 @@ func TestTheDigestIsMeasuredBeforeTheImageIsUsed(t *testing.T) {
 		if at > f.called("MountImage") || at < f.called("Measure") || at < f.called("HashImage") || at < f.called("ReadSeal") {
 			t.Errorf("%s: calls %q, want it after what proves the image and before it is mounted", c.name, f.calls)
 		}
+		// Then the root that it is on, and, when all that is left is to hand over, the end.
+		var events []string
+		for _, call := range f.calls {
+			if strings.HasPrefix(call, "Extend") {
+				events = append(events, strings.Fields(call)[2])
+			}
+		}
 		event := strings.Fields(c.want)[2]
+		if want := []string{event, "composefs-root:0123", "composefs-handover"}; !slices.Equal(events, want) {
+			t.Errorf("%s: measured %q, want %q", c.name, events, want)
+		}
+		if at := f.called("Extend " + strings.Fields(c.want)[1] + " composefs-handover"); at < f.called("MountState") || at < f.called("SelfTest") || at > f.called("HandOver") {
+			t.Errorf("%s: calls %q, want the end after the self-test and before the root is handed over", c.name, f.calls)
+		}
+		if want := `"events":["` + strings.Join(events, `","`) + `"]`; !strings.Contains(f.record.JSON(0), want) {
+			t.Errorf("%s: record %s, want %s", c.name, f.record.JSON(0), want)
+		}
 		if want := `"event":"` + event + `","digests":{"sha256":"01ff"}}`; !strings.Contains(f.record.JSON(0), want) {
 			t.Errorf("%s: record %s, want %s", c.name, f.record.JSON(0), want)
 		}
+	}
+}
+
+// A register that can't be extended in the end is one that still opens what it should
+// not: there is no boot then.
+func TestARegisterThatCantBeClosedIsNoBoot(t *testing.T) {
+	f := machine(t)
+	f.fails["Extend 15 composefs-handover"] = syscall.EIO
+	err := f.boot(options(t, argA, "[measure]\ntpm = \"if-present\"", 0))
+	if CodeOf(err) != CodeKernel || f.called("HandOver") >= 0 || f.called("Record") >= 0 {
+		t.Errorf("%v, calls %q", err, f.calls)
+	}
+}
+
+// Who can't read the policy doesn't know the register, and closes the usual one.
+func TestAPolicyThatCantBeReadSpoilsTheUsualRegister(t *testing.T) {
+	policy := t.TempDir() + "/policy"
+	writeTestFile(t, policy, "[verfy]")
+	o, err := Read(argA, Paths{Config: policy})
+	f := machine(t)
+	if err == nil || spoil(f, o.Config.Measure, CodeOf(err)) != nil || f.called("Extend 15 composefs-refused:2") != 0 {
+		t.Errorf("%v, calls %q", err, f.calls)
 	}
 }
 
@@ -92,6 +130,10 @@ func TestARefusedBootSpoilsTheRegister(t *testing.T) {
 	f.fails["Extend"] = fs.ErrNotExist
 	if err := spoil(f, m, CodeMismatch); err != nil {
 		t.Errorf("without a TPM: %v", err)
+	}
+	m.TPM = bootcfg.Require
+	if err := spoil(f, m, CodeMismatch); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a TPM that is required: %v", err)
 	}
 	f.fails["Extend"] = syscall.EIO
 	if err := spoil(f, m, CodeMismatch); !errors.Is(err, syscall.EIO) {

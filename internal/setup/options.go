@@ -41,6 +41,8 @@ func Read(cmdline string, p Paths) (Options, error) {
 	o := Options{Config: bootcfg.DefaultConfig(), Sysroot: "/sysroot"}
 	config, err := readConfig(p.Config)
 	if err != nil {
+		// Nobody knows what it says of the TPM: the refusal shall spoil the register.
+		o.Config.Measure.TPM = bootcfg.IfPresent
 		return o, refuse(CodeConfig, err)
 	}
 	o.Config = config

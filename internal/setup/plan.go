@@ -21,6 +21,7 @@ const (
 	stageMount    stage = "mount"
 	stageCompose  stage = "compose"
 	stageSelfTest stage = "self-test"
+	stageClose    stage = "close-pcr"
 	stageRecord   stage = "record"
 	stageHandOver stage = "hand-over"
 )
@@ -71,6 +72,7 @@ func newPlan(o Options, k *kernel.Kernel) (plan, error) {
 	p = append(p, composeSteps(o)...)
 	p = append(p, step{stageSelfTest, "read the init program, its interpreter and usr/lib/os-release through the new root", CodeSelfTest,
 		func(s *session) error { return s.sys.SelfTest(initCandidates(o)) }})
+	p = append(p, capSteps(o)...)
 	p = append(p, step{stageRecord, "write " + recordPath, CodeMount, (*session).record})
 	return append(p, handOverSteps(o)...), nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/composefs-go/composefs/internal/testutil"
@@ -38,7 +39,7 @@ func TestMeasure(t *testing.T) {
 			}
 			want := fmt.Sprintf("%064x", 0)
 			if c.event != "" {
-				want = extended(c.event + "fsverity-sha256-12:" + b.image)
+				want = extended(c.event+"fsverity-sha256-12:"+b.image, "composefs-root:"+rootUUID(t, b.disk), "composefs-handover")
 				checkMeasured(t, console, c.pcr, c.event+"fsverity-sha256-12:"+b.image)
 			}
 			if got := console.Guest()[fmt.Sprintf("pcr %d", c.pcr)]; got != want {
@@ -50,11 +51,24 @@ func TestMeasure(t *testing.T) {
 
 func measure(tpm, more string) string { return "[measure]\ntpm = \"" + tpm + "\"\n" + more }
 
-// extended is what a SHA-256 PCR holds after its first and only event.
-func extended(event string) string {
+// extended is what a SHA-256 PCR holds after the events, its first and only ones.
+func extended(events ...string) string {
 	var pcr [sha256.Size]byte
-	digest := sha256.Sum256([]byte(event))
-	return fmt.Sprintf("%x", sha256.Sum256(append(pcr[:], digest[:]...)))
+	for _, event := range events {
+		digest := sha256.Sum256([]byte(event))
+		pcr = sha256.Sum256(append(pcr[:], digest[:]...))
+	}
+	return fmt.Sprintf("%x", pcr)
+}
+
+// rootUUID is the UUID of the root partition's file system, without hyphens.
+func rootUUID(t *testing.T, disk string) string {
+	t.Helper()
+	out, err := run("sh", "-c", `dumpe2fs -h "$1" 2>/dev/null | sed -n 's/^Filesystem UUID: *//p'`, "sh", fmt.Sprintf("%s?offset=%d", disk, partitionOffset(t, disk, rootPartition)))
+	if err != nil || len(out) != 36 {
+		t.Fatalf("dumpe2fs: %q, %v", out, err)
+	}
+	return strings.ReplaceAll(out, "-", "")
 }
 
 // checkMeasured checks that boot.json tells of it.

@@ -19,6 +19,14 @@ func main() {
 		readAsUser()
 		return
 	}
+	switch os.Args[0] {
+	case "/init":
+		beInitramfs()
+		return
+	case service:
+		tellSecrets("service")
+		return
+	}
 	say("init", "reached")
 	if _, err := os.Stat("/proc/self/mountinfo"); err != nil {
 		// A trivial initrd has nobody to mount it.
@@ -33,6 +41,8 @@ func main() {
 	tellWrites()
 	tellTests()
 	tellDoctor()
+	tellSecrets("system")
+	runService()
 	say("done", "yes")
 	syscall.Sync()
 	if os.Getpid() == 1 {

@@ -27,6 +27,7 @@ type Machine struct {
 	Credentials []string // NAME:VALUE, by SMBIOS, for systemd in the guest
 	SecondPort  string   // file for what the guest writes to /dev/ttyS1
 	TPM         bool     // a TPM 2.0, new from the factory
+	TPMState    string   // directory that keeps what the TPM keeps without power
 }
 
 // Firmware is UEFI firmware for QEMU, as the package ovmf has it.

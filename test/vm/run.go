@@ -33,7 +33,7 @@ func (m Machine) Run(ctx context.Context, log string, limit time.Duration, until
 	defer cancel()
 	args := m.arguments()
 	if m.TPM {
-		t, err := startTPM(ctx)
+		t, err := startTPM(ctx, m.TPMState)
 		if err != nil {
 			return Console{}, fmt.Errorf("start the TPM of %s: %w", m.Name, err)
 		}

@@ -27,8 +27,13 @@ type tpm struct{ *helper }
 // helperLimit is how long a helper may take until it listens.
 const helperLimit = 30 * time.Second
 
-func startTPM(ctx context.Context) (tpm, error) {
+// startTPM starts one that keeps its state in a directory, or with "" is new from the
+// factory.
+func startTPM(ctx context.Context, state string) (tpm, error) {
 	h, err := startHelper(ctx, TPMProgram, func(dir, socket string) []string {
+		if state != "" {
+			dir = state
+		}
 		return []string{"socket", "--tpm2", "--tpmstate", "dir=" + dir, "--ctrl", "type=unixio,path=" + socket, "--terminate"}
 	})
 	return tpm{h}, err
