@@ -213,10 +213,6 @@ func (o *verifyOptions) bootPolicy() (bootcfg.Config, sign.Policy, error) {
 	if len(o.keys) > 0 {
 		config.Verify.Keys = o.keys[0] // for messages
 	}
-	if len(o.keys) > 0 && len(keys) == 0 && config.Verify.Signature == "" {
-		// The boot would ask for no seal. Who names keys wants to know otherwise.
-		return config, sign.Policy{}, fmt.Errorf("%w: %s has no file *.pub", sign.ErrNoKeys, o.keys[0])
-	}
 	config.Verify.MinimumSequence = max(config.Verify.MinimumSequence, o.minimum)
 	if o.minimum > 0 {
 		config.Verify.Presumes = "minimum-sequence"
@@ -227,6 +223,10 @@ func (o *verifyOptions) bootPolicy() (bootcfg.Config, sign.Policy, error) {
 		}
 	}
 	policy, err := config.Verify.Policy(keys)
+	if err == nil && len(o.keys) > 0 && len(keys) == 0 && config.Verify.Signature == "" {
+		// The boot would ask for no seal. Who names keys wants to know otherwise.
+		err = fmt.Errorf("%w: %s has no file *.pub", sign.ErrNoKeys, o.keys[0])
+	}
 	return config, policy, err
 }
 

@@ -196,6 +196,31 @@ func TestMkimageGivesTheVerdictOfTheBoot(t *testing.T) {
 		}, CodeSignature, "seal is for another image"},
 		{"too old", func(s *scene) { s.policy = "minimum-sequence = 43" }, CodeSignature, "want sequence 43 or higher, found 42"},
 		{"just new enough", func(s *scene) { s.policy = "minimum-sequence = 42" }, CodeOK, "valid ours"},
+		{"of another system", func(s *scene) { s.policy = "os-id = [\"kiosk\"]" }, CodeSignature, "want os-id kiosk, found none"},
+		{"of one of the systems", func(s *scene) {
+			s.policy = "os-id = [\"kiosk\", \"debian\"]"
+			s.seal(sign.Seal{Digest: s.image, Sequence: 42, OSID: "debian", Refs: "debian/stable"}.Text(), s.ours)
+		}, CodeOK, "valid ours"},
+		{"an image that is a file and not a link to one", func(s *scene) {
+			s.remove(s.path("images", s.image.Hex()))
+			writeTestFile(s.t, s.path("images", s.image.Hex()), "the image")
+		}, CodeOK, "valid ours"},
+		{"an image by a link of another form", func(s *scene) {
+			s.remove(s.path("images", s.image.Hex()))
+			if err := os.Symlink("../images/../objects/"+s.image.ObjectPath(), s.path("images", s.image.Hex())); err != nil {
+				s.t.Fatal(err)
+			}
+		}, CodeOK, "valid ours"},
+		{"signed again, and stopped before all was in its place", func(s *scene) {
+			next := s.path("seals", sign.NextSignatureName(s.image, s.ours.ID()))
+			if err := os.Rename(s.file(".minisig"), next); err != nil {
+				s.t.Fatal(err)
+			}
+		}, CodeOK, "valid ours"},
+		{"a minimum, and no key", func(s *scene) {
+			s.remove(filepath.Join(s.keys, "ours.pub"))
+			s.policy = "minimum-sequence = 1"
+		}, CodeConfig, "minimum-sequence, which is about seals"},
 		{"revoked", func(s *scene) { s.policy = fmt.Sprintf("revoked = [%q]", s.image.Hex()) }, CodeSignature, "image is revoked"},
 		{"revoked, and seals don't matter", func(s *scene) {
 			s.policy = fmt.Sprintf("signature = \"off\"\nrevoked = [%q]", s.image.Hex())
