@@ -38,7 +38,7 @@ var rows = []struct{ pkg, programs string }{
 	{"bzip2", "bzip2"},
 	{"cpio", "cpio"},
 	{"dosfstools", "fsck.fat fsck.vfat mkfs.vfat"},
-	{"e2fsprogs", "chattr debugfs dumpe2fs e2fsck filefrag mke2fs mkfs.ext4"},
+	{"e2fsprogs", "chattr debugfs dumpe2fs e2fsck filefrag mke2fs mkfs.ext4 tune2fs"},
 	{"erofs-utils", "fsck.erofs"},
 	{"fdisk", "sfdisk"},
 	{"fsverity", "fsverity"},
