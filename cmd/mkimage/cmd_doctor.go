@@ -168,7 +168,7 @@ func textKind(head []byte) string {
 // repoStore is a repository as the doctor wants it.
 type repoStore struct{ *repo.Repo }
 
-func (s repoStore) Ref(name string) (verity.Digest, error) { return s.Resolve(name) }
+func (s repoStore) Ref(name string) (verity.Digest, error) { return s.LookupRef(name) }
 
 func (s repoStore) ReadImage(d verity.Digest) ([]byte, error) {
 	f, err := s.OpenImage(d)

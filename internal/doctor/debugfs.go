@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -116,12 +117,7 @@ func (s *diskStore) Ref(name string) (verity.Digest, error) {
 		}
 		f.target = string(text)
 	}
-	hex, ok := strings.CutPrefix(f.target, strings.Repeat("../", 1+strings.Count(name, "/")))
-	d, err := verity.ParseAnyHex(hex)
-	if !ok || err != nil {
-		return d, fmt.Errorf("want a link to ../HEX of an image, found %.140q", f.target)
-	}
-	return d, nil
+	return sign.ParseRefLink(name, f.target)
 }
 
 func objectPath(d verity.Digest) string { return path.Join("/composefs/objects", d.ObjectPath()) }
