@@ -15,6 +15,7 @@ import (
 // runs: a disk key can be bound to that.
 func TestMeasure(t *testing.T) {
 	b := need(t)
+	testutil.RequireTool(t, "dumpe2fs")
 	testutil.RequireTool(t, vm.TPMProgram)
 	withTPM := func(m *vm.Machine) { m.TPM = true }
 	cases := []struct {

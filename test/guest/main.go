@@ -41,6 +41,7 @@ func main() {
 	tellWrites()
 	tellTests()
 	tellDoctor()
+	tellVerify()
 	tellSecrets("system")
 	runService()
 	say("done", "yes")
