@@ -118,10 +118,12 @@ var mistakes = []mistake{
 	{"an object is missing", damage("rm $o"), "mkimage verify --repo repo --objects stable", 4, "no such object", rebuildAndVerify},
 	{"an object is cut short", damage("truncate -s -1 $o"), "mkimage verify --repo repo --objects stable", 5, "digest mismatch", rebuildAndVerify},
 	{"the image is damaged", "i=repo/images/$(cat digest); cp $i i; rm -f $(readlink -f $i); cp i $(readlink -m $i) && printf x | dd of=$i conv=notrunc seek=1200 bs=1", "mkimage verify --repo repo stable", 5, "mismatch", rebuildAndVerify},
-	{"the image is missing", "rm $(readlink -f repo/images/$(cat digest))", "mkimage verify --repo repo stable", 4, "no such object", rebuildAndVerify},
+	{"the image is missing", "rm $(readlink -f repo/images/$(cat digest))", "mkimage verify --repo repo stable", 4, "no such image", rebuildAndVerify},
 	{"the image's name is missing", "rm repo/images/$(cat digest)", "mkimage verify --repo repo stable", 4, "no such image", rebuildAndVerify},
 	{"there is no seal", "rm repo/seals/*", "mkimage verify --repo repo --keys mykey.pub stable", 6, "want the file .*: seal the image with `mkimage seal`", rightSeal + " && mkimage verify --repo repo --keys mykey.pub stable"},
 	{"the seal is damaged", "printf X | dd of=repo/seals/$(cat digest).seal conv=notrunc seek=20 bs=1", "mkimage verify --repo repo --keys mykey.pub stable", 6, "seal the image again with `mkimage seal`", rightSeal + " && mkimage verify --repo repo --keys mykey.pub stable"},
+	{"a lower sequence", "mkimage seal --repo repo --key mykey.key --sequence 5 stable", "mkimage seal --repo repo --key mykey.key --sequence 4 stable", 6, "sealed with sequence 5: want that or a higher one, found 4", "mkimage seal --repo repo --key mykey.key --sequence 6 stable && mkimage seal --repo repo --key mykey.key --sequence 4 --force stable"},
+	{"a sealing that was interrupted", interruptedSealing, "mkimage --quiet seal --repo repo --add-signature new.minisig stable", 1, "an earlier sealing of this image was interrupted", "mkimage seal --repo repo --add-signature new.minisig --keys mykey.pub stable && mkimage verify --repo repo --keys mykey.pub --minimum-sequence 4 stable"},
 	{"the seal is by another key", "", "mkimage verify --repo repo --keys other/mykey.pub stable", 6, "trusted are .*: seal it with one of these", "mkimage seal --repo repo --key other/mykey.key --sequence 1 stable && mkimage verify --repo repo --keys other/mykey.pub stable"},
 }
 
@@ -130,6 +132,20 @@ var mistakes = []mistake{
 func damage(how string) string {
 	return "o=repo/objects/$(mkimage objects repo/images/$(cat digest) | head -n 1); cp $o o; rm -f $o; cp o $o; " + how
 }
+
+// interruptedSealing leaves signatures of other texts in every place.
+const interruptedSealing = `
+d=$(cat digest)
+id=$(mkimage key show mykey.pub | grep -oE '[0-9A-F]{16}')
+for n in 2 3 4; do
+	cp -a repo repo$n
+	mkimage seal --repo repo$n --key mykey.key --sequence $n stable
+done
+cp repo2/seals/$d.seal.minisig repo/seals/$d.seal.$id.minisig
+cp repo3/seals/$d.seal.minisig repo/seals/$d.seal.$id.next.minisig
+cp repo4/seals/$d.seal new
+cp repo4/seals/$d.seal.minisig new.minisig
+`
 
 const rebuildAndVerify = "mkimage build --repo repo --boot --ref stable root && mkimage verify --repo repo --objects stable"
 
@@ -153,12 +169,15 @@ objcopy --remove-section=.sbat $STUB kernel
 // goesWrong are words of Go's or of a library's, which say nothing to a user.
 var goesWrong = regexp.MustCompile(`strconv|invalid syntax|accepts \d+ arg|\.tmp-|parsing "|%!|<nil>|0x[0-9a-f]{8}`)
 
-func TestMistakesAreNamedWithARemedyThatWorks(t *testing.T) {
-	for _, tool := range []string{"objcopy", "mke2fs", "debugfs", "sfdisk", "mkfs.vfat", "mcopy", "tar", "lz4"} {
+// userMachine makes the machine, and mkimage a program that the shell finds.
+func userMachine(t *testing.T) (model string) {
+	t.Helper()
+	for _, tool := range []string{"objcopy", "mke2fs", "debugfs", "sfdisk", "mkfs.vfat", "mcopy", "tar", "openssl", "lz4"} {
 		testutil.RequireTool(t, tool)
 	}
 	testutil.RequireFile(t, stub("linux", runtime.GOARCH))
-	bin, model := t.TempDir(), t.TempDir()
+	bin := t.TempDir()
+	model = t.TempDir()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -174,6 +193,11 @@ func TestMistakesAreNamedWithARemedyThatWorks(t *testing.T) {
 	if out, status := shell(t, model, machine); status != 0 {
 		t.Fatal(out)
 	}
+	return model
+}
+
+func TestMistakesAreNamedWithARemedyThatWorks(t *testing.T) {
+	model := userMachine(t)
 	hints := map[string]bool{
 		// Provoked and followed elsewhere.
 		hintOf(unix.ENOSPC): true, // TestABuildWithoutRoomLeavesNothingInTheWay
