@@ -97,7 +97,7 @@ var mistakes = []mistake{
 		`--modules root/usr/lib/modules: want the modules of one kernel version, found a directory with 1 of them: name one, as in .*/root/usr/lib/modules/6\.12\.1-test`, rightInitrd},
 	{"the root for its modules", "", strings.Replace(rightInitrd, "/usr/lib/modules/6.12.1-test", "", 1), 2, `name one, as in .*/6\.12\.1-test`, rightInitrd},
 	{"another program", "", strings.Replace(rightInitrd, "setup-root setup-root", "setup-root /bin/ls", 1), 1, "/bin/ls: want composefs-setup-root, a static program, found something else", rightInitrd},
-	{"another program of ours", "", strings.Replace(rightInitrd, "setup-root setup-root", "setup-root $(which go)", 1), 1, "want composefs-setup-root, a static program, found the program go", rightInitrd},
+	{"another program of ours", "", strings.Replace(rightInitrd, "setup-root setup-root", "setup-root \"$(which go)\"", 1), 1, "want composefs-setup-root, a static program, found the program go", rightInitrd},
 	{"a policy that can't be parsed", "echo '[verify' >policy", rightInitrd + " --policy policy", 1, `policy: malformed setup-root-conf\.toml`, "printf '[verify]\\nminimum-sequence = 1\\n' >policy && " + rightInitrd + " --policy policy"},
 	// The UKI.
 	{"a UKI for a kernel", "", strings.Replace(rightUKI, "--linux kernel", "--linux linux.efi", 1), 1, "--linux: linux.efi is a UKI already: want the kernel alone", rightUKI},
@@ -117,7 +117,7 @@ var mistakes = []mistake{
 	{"an object is damaged", damage("printf x | dd of=$o conv=notrunc"), "mkimage verify --repo repo --objects stable", 5, "object .*digest mismatch: .*restore it, or build the image again", rebuildAndVerify},
 	{"an object is missing", damage("rm $o"), "mkimage verify --repo repo --objects stable", 4, "no such object", rebuildAndVerify},
 	{"an object is cut short", damage("truncate -s -1 $o"), "mkimage verify --repo repo --objects stable", 5, "digest mismatch", rebuildAndVerify},
-	{"the image is damaged", "i=repo/images/$(cat digest); cp $i i; rm -f $(readlink -f $i); cp i $(readlink -m $i) && printf x | dd of=$i conv=notrunc seek=1200 bs=1", "mkimage verify --repo repo stable", 5, "mismatch", rebuildAndVerify},
+	{"the image is damaged", "i=repo/images/$(cat digest); cp $i i; rm -f $(readlink -f $i); cp i $(readlink -m $i) && chmod u+w $i && printf x | dd of=$i conv=notrunc seek=1200 bs=1", "mkimage verify --repo repo stable", 5, "mismatch", rebuildAndVerify},
 	{"the image is missing", "rm $(readlink -f repo/images/$(cat digest))", "mkimage verify --repo repo stable", 4, "no such image", rebuildAndVerify},
 	{"the image's name is missing", "rm repo/images/$(cat digest)", "mkimage verify --repo repo stable", 4, "no such image", rebuildAndVerify},
 	{"there is no seal", "rm repo/seals/*", "mkimage verify --repo repo --keys mykey.pub stable", 6, "want the file .*: seal the image with `mkimage seal`", rightSeal + " && mkimage verify --repo repo --keys mykey.pub stable"},
@@ -130,7 +130,7 @@ var mistakes = []mistake{
 // damage is a script that finds the object of a file, in a file that can be written
 // to: with fs-verity the old one can't.
 func damage(how string) string {
-	return "o=repo/objects/$(mkimage objects repo/images/$(cat digest) | head -n 1); cp $o o; rm -f $o; cp o $o; " + how
+	return "o=repo/objects/$(mkimage objects repo/images/$(cat digest) | head -n 1); cp $o o; rm -f $o; cp o $o; chmod u+w $o; " + how
 }
 
 // interruptedSealing leaves signatures of other texts in every place.

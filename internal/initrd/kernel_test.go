@@ -238,8 +238,8 @@ func TestModprobeAgrees(t *testing.T) {
 			}
 			var theirs []string
 			for line := range strings.Lines(string(out)) {
-				if f := strings.Fields(line); f[0] == "insmod" {
-					theirs = append(theirs, strings.SplitN(strings.ReplaceAll(filepath.Base(f[1]), "-", "_"), ".", 2)[0])
+				if file, ok := strings.CutPrefix(line, "insmod "); ok {
+					theirs = append(theirs, strings.SplitN(strings.ReplaceAll(filepath.Base(file), "-", "_"), ".", 2)[0])
 				}
 			}
 			// modprobe stops at the first of several softdep lines that it likes;
