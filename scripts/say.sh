@@ -8,6 +8,9 @@
 export HOME=${HOME:-~}
 [[ :$PATH: == *:/usr/sbin:* ]] || export PATH=$PATH:/usr/sbin:/sbin
 
+# The roots that root makes for somebody else have Debian's modes, whoever that is.
+umask 022
+
 cache=${COMPOSEFS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/composefs-go}
 
 # The directory of the scripts, whatever the working directory becomes.
