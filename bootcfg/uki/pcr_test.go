@@ -22,7 +22,7 @@ import (
 // systemd 257 takes --dtbauto for --hwids and the other way round, other than its stub.
 func requireMeasure(t *testing.T) (dir string) {
 	t.Helper()
-	command := testutil.RequireScript(t, "../../scripts/systemd-measure")
+	command := testutil.RequireScript(t, "../../scripts/systemd-tool", "systemd-measure")
 	dir = t.TempDir()
 	script := "#!/bin/bash\nset -- \"${@/#--dtbauto=/--HWIDS=}\"\nset -- \"${@/#--hwids=/--dtbauto=}\"\n" +
 		"exec " + command + ` "${@/#--HWIDS=/--hwids=}"` + "\n"

@@ -21,6 +21,20 @@ func bootPath(a uki.Arch) string { return "EFI/BOOT/BOOT" + strings.ToUpper(a.EF
 // they are for, as Go calls it.
 func (o *diskOptions) espEntries(cmd *cobra.Command) (entries []disk.Entry, goarch string, err error) {
 	var programs espPrograms
+	if o.uki != "" {
+		a, err := archOfFile(o.uki)
+		if err != nil {
+			return nil, "", fmt.Errorf("--uki: %w", err)
+		}
+		e, err := espEntry(bootPath(a), o.uki)
+		if err != nil {
+			return nil, "", err
+		}
+		if err := programs.add(e.Path, o.uki); err != nil {
+			return nil, "", fmt.Errorf("--uki %s: %w", o.uki, err)
+		}
+		entries = append(entries, e)
+	}
 	for _, pair := range o.esp {
 		name, file, ok := strings.Cut(pair, "=")
 		if !ok {
@@ -33,20 +47,6 @@ func (o *diskOptions) espEntries(cmd *cobra.Command) (entries []disk.Entry, goar
 		e, err := espEntry(name, file)
 		if err != nil {
 			return nil, "", err
-		}
-		entries = append(entries, e)
-	}
-	if o.uki != "" {
-		a, err := archOfFile(o.uki)
-		if err != nil {
-			return nil, "", fmt.Errorf("--uki: %w", err)
-		}
-		e, err := espEntry(bootPath(a), o.uki)
-		if err != nil {
-			return nil, "", err
-		}
-		if err := programs.add(e.Path, o.uki); err != nil {
-			return nil, "", fmt.Errorf("--uki %s: %w", o.uki, err)
 		}
 		entries = append(entries, e)
 	}

@@ -97,6 +97,12 @@ composefs_install_units() {
     if [[ $composefs_closed ]]; then
         rm -f -- "$initdir${systemdutildir:-/usr/lib/systemd}/system-generators/systemd-debug-generator"
     fi
+    # In the place of the link to systemd; see composefs.conf.
+    if [[ ${composefs_esp_files-} != yes ]]; then
+        rm -f -- "$initdir/init"
+        inst_multiple sh rm
+        inst_simple "$moddir/composefs-init.sh" /init
+    fi
 }
 
 # shellcheck disable=SC2154

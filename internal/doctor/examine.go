@@ -96,6 +96,7 @@ func (e *Examiner) boot(r *Report, image []byte, line, release string, machine e
 	if line != "" {
 		cmdline, device = i.Cmdline(r, line, start, trust, e.Arch)
 	}
+	i.checkBeside(r, start, cmdline)
 	if device.Type == "" {
 		device.Type = e.RootFS
 	}

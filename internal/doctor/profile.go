@@ -5,6 +5,7 @@ import (
 	"context"
 	"debug/elf"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -62,6 +63,27 @@ func imageOf(p uki.Profile) string {
 		names = append(names, i.Argument)
 	}
 	return strings.Join(names, " ")
+}
+
+// keepsOut is in the /init of our dracut module.
+const keepsOut = "# composefs-init: "
+
+// checkBeside warns of systemd in an initrd that takes in credentials from beside the
+// UKI, which nobody has signed.
+func (i *Initrd) checkBeside(r *Report, start Start, line bootcfg.Cmdline) {
+	if start != StartUnit {
+		return
+	}
+	if text, err := fs.ReadFile(i.Root, "init"); err == nil && bytes.Contains(text, []byte(keepsOut)) {
+		return
+	}
+	for _, key := range []string{"systemd.import_credentials", "rd.systemd.import_credentials"} {
+		if value, ok := line.Lookup(key); ok && slices.Contains([]string{"no", "0", "n", "false", "f", "off"}, strings.ToLower(value)) {
+			return
+		}
+	}
+	r.Warn("esp-files", "make the initrd again with our dracut module, or add systemd.import_credentials=no to the command line",
+		"systemd in the initrd takes credentials from the EFI system partition, which nobody has signed: where there is no TPM they start any program before the image is verified")
 }
 
 // forMachine returns an examiner for the machine, if it is known.
