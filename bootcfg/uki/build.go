@@ -198,7 +198,7 @@ func (b *builder) headerRoom() uint32 {
 func (b *builder) nextAddress() uint64 {
 	var end uint64
 	for _, s := range b.sections {
-		end = max(end, uint64(s.virtualAddr)+uint64(s.virtualSize))
+		end = max(end, uint64(s.virtualAddr)+uint64(s.memorySize()))
 	}
 	align := uint64(b.u32(optSectionAlignment))
 	return (end + align - 1) &^ (align - 1)

@@ -117,6 +117,14 @@ func (p *program) checkOverlap() error {
 	return nil
 }
 
+// memorySize returns how much memory firmware gives the section.
+func (s section) memorySize() uint32 {
+	if s.virtualSize == 0 {
+		return s.rawSize
+	}
+	return s.virtualSize
+}
+
 // checkMemory refuses sections that are elsewhere in memory than in the file, or
 // share memory: the stub reads them there, and would find other content in them.
 func (p *program) checkMemory() error {
@@ -125,15 +133,12 @@ func (p *program) checkMemory() error {
 	var end uint64
 	var last string
 	for _, s := range byAddress {
-		size := s.virtualSize
-		if size == 0 {
-			if s.rawSize > 0 && slices.Contains(unified, s.name) {
-				return formatError("section %q has %d bytes in the file and none in memory", s.name, s.rawSize)
-			}
-			size = s.rawSize
-		}
+		size := s.memorySize()
 		if size == 0 {
 			continue
+		}
+		if s.virtualSize == 0 && slices.Contains(unified, s.name) {
+			return formatError("section %q has %d bytes in the file and none in memory", s.name, s.rawSize)
 		}
 		if uint64(s.virtualAddr) < end {
 			return formatError("sections %q and %q overlap at address %#x", last, s.name, s.virtualAddr)
