@@ -36,7 +36,7 @@ version $release
 sort-key composefs
 linux /composefs/$release/linux
 initrd /composefs/$release/initrd.img
-options root=PARTLABEL=root ro composefs.digest=v1-sha256-12:$digest ${CMDLINE:-console=ttyS0}
+options composefs.digest=v1-sha256-12:$digest root=PARTLABEL=root ro ${CMDLINE:-console=ttyS0}
 ENTRY
 printf 'timeout 0\n' >"$out/loader.conf"
 

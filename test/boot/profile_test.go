@@ -5,11 +5,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/composefs-go/composefs/bootcfg/uki"
+	"github.com/composefs-go/composefs/internal/testutil"
 	"github.com/composefs-go/composefs/test/vm"
 )
+
+// hardware is a machine that none of ours is.
+const hardware = `{"name": "Acme", "compatible": "acme,one", "hwids": ["6de5d951-d755-576b-bd09-c5cf66b27234"]}`
 
 // profiled makes a UKI with a second profile, which pins the image too.
 func (s secure) profiled(t *testing.T) string {
@@ -24,7 +30,14 @@ func (s secure) profiled(t *testing.T) string {
 			"--cmdline", consoleArguments+"guest.profile=second  \"guest.quoted=a b\" "+strings.Repeat("x", 80), "--output", path+".profile"); err != nil {
 			return err
 		}
-		_, err := shared.mkimage("uki", "build", "--stub", s.stub, "--linux", filepath.Join(dir, "vmlinuz"), "--initrd", s.initrd, "--os-release", release,
+		ids := path + ".hwids"
+		if err := os.MkdirAll(ids, 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(ids, "a.json"), []byte(hardware), 0o600); err != nil {
+			return err
+		}
+		_, err := shared.mkimage("uki", "build", "--stub", s.stub, "--linux", filepath.Join(dir, "vmlinuz"), "--initrd", s.initrd, "--os-release", release, "--hwids", ids,
 			"--image", s.image, "--cmdline", consoleArguments+"guest.profile=first", "--join", path+".profile", "--output", path)
 		return err
 	})
@@ -50,10 +63,12 @@ func shownProfiles(t *testing.T, uki string) (lines []string) {
 }
 
 // Whoever boots the machine chooses the profile, signed UKI or not. The kernel gets
-// the command line that mkimage shows of it, and a profile that mkimage refuses
-// doesn't get past composefs-setup-root.
+// the command line that mkimage shows of it, the TPM is told what a PCR signature
+// would say, and a profile that mkimage refuses doesn't get past composefs-setup-root.
 func TestProfiles(t *testing.T) {
+	testutil.RequireTool(t, vm.TPMProgram)
 	s := secureLab(t)
+	s.tpm = true
 	for _, c := range []struct {
 		name    string
 		entry   string // what systemd-boot selects
@@ -72,24 +87,24 @@ func TestProfiles(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			uki := s.profiled(t)
+			program := s.profiled(t)
 			if c.uki != nil {
-				uki = c.uki(t, uki)
+				program = c.uki(t, program)
 			}
-			uki = s.ours.sign(t, uki)
+			program = s.ours.sign(t, program)
 			esp := map[string]string{
-				bootProgram: s.ours.sign(t, s.loader), "EFI/Linux/linux.efi": uki,
+				bootProgram: s.ours.sign(t, s.loader), "EFI/Linux/linux.efi": program,
 				"loader/loader.conf": written(t, "timeout 0\ndefault "+c.entry+"\n"),
 			}
 			if c.conf != "" {
 				esp["loader/entries/tests.conf"] = written(t, c.conf)
 			}
-			_, err := shared.mkimage("uki", "verify", "--sb-cert", s.ours.cert, uki)
+			_, err := shared.mkimage("uki", "verify", "--sb-cert", s.ours.cert, program)
 			if c.fails != (err != nil) {
 				t.Errorf("mkimage uki verify says %v", err)
 			}
 			console := s.bootWith(t, esp, nil, givenUp)
-			want := shownProfiles(t, uki)[c.profile]
+			want := shownProfiles(t, program)[c.profile]
 			if c.fails {
 				checkNothingBooted(t, console)
 				return
@@ -99,6 +114,7 @@ func TestProfiles(t *testing.T) {
 			if got := console.Guest()["cmdline"]; got != want {
 				t.Errorf("the kernel has the command line %q, mkimage shows %q", got, want)
 			}
+			checkPCR11(t, console, program, c.profile)
 		})
 	}
 }
@@ -108,5 +124,28 @@ func checkNothingBooted(t *testing.T, c vm.Console) {
 	t.Helper()
 	if c.Has("GUEST init=reached") || len(c.Composefs()) == 0 {
 		t.Errorf("want a refusal by composefs-setup-root, found:\n%s", c.Tail(20))
+	}
+}
+
+// checkPCR11 checks that the stub has measured what we say that it does.
+func checkPCR11(t *testing.T, c vm.Console, name string, profile int) {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	program, err := uki.Parse(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	profiles, err := program.Profiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bank := uki.Banks[slices.IndexFunc(uki.Banks, func(b uki.Bank) bool { return b.Name == "sha256" })]
+	want := fmt.Sprintf("%x", uki.MeasureSections(bank, profiles[profile].Measured()))
+	if got := c.Guest()["pcr 11"]; got != want {
+		t.Errorf("PCR 11 is %s, want %s", got, want)
 	}
 }

@@ -37,6 +37,7 @@ type secure struct {
 	stub, loader   string // systemd's, version 257
 	addonStub      string
 	disk           string // as the base's, with room for programs
+	tpm            bool   // the machines that it boots have one
 }
 
 // secureLab makes what the cases with Secure Boot share.
@@ -179,7 +180,7 @@ func (s secure) bootWith(t *testing.T, esp map[string]string, c change, until *r
 	if _, err := run("cp", s.variables, variables); err != nil {
 		t.Fatal(err)
 	}
-	m := vm.Machine{Name: t.Name(), Disk: disk, Firmware: &vm.Firmware{Code: secureCode, Variables: variables, Secure: true}}
+	m := vm.Machine{Name: t.Name(), Disk: disk, TPM: s.tpm, Firmware: &vm.Firmware{Code: secureCode, Variables: variables, Secure: true}}
 	console, err := m.Run(t.Context(), filepath.Join(t.ArtifactDir(), "console.log"), limit, until)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, console.Tail(30))

@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,6 +68,8 @@ func TestFilesBesideTheUKI(t *testing.T) {
 		added bool
 	}{
 		{"none", nil, false},
+		// FAT as others write it may have any character in a name.
+		{"credential with a path for a name", map[string]string{"loader/credentials/Z..Z..Zusr.cred": large}, true},
 		{"system extension", map[string]string{bootProgram + ".extra.d/evil.sysext.raw": large}, true},
 		{"configuration extension", map[string]string{bootProgram + ".extra.d/evil.confext.raw": large}, true},
 		{"credentials", map[string]string{
@@ -80,7 +83,7 @@ func TestFilesBesideTheUKI(t *testing.T) {
 			for name, file := range c.files {
 				esp[name] = file
 			}
-			console := s.bootWith(t, esp, nil, givenUp)
+			console := s.bootWith(t, esp, slashes, givenUp)
 			checkBoots(t, console, s.image)
 			checkEnforced(t, console)
 			if got, want := console.Guest()["cmdline"], pin(s.image); !strings.Contains(got, want) || console.Has(ran) {
@@ -151,5 +154,36 @@ func TestDracutKeepsCredentialsOut(t *testing.T) {
 				t.Errorf("it doesn't boot: error %v\n%s\n%s", err, proof, console.Tail(40))
 			}
 		})
+	}
+}
+
+// slashes puts a slash in the place of each Z in the long names on the EFI system
+// partition.
+func slashes(t *testing.T, _ base, disk string) {
+	t.Helper()
+	f, err := os.OpenFile(disk, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const (
+		row      = 32   // bytes of a directory entry
+		longName = 0x0f // attribute of a part of a long name
+		window   = 80 << 20
+	)
+	start := partitionOffset(t, disk, espPartition)
+	image := make([]byte, window)
+	if _, err := f.ReadAt(image, start); err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at < len(image); at += row {
+		entry := image[at : at+row]
+		if entry[11] != longName || entry[12] != 0 || !bytes.Contains(entry, []byte(".\x00Z\x00")) && !bytes.Contains(entry, []byte("Z\x00u\x00")) {
+			continue
+		}
+		changed := bytes.ReplaceAll(entry, []byte("Z\x00"), []byte("/\x00"))
+		if _, err := f.WriteAt(changed, start+int64(at)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
