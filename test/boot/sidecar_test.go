@@ -31,8 +31,8 @@ func nullCredential(t *testing.T, name, text string) string {
 		t.Fatal(err)
 	}
 	out := filepath.Join(t.TempDir(), "credential")
-	args := append(strings.Fields(command), "encrypt", "--with-key=null", "--name="+name, written(t, text), out)
-	if said, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+	said, err := exec.Command("sh", "-c", command+` "$@"`, "sh", "encrypt", "--with-key=null", "--name="+name, written(t, text), out).CombinedOutput()
+	if err != nil {
 		t.Fatalf("%v: %s", err, said)
 	}
 	return out
