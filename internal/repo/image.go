@@ -8,6 +8,8 @@ import (
 	"path"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
@@ -65,12 +67,15 @@ func (r *Repo) Lookup(name string) (d verity.Digest, isRef bool, err error) {
 }
 
 // LookupRef returns the digest of the image that a ref points to, whatever the name
-// looks like.
+// looks like. As at boot, no symbolic link is followed on the way to the ref.
 func (r *Repo) LookupRef(name string) (verity.Digest, error) {
 	if !fs.ValidPath(name) {
 		return verity.Digest{}, fmt.Errorf("%w %q: want a digest of %d hex digits or a ref", ErrNoImage, name, 2*r.meta.Algorithm.Size())
 	}
-	target, err := r.root.Readlink(path.Join("images", "refs", name))
+	target, err := osfile.ReadLinkIn(r.lock, path.Join("images", "refs", name), sign.MaxRefLink)
+	if errors.Is(err, unix.ELOOP) {
+		return verity.Digest{}, fmt.Errorf("%w: ref %q is behind a symbolic link to a directory, which the boot doesn't follow", ErrNoImage, name)
+	}
 	if err != nil {
 		return verity.Digest{}, fmt.Errorf("%w: there is no ref %q, nor is that a digest of %d hex digits", ErrNoImage, name, 2*r.meta.Algorithm.Size())
 	}

@@ -270,6 +270,26 @@ func TestNamesThatStandForNoImage(t *testing.T) {
 	}
 }
 
+// composefs-setup-root follows no link on the way to a ref, so neither may we.
+func TestARefBehindALinkToADirectoryIsNone(t *testing.T) {
+	r, dir := open(t)
+	d := verity.Sum(verity.SHA256, []byte("image"))
+	if err := errors.Join(r.AddImage(d), r.SetRef("debian/13", d), os.Symlink("debian", filepath.Join(dir, "images", "refs", "kiosk"))); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.LookupRef("debian/13"); got != d || err != nil {
+		t.Errorf("debian/13: found %s, %v", got, err)
+	}
+	for _, name := range []string{"kiosk/13", "kiosk"} {
+		if got, err := r.LookupRef(name); !errors.Is(err, repo.ErrNoImage) {
+			t.Errorf("%s: found %s, %v", name, got, err)
+		}
+	}
+	if refs, err := r.Refs(); len(refs) != 1 || err != nil {
+		t.Errorf("refs %v, %v", refs, err)
+	}
+}
+
 func TestInitTakesTheSameSettingsAgainAndRefusesOthers(t *testing.T) {
 	_, dir := open(t)
 	again, err := repo.Init(dir, v1)
