@@ -83,7 +83,7 @@ func (s *Stage) vouchedFor(d verity.Digest, content []byte) bool {
 }
 
 func (s *Store) measure(d verity.Digest) (verity.Digest, error) {
-	f, err := s.root.Open(s.layout.object(d))
+	f, err := s.openRegular(s.layout.object(d))
 	if err != nil {
 		return verity.Digest{}, err
 	}

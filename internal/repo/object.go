@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -35,7 +36,7 @@ func (s *Store) shard(d verity.Digest, name string) *os.File {
 	if dir := place.Load(); dir != nil {
 		return dir
 	}
-	dir, err := s.root.Open(path.Join(s.layout.objects, name))
+	dir, err := s.openDir(path.Join(s.layout.objects, name))
 	if err != nil {
 		return nil
 	}
@@ -55,7 +56,7 @@ func (s *shards) close() {
 
 // OpenObject opens an object for reading. It isn't verified.
 func (s *Store) OpenObject(d verity.Digest) (*os.File, error) {
-	f, err := s.root.Open(s.layout.object(d))
+	f, err := s.openRegular(s.layout.object(d))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open object %s: %w", d.Hex(), ErrNoObject)
 	}
@@ -63,4 +64,22 @@ func (s *Store) OpenObject(d verity.Digest) (*os.File, error) {
 		return nil, fmt.Errorf("open object %s: %w", d.Hex(), err)
 	}
 	return f, nil
+}
+
+// openRegular opens a regular file for reading, and waits for nobody if it is a pipe.
+func (s *Store) openRegular(name string) (*os.File, error) {
+	f, err := s.root.OpenFile(name, osfile.Anything, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := osfile.WantRegular(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// openDir opens a directory, and waits for nobody if it is a pipe.
+func (s *Store) openDir(name string) (*os.File, error) {
+	return s.root.OpenFile(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 }

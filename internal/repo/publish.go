@@ -24,7 +24,7 @@ func (s *Store) replaceLink(target, name string) error {
 	if err != nil {
 		return err
 	}
-	dir, err := s.root.Open(path.Dir(name))
+	dir, err := s.openDir(path.Dir(name))
 	if err != nil {
 		return err
 	}

@@ -148,7 +148,7 @@ func (r *Repo) open() (err error) {
 	if err := r.hold(); err != nil {
 		return err
 	}
-	f, err := r.root.Open("meta.json")
+	f, err := r.openRegular("meta.json")
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: there is no meta.json; make it with mkimage repo init", ErrNotRepo)
 	}

@@ -85,7 +85,7 @@ func (s *Store) sweep() {
 		if !strings.HasPrefix(e.Name(), s.layout.build) {
 			continue
 		}
-		dir, err := s.root.Open(name)
+		dir, err := s.openDir(name)
 		if err != nil {
 			continue
 		}

@@ -1,11 +1,14 @@
 package repo
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
@@ -65,11 +68,18 @@ func (r *Repo) ReadSealFile(name string, limit int64) ([]byte, error) {
 	return osfile.ReadFileIn(dir, path.Join("seals", name), limit)
 }
 
+// readBounded reads the start of a regular file, through no symbolic link.
 func (r *Repo) readBounded(name string, limit int64) ([]byte, error) {
-	f, err := r.root.Open(name)
+	f, err := osfile.OpenPlain(r.lock, name, osfile.Anything)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("%s: want a regular file, found a symbolic link", name)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if err := osfile.WantRegular(f); err != nil {
+		return nil, err
+	}
 	return io.ReadAll(io.LimitReader(f, limit))
 }
