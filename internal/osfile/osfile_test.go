@@ -263,3 +263,38 @@ func TestFollowLinksFindsTheFileThatWouldBeWritten(t *testing.T) {
 		t.Errorf("a descriptor: found %s, %v", got, err)
 	}
 }
+
+func TestFollowLinksRefusesSomebodyElsesInADirectoryForEverybody(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to give files to others")
+	}
+	const us, owner, other = 0, 1000, 1001
+	for _, c := range []struct {
+		mode      os.FileMode
+		dir, link int
+		follows   bool
+	}{
+		{0o777 | os.ModeSticky, us, other, false},
+		{0o777 | os.ModeSticky, owner, other, false},
+		{0o777 | os.ModeSticky, owner, us, true},
+		{0o777 | os.ModeSticky, owner, owner, true},
+		{0o777, us, other, true},
+		{0o755 | os.ModeSticky, us, other, true},
+	} {
+		dir, err := filepath.EvalSymlinks(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared, link, chain := filepath.Join(dir, "shared"), filepath.Join(dir, "shared", "link"), filepath.Join(dir, "chain")
+		if err := errors.Join(os.Mkdir(shared, 0o755), os.Symlink(dir+"/target", link), os.Symlink(link, chain),
+			os.Lchown(link, c.link, c.link), os.Chown(shared, c.dir, c.dir), os.Chmod(shared, c.mode)); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{link, chain} {
+			got, err := osfile.FollowLinks(name)
+			if c.follows && (got != dir+"/target" || err != nil) || !c.follows && !errors.Is(err, fs.ErrPermission) {
+				t.Errorf("%s of %d in a directory of %d with mode %v: found %q, %v", filepath.Base(name), c.link, c.dir, c.mode, got, err)
+			}
+		}
+	}
+}

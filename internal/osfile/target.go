@@ -2,6 +2,7 @@ package osfile
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -67,7 +68,8 @@ func replaceableIn(dir *os.File, name string) error {
 const maxLinks = 40
 
 // FollowLinks returns the path of what name stands for if it is a symbolic link,
-// whether or not that is there. The links of /proc/PID/fd stay: what they say is no
+// whether or not that is there. As by the kernel with fs.protected_symlinks, a link is
+// refused that somebody else put in a directory such as /tmp. The links of /proc/PID/fd stay: what they say is no
 // path.
 func FollowLinks(name string) (string, error) {
 	path := name
@@ -82,9 +84,12 @@ func FollowLinks(name string) (string, error) {
 			return "", err
 		}
 		path = filepath.Join(dir, base)
-		target, err := os.Readlink(path)
+		target, owner, err := readLink(path)
 		if err != nil || strings.HasPrefix(path, "/proc/") {
 			return path, nil
+		}
+		if err := mayFollow(dir, owner); err != nil {
+			return "", fmt.Errorf("%s: %w", path, err)
 		}
 		if !filepath.IsAbs(target) {
 			target = dir + "/" + target
@@ -92,4 +97,40 @@ func FollowLinks(name string) (string, error) {
 		path = target
 	}
 	return "", &os.PathError{Op: "open", Path: name, Err: unix.ELOOP}
+}
+
+// readLink returns the text of a symbolic link and who owns it.
+func readLink(path string) (target string, owner uint32, err error) {
+	fd, err := retry(func() (int, error) { return unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return "", 0, err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return "", 0, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return "", 0, unix.EINVAL
+	}
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(fd, "", buf)
+	if err != nil {
+		return "", 0, err
+	}
+	return string(buf[:n]), st.Uid, nil
+}
+
+// mayFollow refuses a link in a sticky directory that everybody may write to, unless we
+// or the owner of the directory made it.
+func mayFollow(dir string, owner uint32) error {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: dir, Err: err}
+	}
+	const everybodys = unix.S_ISVTX | unix.S_IWOTH
+	if st.Mode&everybodys != everybodys || owner == uint32(os.Geteuid()) || owner == st.Uid {
+		return nil
+	}
+	return fmt.Errorf("%w: it is a symbolic link of user %d in a directory that everybody may write to", fs.ErrPermission, owner)
 }
