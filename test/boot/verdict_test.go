@@ -1,7 +1,8 @@
 package boot
 
 import (
-	"errors"
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,20 +25,36 @@ func TestVerifyAgreesWithTheBoot(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			args := append([]string{"--quiet", "verify", "--json", "--repo", repoOf(t, b, changedDisk(t, b, r.change))}, r.trust(t, b)...)
-			out, err := exec.Command(shared.path("mkimage"), append(args, b.image)...).CombinedOutput()
-			status := 0
-			var failed *exec.ExitError
-			if errors.As(err, &failed) {
-				status = failed.ExitCode()
-			} else if err != nil {
-				t.Fatal(err)
-			}
-			said := strings.ReplaceAll(string(out), `": "`, `":"`)
+			status, said := verdict(t, append(args, b.image))
 			if status != r.status || !strings.Contains(said, r.says) {
 				t.Errorf("exit status %d, want %d, and %q in what it says:\n%s", status, r.status, r.says, said)
 			}
 		})
 	}
+}
+
+// verdict runs mkimage with --json. What it says is the result without spaces, and the
+// message of an error as people read it.
+func verdict(t *testing.T, args []string) (status int, said string) {
+	t.Helper()
+	cmd := exec.Command(shared.path("mkimage"), args...)
+	var result, refusal, compact bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &result, &refusal
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	if result.Len() > 0 {
+		if err := json.Compact(&compact, result.Bytes()); err != nil {
+			t.Fatalf("%v in %s", err, &result)
+		}
+	}
+	var e struct{ Message string }
+	if refusal.Len() > 0 {
+		if err := json.Unmarshal(refusal.Bytes(), &e); err != nil {
+			t.Fatalf("%v in %s", err, &refusal)
+		}
+	}
+	return cmd.ProcessState.ExitCode(), compact.String() + "\n" + e.Message
 }
 
 // repoOf is the repository with the seals of a disk.
