@@ -260,6 +260,24 @@ func TestWaitPrefersTheDiskOfTheBootLoader(t *testing.T) {
 	}
 }
 
+// A partition that an array or an unlocked volume is made of isn't the root, though it may
+// have its label, or a superblock in the same place.
+func TestWaitTakesNoDeviceThatAnotherIsMadeOf(t *testing.T) {
+	m := machine{fstest.MapFS{}, map[string]string{}}
+	m.plug(t, "vda", number(1), number(2))
+	m.plug(t, "vdb", number(3), number(4))
+	m.sys["block/vda/vda2/holders/md0/dev"] = &fstest.MapFile{Data: []byte("9:0\n")}
+	for root, want := range map[string]string{"PARTLABEL=root": "vdb2", "PARTUUID=" + number(2): ""} {
+		s, err := blockdev.ParseSpec(root, "amd64")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := m.finder(number(1)).Wait(s, 0); got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q, %v; want %q", root, got, err, want)
+		}
+	}
+}
+
 func (m machine) finder(loader string) blockdev.Finder {
 	return blockdev.Finder{Sys: m.sys, Loader: loader, Remind: time.Hour, Open: func(name string) (blockdev.Device, error) {
 		if m.files[name] == "" {

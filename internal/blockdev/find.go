@@ -64,10 +64,23 @@ func (f Finder) find(s Spec) (found []match) {
 	}
 	for _, d := range f.disks() {
 		for _, name := range f.onDisk(d, s) {
-			found = append(found, match{name, d.name})
+			if !f.held(d, name) {
+				found = append(found, match{name, d.name})
+			}
 		}
 	}
 	return found
+}
+
+// held reports whether another device is made of this one, as a volume is that was
+// unlocked on it, or an array that it is a member of: that other device is meant.
+func (f Finder) held(d disk, name string) bool {
+	dir := path.Join("block", d.name)
+	if name != d.name {
+		dir = path.Join(dir, name)
+	}
+	holders, _ := fs.ReadDir(f.Sys, path.Join(dir, "holders"))
+	return len(holders) > 0
 }
 
 func (f Finder) onDisk(d disk, s Spec) (names []string) {

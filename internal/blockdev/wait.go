@@ -61,8 +61,9 @@ func (f Finder) Wait(s Spec, timeout time.Duration) (string, error) {
 }
 
 // onLoaderDisk returns which of the devices are on the disk of the boot loader, and
-// whether that disk is there. Copies of a disk are all of them the loader's. Nothing
-// depends on whether that is true: what is on the device is verified, whichever it is.
+// whether that disk is there. Copies of a disk are all of them the loader's. The image is
+// verified whichever it is; /etc and /var are not, so a root that was unlocked is never
+// exchanged for one on this disk.
 func (f Finder) onLoaderDisk(s Spec, found []match) (on []match, there bool) {
 	if f.Loader == "" || s.kind == byName {
 		return nil, false

@@ -57,6 +57,12 @@ func (l *linux) PreferRoot(at string, args bootcfg.Cmdline) error {
 	if err != nil || major == 0 {
 		return nil // on no device, or on several
 	}
+	// A volume that was unlocked, or an array: whoever made it of other devices has chosen
+	// already, and a partition with a copy of its UUID isn't what the key has opened.
+	slaves, err := os.ReadDir(fmt.Sprintf("%s/sys/dev/block/%d:%d/slaves", l.machine, major, minor))
+	if len(slaves) > 0 || err != nil && !errors.Is(err, os.ErrNotExist) { // a partition has no such directory
+		return nil
+	}
 	name, err := l.finder(loader).Wait(spec, 0)
 	if errors.Is(err, blockdev.ErrAmbiguous) {
 		l.log.Printf(kmsg.Warning, "%v; what is mounted is used", err)
