@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -24,6 +25,7 @@ func VerifiedRoot(o Options) error {
 	if o.unverified() {
 		return nil
 	}
+	root := path.Clean(o.Sysroot)
 	info, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return err
@@ -32,12 +34,15 @@ func VerifiedRoot(o Options) error {
 	if err != nil {
 		return refuse(CodeMount, fmt.Errorf("nothing at %s was verified in this boot: the root isn't switched", o.Sysroot))
 	}
-	return refuse(CodeMount, sameMounts(string(put), mountsAt(string(info), o.Sysroot), o.Sysroot))
+	return refuse(CodeMount, sameMounts(string(put), mountsAt(string(info), root), root))
 }
 
 // sameMounts compares what was put at the root with what is there now.
 func sameMounts(put, now, root string) error {
 	before := strings.Split(put, "\n")
+	if !slices.ContainsFunc(before, func(line string) bool { f := strings.Fields(line); return len(f) > 2 && f[2] == root }) {
+		return fmt.Errorf("nothing at %s was verified in this boot: the root isn't switched", root)
+	}
 	for line := range strings.Lines(now) {
 		line = strings.TrimSuffix(line, "\n")
 		if i := slices.Index(before, line); i >= 0 {
@@ -54,8 +59,8 @@ func sameMounts(put, now, root string) error {
 
 // covers says whether a mount at a path of the root hides programs of the image.
 // Others, of /var or /home for instance, are for whoever asks for them in /etc/fstab.
-func covers(path string) bool {
-	top, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+func covers(at string) bool {
+	top, _, _ := strings.Cut(strings.TrimPrefix(at, "/"), "/")
 	return top == "" || top == "usr" || strings.HasSuffix(top, "bin") || strings.HasPrefix(top, "lib")
 }
 
@@ -76,13 +81,13 @@ func mountsAt(info, dir string) string {
 	return b.String()
 }
 
-// markVerified remembers what is at the path now.
-func markVerified(path string) error {
+// markVerified remembers what is at the root now.
+func markVerified(root string) error {
 	info, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return err
 	}
-	return writeFile(rootPath, mountsAt(string(info), path))
+	return writeFile(rootPath, mountsAt(string(info), path.Clean(root)))
 }
 
 // Shell returns nil if somebody may have a shell in the initramfs. The TPM's register

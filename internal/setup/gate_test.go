@@ -48,6 +48,11 @@ func TestOnlyTheVerifiedRootIsSwitchedTo(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "was verified in this boot"},
+		{"a record of nothing", func(t *testing.T, d disk) {
+			if err := os.WriteFile(rootPath, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "was verified in this boot"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDisk(t)
