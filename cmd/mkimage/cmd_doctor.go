@@ -65,7 +65,7 @@ func newDoctor(u *ui) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := u.result(r, r.String()); err != nil {
+			if err := u.result(advise(r), r.String()); err != nil {
 				return err
 			}
 			if r.Stops() {

@@ -184,7 +184,7 @@ func (d *Disk) Root(r *Report, root, arch string) (Partition, bool) {
 	for _, p := range d.Partitions {
 		have = append(have, fmt.Sprintf("%d (%s)", p.Number, p.Name))
 	}
-	r.Stop("root", "correct root=, or the partition table", "%s is not on the disk, which has the partitions %s", spec, strings.Join(have, ", "))
+	r.Stop("root/not-on-disk", "%s is not on the disk, which has the partitions %s", spec, strings.Join(have, ", "))
 	return Partition{}, false
 }
 

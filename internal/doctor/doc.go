@@ -7,6 +7,7 @@
 //	Image     does it have what the hand-over needs
 //	System    what of the running system was verified, by whom, and what wasn't
 //
-// Each adds facts and findings to a Report. A finding says what is wrong and what to
-// do about it. Nothing that is looked at is trusted, changed or executed.
+// Each adds facts and findings to a Report. A finding says what is wrong, and its Kind
+// stands for what to do about it, which is in the table of advice of cmd/mkimage. Nothing
+// that is looked at is trusted, changed or executed.
 package doctor

@@ -29,14 +29,14 @@ func (e *Examiner) Disk(ctx context.Context, name string) (*Report, error) {
 func (e *Examiner) disk(ctx context.Context, r *Report, d *Disk) error {
 	esp, ok := d.ESP()
 	if !ok {
-		r.Stop("esp", "make the disk again with `mkimage disk`", "the disk has no EFI system partition: firmware finds nothing to boot")
+		r.Stop("esp", "the disk has no EFI system partition: firmware finds nothing to boot")
 		return nil
 	}
 	entries, started := 0, false
 	for _, p := range d.BootPartitions() {
 		files, err := d.BootFiles(ctx, p)
 		if err != nil && p.Number != esp.Number {
-			r.Warn("boot-partition", "make a FAT file system there, or remove the partition", "partition %d is for boot loader entries and can't be read: %v", p.Number, err)
+			r.Warn("boot-partition", "partition %d is for boot loader entries and can't be read: %v", p.Number, err)
 			continue
 		}
 		if err != nil {
@@ -51,9 +51,9 @@ func (e *Examiner) disk(ctx context.Context, r *Report, d *Disk) error {
 	}
 	switch {
 	case entries == 0:
-		r.Stop("entries", "put a UKI into EFI/Linux, or make the disk again with `mkimage disk --uki`", "nothing on the EFI system partition boots Linux: no UKI in EFI/BOOT or EFI/Linux, no entry in loader/entries")
+		r.Stop("entries", "nothing on the EFI system partition boots Linux: no UKI in EFI/BOOT or EFI/Linux, no entry in loader/entries")
 	case !started:
-		r.Warn("loader", "put a boot loader or a UKI there", "there is no EFI/BOOT/BOOT….EFI on the EFI system partition: only firmware that was told what else to start boots the disk")
+		r.Warn("loader", "there is no EFI/BOOT/BOOT….EFI on the EFI system partition: only firmware that was told what else to start boots the disk")
 	}
 	return nil
 }
@@ -135,13 +135,13 @@ func (b *bootPartition) program(name string, menu bool) (*Report, error) {
 	f, err := uki.Parse(bytes.NewReader(content))
 	switch {
 	case err != nil:
-		r.Stop("uki", "put a good one in its place", "%v", err)
+		r.Stop("uki/on-disk", "%v", err)
 		return r, nil
 	case !isUKI(f) && !menu:
 		return nil, nil // a boot loader
 	}
 	if err := checkName(f); menu && err != nil {
-		r.Stop("os-release", nameUKI, "%v", err)
+		r.Stop("os-release", "%v", err)
 	}
 	return r, b.uki(r, name, content, f, "")
 }
@@ -163,7 +163,7 @@ func (b *bootPartition) uki(r *Report, name string, content []byte, f *uki.File,
 	case len(own) == 0:
 		e.uki(r, withCmdline(f, options), at, addons)
 	default:
-		r.Warn("options", "remove the options from the entry", "where Secure Boot is off, its options replace the command line of the UKI: %s", options)
+		r.Warn("options", "where Secure Boot is off, its options replace the command line of the UKI: %s", options)
 		e.uki(r, f, at, addons)
 		other := &Report{}
 		e.uki(other, withCmdline(f, options), at, addons)
@@ -196,7 +196,7 @@ func withCmdline(f *uki.File, line string) *uki.File {
 func checkTries(r *Report, file string) {
 	name, err := bootcfg.ParseEntryName(path.Base(file))
 	if err == nil && name.Bad() {
-		r.Warn("tries", "rename the file, without the counter, if it is good", "it has no tries left: boot loaders take it for bad and prefer every other entry")
+		r.Warn("tries", "it has no tries left: boot loaders take it for bad and prefer every other entry")
 	}
 }
 
@@ -210,7 +210,7 @@ func (b *bootPartition) entry(name string) (*Report, error) {
 	checkTries(r, name)
 	entry, err := bootcfg.ParseEntry(bytes.NewReader(text))
 	if err != nil {
-		r.Stop("entry", "correct the entry", "%v", err)
+		r.Stop("entry/malformed", "%v", err)
 		return r, nil
 	}
 	var kind, file string
@@ -220,7 +220,7 @@ func (b *bootPartition) entry(name string) (*Report, error) {
 		}
 	}
 	if file == "" {
-		r.Stop("entry", "correct the entry", "it has neither linux nor uki or efi: it boots nothing")
+		r.Stop("entry/nothing", "it has neither linux nor uki or efi: it boots nothing")
 		return r, nil
 	}
 	content, ok := b.named(r, kind, file)
@@ -238,7 +238,7 @@ func (b *bootPartition) entry(name string) (*Report, error) {
 	case kind == bootcfg.EntryEFI:
 		return nil, nil // a boot loader, or a shell
 	case kind == bootcfg.EntryUKI:
-		r.Stop("uki", "put a UKI there", "%s is no UKI", file)
+		r.Stop("uki/entry", "%s is no UKI", file)
 		return r, nil
 	}
 	b.kernel(r, entry, content)
@@ -247,19 +247,19 @@ func (b *bootPartition) entry(name string) (*Report, error) {
 
 // kernel examines an entry with a kernel and an initrd of its own.
 func (b *bootPartition) kernel(r *Report, entry bootcfg.Entry, linux []byte) {
-	r.Warn("unsigned", "boot a UKI, or require seals", "an entry of type 1 is not signed: its seal is all that protects the image")
-	release := checkKernelFile(r, "put a kernel there", linux, 0)
+	r.Warn("unsigned/entry", "an entry of type 1 is not signed: its seal is all that protects the image")
+	release := checkKernelFile(r, "kernel/entry", linux, 0)
 	if release == "" {
-		unknownKernel(r, "compare it with the modules in the initrd")
+		unknownKernel(r, "kernel-version/entry")
 	}
-	for _, key := range []string{bootcfg.EntryDevicetree, "devicetree-overlay"} {
+	for _, key := range []string{bootcfg.EntryDevicetree, devicetreeOverlay} {
 		for _, value := range entry.All(key) {
 			b.named(r, key, strings.Fields(value)...)
 		}
 	}
 	parts := entry.All(bootcfg.EntryInitrd)
 	if len(parts) == 0 {
-		r.Stop("initrd", "add an initrd line, with what `mkimage initrd` makes", "the entry has no initrd, so nothing starts composefs-setup-root")
+		r.Stop("initrd/entry", "the entry has no initrd, so nothing starts composefs-setup-root")
 		return
 	}
 	image, ok := b.named(r, bootcfg.EntryInitrd, parts...)
@@ -274,17 +274,26 @@ func (b *bootPartition) kernel(r *Report, entry bootcfg.Entry, linux []byte) {
 // onPartition is the name of a file that an entry names.
 func onPartition(name string) string { return inside(name) }
 
+// absent are the kinds of files that an entry names, by its keys.
+var absent = map[string]Kind{
+	bootcfg.EntryLinux:      "kernel/absent",
+	bootcfg.EntryInitrd:     "initrd/absent",
+	bootcfg.EntryUKI:        "uki/absent",
+	bootcfg.EntryEFI:        "efi",
+	bootcfg.EntryDevicetree: "devicetree",
+	devicetreeOverlay:       "devicetree-overlay",
+}
+
+// devicetreeOverlay is the key of an entry that may name several files in a line.
+const devicetreeOverlay = "devicetree-overlay"
+
 // named reads the files that an entry names, one after the other, as a boot loader
 // puts initrds together.
 func (b *bootPartition) named(r *Report, key string, names ...string) (content []byte, ok bool) {
-	check := key
-	if key == bootcfg.EntryLinux {
-		check = "kernel"
-	}
 	for _, name := range names {
 		part, err := b.read(onPartition(name))
 		if err != nil {
-			r.Stop(check, "put the "+check+" there", "%s: %v", name, err)
+			r.Stop(absent[key], "%s: %v", name, err)
 			return nil, false
 		}
 		content = append(content, part...)
@@ -300,7 +309,7 @@ func (b *bootPartition) named(r *Report, key string, names ...string) (content [
 func checkArchitecture(r *Report, entry bootcfg.Entry, machine uint16) {
 	said, ok := entry.Get(bootcfg.EntryArchitecture)
 	if a, known := uki.ArchOfMachine(machine); ok && known && !strings.EqualFold(said, a.EFI) {
-		r.Stop("architecture", "correct the entry", "it says architecture %s, and boots a program for %s: boot loaders leave it out", said, a.EFI)
+		r.Stop("architecture", "it says architecture %s, and boots a program for %s: boot loaders leave it out", said, a.EFI)
 	}
 }
 
@@ -322,9 +331,9 @@ func (e *Examiner) on(ctx context.Context, r *Report, d *Disk, cmdline string) *
 	store, err := d.OpenStore(ctx, p)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.Stop("repository", "make the disk again with `mkimage disk`", "%v", err)
+		r.Stop("repository", "%v", err)
 	case err != nil:
-		r.Warn("repository", "check the repository with `mkimage verify`", "%v", err)
+		r.Warn("repository/unreadable", "%v", err)
 	default:
 		here.Store = store
 	}

@@ -48,12 +48,12 @@ func (e *Examiner) UKI(program io.ReaderAt) *Report {
 		f, err = uki.Parse(bytes.NewReader(content))
 	}
 	if err != nil {
-		r.Stop("uki", rebuildUKI, "%v", err)
+		r.Stop("uki/file", "%v", err)
 		return r
 	}
 	e.checkSignature(r, content, f)
 	if err := checkName(f); err != nil {
-		r.Warn("os-release", nameUKI, "%v", err)
+		r.Warn("os-release/alone", "%v", err)
 	}
 	e = e.forMachine(f.Machine)
 	e.uki(r, f, func(*Report, string) *Examiner { return e }, nil)
@@ -65,18 +65,18 @@ func (e *Examiner) profile(r *Report, f uki.Profile, u ukiOnDisk) {
 	release := u.kernel(r, f)
 	line, err := f.Cmdline()
 	if err != nil {
-		r.Stop("cmdline", rebuildUKI, "%v", err)
+		r.Stop("cmdline/section", "%v", err)
 	}
 	here := u.at(r, line)
 	if line == "" {
 		if line = e.Cmdline; line == "" {
-			r.Warn("cmdline", rebuildUKI, "there is no .cmdline in it: the boot loader decides what is booted")
+			r.Warn("cmdline/none", "there is no .cmdline in it: the boot loader decides what is booted")
 		}
 	}
 	checkLength(r, strings.Join(append([]string{line}, u.addons...), " "), u.machine)
 	image, ok := f.Section(".initrd")
 	if !ok {
-		r.Stop("initrd", rebuildUKI, "there is no initrd (.initrd) in it")
+		r.Stop("initrd/section", "there is no initrd (.initrd) in it")
 		return
 	}
 	here.boot(r, image, line, release, machines[u.machine])
@@ -86,7 +86,7 @@ func (e *Examiner) profile(r *Report, f uki.Profile, u ukiOnDisk) {
 func (e *Examiner) boot(r *Report, image []byte, line, release string, machine elf.Machine) {
 	root, err := initrd.Open(image)
 	if err != nil {
-		r.Stop("initrd", "make the initrd again", "%v", err)
+		r.Stop("initrd/malformed", "%v", err)
 		return
 	}
 	i := &Initrd{Root: root, Kernel: release, Machine: machine, Builtin: e.Builtin, OnDisk: e.onDisk}
@@ -112,12 +112,12 @@ func (e *Examiner) Image(image io.ReaderAt, size int64) *Report {
 	r := &Report{Kind: "image", Findings: []Finding{}}
 	img, err := erofs.Open(image, size)
 	if err != nil {
-		r.Stop("image", "build the image again", "%v", err)
+		r.Stop("image/malformed", "%v", err)
 		return r
 	}
 	line, err := bootcfg.ParseCmdline(e.Cmdline)
 	if err != nil {
-		r.Stop("cmdline", "correct the command line", "%v", err)
+		r.Stop("cmdline/given", "%v", err)
 	}
 	Image(r, img, e.Store, line, bootcfg.DefaultConfig(), Kernel{})
 	if e.Store != nil {

@@ -32,7 +32,7 @@ func FuzzExaminer(f *testing.F) {
 			r = e.Initrd(file)
 		}
 		for _, f := range r.Findings {
-			if f.Remedy == "" || strings.ContainsAny(f.String(), "\n\x1b") {
+			if f.Kind == "" || strings.ContainsAny(f.String(), "\n\x1b") {
 				t.Errorf("%q", f)
 			}
 		}

@@ -15,9 +15,6 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// buildWhole is the remedy for what a root file system needs.
-const buildWhole = "build the image from a whole system, with `mkimage build --boot`"
-
 // inits are the programs that composefs-setup-root looks for.
 var inits = []string{"/sbin/init", "/usr/lib/systemd/systemd", "/etc/init", "/bin/init", "/bin/sh"}
 
@@ -44,7 +41,7 @@ func Image(r *Report, img *erofs.Image, s Store, line bootcfg.Cmdline, c bootcfg
 	r.Fact("format", "%s, %d inodes", h.Version, img.Inodes())
 	fsys, err := img.FS()
 	if err != nil {
-		r.Stop("image", "build the image again", "%v", err)
+		r.Stop("image/tree", "%v", err)
 		return
 	}
 	i := &imageCheck{r, fsys, s, c, k}
@@ -68,7 +65,7 @@ func (i *imageCheck) mountPoints() {
 	}
 	for _, dir := range dirs {
 		if info, err := fs.Stat(i.fsys, dir); err != nil || !info.IsDir() {
-			i.r.Stop("mount-point", buildWhole, "the image has no directory /%s to mount upon", dir)
+			i.r.Stop("mount-point", "the image has no directory /%s to mount upon", dir)
 		}
 	}
 }
@@ -120,7 +117,7 @@ func (i *imageCheck) modules() {
 		return // a kernel that needs none, perhaps
 	}
 	if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == i.kernel.Release }) {
-		i.r.Warn("image-modules", "boot the kernel of the image, or build the image with the modules of this one",
+		i.r.Warn("image-modules",
 			"the kernel is %s, and /usr/lib/modules of the image has only those of %s: no module can be loaded once the initrd is left", i.kernel.Release, entries[0].Name())
 	}
 }
@@ -141,28 +138,27 @@ func (i *imageCheck) fstab() {
 		}
 		switch m := (mountPoint{at: path.Clean(unescape(fields[1]))}); {
 		case m.at == "/":
-			i.r.Warn("fstab", "remove the line from the image: composefs-setup-root mounts the root", "/etc/fstab of the image has an entry for /, with which systemd-remount-fs fails: %s", strings.TrimSpace(line))
+			i.r.Warn("fstab", "/etc/fstab of the image has an entry for /, with which systemd-remount-fs fails: %s", strings.TrimSpace(line))
 		case slices.ContainsFunc(programDirs, m.within):
-			i.r.Warn("fstab", "remove the line from the image", "/etc/fstab of the image mounts over what is verified: %s", strings.TrimSpace(line))
+			i.r.Warn("fstab/over", "/etc/fstab of the image mounts over what is verified: %s", strings.TrimSpace(line))
 		}
 	}
 }
 
 // secrets are files that each machine should have for itself.
 var secrets = []struct {
-	check   string
+	kind    Kind
 	pattern string
 	size    int64 // from which on it holds one
-	remedy  string
 }{
-	{"host-keys", "etc/ssh/ssh_host_*_key", 1, "remove it from the tree before the image is built, and have it made at the first boot"},
-	{"host-keys", "etc/dropbear/dropbear_*_host_key", 1, "remove it from the tree before the image is built, and have it made at the first boot"},
-	{"machine-id", "etc/machine-id", 32, "empty the file before the image is built: systemd fills it in"},
-	{"machine-id", "var/lib/dbus/machine-id", 32, "remove the file before the image is built, or make it a link to /etc/machine-id"},
-	{"random-seed", "var/lib/systemd/random-seed", 1, "remove the file before the image is built"},
-	{"random-seed", "var/lib/urandom/random-seed", 1, "remove the file before the image is built"},
-	{"random-seed", "var/lib/random-seed", 1, "remove the file before the image is built"},
-	{"credential-secret", "var/lib/systemd/credential.secret", 1, "remove the file before the image is built"},
+	{"host-keys", "etc/ssh/ssh_host_*_key", 1},
+	{"host-keys/dropbear", "etc/dropbear/dropbear_*_host_key", 1},
+	{"machine-id", "etc/machine-id", 32},
+	{"machine-id/dbus", "var/lib/dbus/machine-id", 32},
+	{"random-seed", "var/lib/systemd/random-seed", 1},
+	{"random-seed", "var/lib/urandom/random-seed", 1},
+	{"random-seed", "var/lib/random-seed", 1},
+	{"credential-secret", "var/lib/systemd/credential.secret", 1},
 }
 
 // secrets looks for what all machines with this image would share.
@@ -171,7 +167,7 @@ func (i *imageCheck) secrets() {
 		found, _ := fs.Glob(i.fsys, s.pattern)
 		for _, name := range found {
 			if info, err := fs.Lstat(i.fsys, name); err == nil && info.Mode().IsRegular() && info.Size() >= s.size {
-				i.r.Warn(s.check, s.remedy, "the image has /%s, so all machines that boot it have the same", name)
+				i.r.Warn(s.kind, "the image has /%s, so all machines that boot it have the same", name)
 				break
 			}
 		}
@@ -209,7 +205,7 @@ func (i *imageCheck) unverified() {
 			to = path.Join(path.Dir(at), to)
 		}
 		if to = inside(to); strings.HasPrefix(to, "var/") {
-			i.r.Warn("units", "make it a directory of the image", "/%s is a link to /%s, so systemd takes services from a place that nobody verifies", at, to)
+			i.r.Warn("units", "/%s is a link to /%s, so systemd takes services from a place that nobody verifies", at, to)
 		}
 		return
 	}

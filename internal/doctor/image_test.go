@@ -320,7 +320,7 @@ func FuzzProgram(f *testing.F) {
 		r := &doctor.Report{}
 		doctor.Image(r, img, store, bootcfg.Cmdline{}, bootcfg.DefaultConfig(), doctor.Kernel{})
 		for _, f := range r.Findings {
-			if f.Remedy == "" || strings.ContainsAny(f.String(), "\n\x1b") {
+			if f.Kind == "" || strings.ContainsAny(f.String(), "\n\x1b") {
 				t.Errorf("%q", f)
 			}
 		}

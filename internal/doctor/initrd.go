@@ -17,7 +17,6 @@ const (
 	program  = "usr/lib/composefs/composefs-setup-root"
 	unit     = "composefs-setup-root.service"
 	target   = "initrd-root-fs.target"
-	rebuild  = "make the initrd again: `mkimage initrd`, or dracut with `--add composefs`"
 	autoRoot = "usr/lib/systemd/system-generators/systemd-gpt-auto-generator"
 )
 
@@ -70,9 +69,9 @@ func (i *Initrd) start(r *Report) Start {
 	info, initErr := fs.Stat(i.Root, "init")
 	_, err := fs.Stat(i.Root, program)
 	if initErr != nil || !info.Mode().IsRegular() {
-		r.Stop("init", rebuild, "the initrd has no /init: the kernel would not run it")
+		r.Stop("init", "the initrd has no /init: the kernel would not run it")
 	} else if err != nil {
-		r.Stop("setup-root", rebuild, "composefs-setup-root is neither /init nor at /%s", program)
+		r.Stop("setup-root", "composefs-setup-root is neither /init nor at /%s", program)
 	}
 	if err != nil {
 		return StartNone
@@ -99,12 +98,12 @@ func (i *Initrd) startUnit(r *Report) Start {
 		}
 	}
 	if err != nil {
-		r.Stop("unit", rebuild, "the unit %s is not in the initrd, so nothing starts composefs-setup-root", unit)
+		r.Stop("unit", "the unit %s is not in the initrd, so nothing starts composefs-setup-root", unit)
 		return StartNone
 	}
 	if command := execStart(text); command != "/"+program {
 		if _, err := fs.Stat(i.Root, strings.TrimPrefix(command, "/")); err != nil || command == "" {
-			r.Stop("unit-command", rebuild, "%s starts %q, which is not in the initrd", unit, command)
+			r.Stop("unit-command", "%s starts %q, which is not in the initrd", unit, command)
 		}
 	}
 	for _, dir := range unitDirs {
@@ -115,7 +114,7 @@ func (i *Initrd) startUnit(r *Report) Start {
 			}
 		}
 	}
-	r.Stop("unit-wanted", rebuild, "%s is in the initrd, but %s doesn't want it, so nothing starts it", unit, target)
+	r.Stop("unit-wanted", "%s is in the initrd, but %s doesn't want it, so nothing starts it", unit, target)
 	return StartNone
 }
 
@@ -123,7 +122,7 @@ func (i *Initrd) startUnit(r *Report) Start {
 // versions of our module don't have.
 func (i *Initrd) checkGate(r *Report, pattern string) {
 	if found, err := fs.Glob(i.Root, pattern); err != nil || len(found) == 0 {
-		r.Warn("gate", rebuild, "nothing in the initrd checks that the root was verified before it is switched (%s): it was made by an older version of our dracut module, which boots another root if the command line names no image", pattern)
+		r.Warn("gate", "nothing in the initrd checks that the root was verified before it is switched (%s): it was made by an older version of our dracut module, which boots another root if the command line names no image", pattern)
 	}
 }
 
@@ -143,21 +142,21 @@ func execStart(unit []byte) string {
 func (i *Initrd) checkProgram(r *Report, name string) {
 	info, err := fs.Stat(i.Root, name)
 	if err == nil && info.Mode()&0o111 == 0 {
-		r.Stop("executable", rebuild, "/%s is not executable (mode %o)", name, info.Mode().Perm())
+		r.Stop("executable/mode", "/%s is not executable (mode %o)", name, info.Mode().Perm())
 	}
 	text, err := fs.ReadFile(i.Root, name)
 	if err != nil {
-		r.Stop("setup-root", rebuild, "read /%s: %v", name, err)
+		r.Stop("setup-root/unreadable", "read /%s: %v", name, err)
 		return
 	}
 	f, err := elf.NewFile(bytes.NewReader(text))
 	switch {
 	case err != nil:
-		r.Stop("executable", rebuild, "/%s is no program: %v", name, err)
+		r.Stop("executable", "/%s is no program: %v", name, err)
 	case i.Machine != 0 && f.Machine != i.Machine:
-		r.Stop("machine", "put the build for that machine into the initrd", "/%s is for %v, the kernel is for %v", name, f.Machine, i.Machine)
+		r.Stop("machine/setup-root", "/%s is for %v, the kernel is for %v", name, f.Machine, i.Machine)
 	case !bytes.Contains(text, marker):
-		r.Warn("setup-root", rebuild, "/%s doesn't look like a composefs-setup-root of ours", name)
+		r.Warn("setup-root/other", "/%s doesn't look like a composefs-setup-root of ours", name)
 	}
 }
 
@@ -171,7 +170,7 @@ func (i *Initrd) trust(r *Report) Trust {
 		err = nil
 	}
 	if err != nil {
-		r.Stop("policy", "correct the file and make the initrd again", "%s: %v", bootcfg.ConfigPath, err)
+		r.Stop("policy", "%s: %v", bootcfg.ConfigPath, err)
 		return Trust{}
 	}
 	dir := config.Verify.Keys
@@ -180,12 +179,12 @@ func (i *Initrd) trust(r *Report) Trust {
 		keys, err = nil, nil
 	}
 	if err != nil {
-		r.Stop("keys", "put good public keys there and make the initrd again", "%s: %v", dir, err)
+		r.Stop("keys/bad", "%s: %v", dir, err)
 		return Trust{}
 	}
 	policy, err := config.Verify.Policy(keys)
 	if err != nil {
-		r.Stop("keys", "put the .pub file of the signing key into the initrd", "%v", err)
+		r.Stop("keys/missing", "%v", err)
 		return Trust{}
 	}
 	for _, k := range keys {
@@ -198,13 +197,13 @@ func (i *Initrd) trust(r *Report) Trust {
 	r.Fact("policy", "signature = %s, fs-verity = %s, minimum-sequence = %d, %d revoked%s",
 		policy.Need, config.Verify.FSVerity, policy.MinimumSequence, len(policy.Revoked), systems)
 	if policy.Need == sign.Off {
-		r.Warn("no-seal", "put a public key into the initrd with `mkimage initrd --keys`", "no seal is asked for: the digest on the command line is all that protects the image")
+		r.Warn("no-seal", "no seal is asked for: the digest on the command line is all that protects the image")
 	}
 	if config.Verify.FSVerity != bootcfg.Require {
-		r.Warn("fs-verity", "use a root file system with fs-verity and set fs-verity = \"require\"", "fs-verity = %q: the content of files isn't verified", config.Verify.FSVerity)
+		r.Warn("fs-verity/policy", "fs-verity = %q: the content of files isn't verified", config.Verify.FSVerity)
 	}
 	if config.Extensions() == bootcfg.Allow && !config.Etc.Kept() && config.Var.Kept() {
-		r.Warn("extensions", "remove the line: forbid is the default where /etc keeps nothing", "extensions = \"allow\": systemd merges what is in /var/lib/extensions over /usr, and nobody verifies that")
+		r.Warn("extensions/policy", "extensions = \"allow\": systemd merges what is in /var/lib/extensions over /usr, and nobody verifies that")
 	}
 	return Trust{config, keys, true}
 }

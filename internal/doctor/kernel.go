@@ -11,12 +11,6 @@ import (
 	"github.com/composefs-go/composefs/sign/secureboot"
 )
 
-// Remedies for UKIs.
-const (
-	rebuildUKI = "build it again with `mkimage uki build`"
-	nameUKI    = "build it again with `mkimage uki build --os-release FILE`"
-)
-
 // nameOf returns the name of a machine as Go has it.
 func nameOf(machine uint16) string {
 	if a, ok := uki.ArchOfMachine(machine); ok {
@@ -29,21 +23,21 @@ func nameOf(machine uint16) string {
 func (u ukiOnDisk) kernel(r *Report, f uki.Profile) string {
 	linux, ok := f.Section(".linux")
 	if !ok {
-		r.Stop("kernel", rebuildUKI, "there is no kernel (.linux) in it")
+		r.Stop("kernel/section", "there is no kernel (.linux) in it")
 	}
 	text, _ := f.Section(".uname")
 	said := strings.TrimRight(string(text), "\x00\n")
 	var release string
 	if ok {
-		if release = checkKernelFile(r, rebuildUKI, linux, u.machine); release == "" && said == "" {
-			unknownKernel(r, "name it with `mkimage uki build --uname VERSION`")
+		if release = checkKernelFile(r, "kernel/program", linux, u.machine); release == "" && said == "" {
+			unknownKernel(r, "kernel-version/unsaid")
 		}
 	}
 	switch {
 	case release == "":
 		release = said
 	case said != "" && said != release:
-		r.Warn("uname", rebuildUKI, ".uname says %s, the kernel is %s", said, release)
+		r.Warn("uname", ".uname says %s, the kernel is %s", said, release)
 	}
 	if release != "" {
 		r.Fact("kernel", "%s", release)
@@ -53,21 +47,21 @@ func (u ukiOnDisk) kernel(r *Report, f uki.Profile) string {
 
 // checkKernelFile checks that UEFI firmware of the machine, if it is known, can start
 // a kernel, and returns which one it is, "" if it doesn't say so.
-func checkKernelFile(r *Report, remedy string, linux []byte, machine uint16) string {
+func checkKernelFile(r *Report, unfit Kind, linux []byte, machine uint16) string {
 	f, err := uki.Parse(bytes.NewReader(linux))
 	switch {
 	case err != nil:
-		r.Stop("kernel", remedy, "firmware can't start the kernel: %v", err)
+		r.Stop(unfit, "firmware can't start the kernel: %v", err)
 		return ""
 	case machine != 0 && f.Machine != machine:
-		r.Stop("kernel", remedy, "the kernel is for %s, the rest for %s", nameOf(f.Machine), nameOf(machine))
+		r.Stop("kernel/machine", "the kernel is for %s, the rest for %s", nameOf(f.Machine), nameOf(machine))
 	}
 	release, _ := uki.KernelVersion(linux)
 	return release
 }
 
-func unknownKernel(r *Report, remedy string) {
-	r.Warn("kernel-version", remedy, "the kernel doesn't say its version, so whether it is new enough can't be told, nor whether the modules are its own")
+func unknownKernel(r *Report, kind Kind) {
+	r.Warn(kind, "the kernel doesn't say its version, so whether it is new enough can't be told, nor whether the modules are its own")
 }
 
 // checkName checks that systemd-boot has a name for the menu. It leaves out a UKI
@@ -95,10 +89,9 @@ func (e *Examiner) checkSignature(r *Report, program []byte, f *uki.File) {
 	if !f.Signed {
 		return // which is said elsewhere
 	}
-	const remedy = "sign it again with `mkimage uki sign`"
 	digest, err := uki.Digest(program)
 	if err != nil {
-		r.Stop("signature", remedy, "%v", err)
+		r.Stop("signature/malformed", "%v", err)
 		return
 	}
 	var own []*x509.Certificate
@@ -109,15 +102,15 @@ func (e *Examiner) checkSignature(r *Report, program []byte, f *uki.File) {
 	}
 	signer, _, err := secureboot.Verify(digest, f.Signatures, own)
 	if err != nil {
-		r.Stop("signature", remedy, "Secure Boot refuses it: %v", err)
+		r.Stop("signature", "Secure Boot refuses it: %v", err)
 		return
 	}
 	r.Fact("signature", "by %s, valid until %s", signer.Subject, signer.NotAfter.UTC().Format("2006-01-02"))
 	switch {
 	case e.Now.IsZero():
 	case e.Now.After(signer.NotAfter):
-		r.Warn("certificate", "sign it with a certificate that is valid, and enroll that", "the certificate of its signature, %s, has expired on %s: firmware doesn't look at that, other programs may", signer.Subject, signer.NotAfter.UTC().Format("2006-01-02"))
+		r.Warn("certificate/expired", "the certificate of its signature, %s, has expired on %s: firmware doesn't look at that, other programs may", signer.Subject, signer.NotAfter.UTC().Format("2006-01-02"))
 	case e.Now.Before(signer.NotBefore):
-		r.Warn("certificate", "sign it with a certificate that is valid, and enroll that", "the certificate of its signature, %s, is valid only from %s on: firmware doesn't look at that, other programs may", signer.Subject, signer.NotBefore.UTC().Format("2006-01-02"))
+		r.Warn("certificate/early", "the certificate of its signature, %s, is valid only from %s on: firmware doesn't look at that, other programs may", signer.Subject, signer.NotBefore.UTC().Format("2006-01-02"))
 	}
 }

@@ -16,9 +16,6 @@ import (
 // loads: "PATH: NEEDS…".
 const moduleList = "usr/lib/composefs/modules"
 
-// addModule is the remedy for a module that isn't there.
-const addModule = "make the initrd again with all modules of this kernel: `mkimage initrd --modules DIR`, or dracut with `--no-hostonly`"
-
 // drivers are the modules that make a disk appear, by how its name begins: one of
 // each list has to be there.
 var drivers = []struct {
@@ -63,18 +60,18 @@ func (i *Initrd) Modules(r *Report, root Root) {
 	if root.Type != "" {
 		types = []string{root.Type}
 	}
-	m.want(r, "erofs", "mount the image", "erofs")
-	m.want(r, "overlay", "mount the root", "overlay")
-	m.want(r, "root-fs", "mount the root partition", types...)
+	m.want(r, need{"mount the image", "erofs", "erofs/needs", "erofs/unknown"}, "erofs")
+	m.want(r, need{"mount the root", "overlay", "overlay/needs", "overlay/unknown"}, "overlay")
+	m.want(r, need{"mount the root partition", "root-fs", "root-fs/needs", "root-fs/unknown"}, types...)
 	if m.needsLoop() {
-		m.want(r, "loop", "mount the image on a kernel before 6.12", "loop")
+		m.want(r, need{"mount the image on a kernel before 6.12", "loop", "loop/needs", "loop/unknown"}, "loop")
 	}
 	for _, d := range drivers {
 		if !strings.HasPrefix(root.Device, d.prefix) {
 			continue
 		}
 		for _, names := range d.each {
-			m.want(r, "root-device", strings.TrimSpace("reach the root device "+root.Device), names...)
+			m.want(r, need{strings.TrimSpace("reach the root device " + root.Device), "root-device", "root-device/needs", "root-device/unknown"}, names...)
 		}
 		break
 	}
@@ -99,7 +96,7 @@ func (i *Initrd) CheckKernel(r *Report, trust Trust, line bootcfg.Cmdline) {
 	if strings.Contains(release, ".el") {
 		report = r.Warn
 	}
-	report("kernel-version", fmt.Sprintf("use kernel 6.%d or a newer one", minor), "kernel %s is too old for %s: it came with Linux 6.%d", release, what, minor)
+	report("kernel-version", "kernel %s is too old for %s: it came with Linux 6.%d", release, what, minor)
 }
 
 // moduleDirs lists the directories with modules, one for each kernel.
@@ -128,7 +125,7 @@ func (i *Initrd) findModules(r *Report) (*modules, bool) {
 		}
 	}
 	if m.dir == "" && len(versions) > 0 {
-		r.Stop("kernel", "make the initrd from the modules of that kernel", "the kernel is %s, the modules in the initrd are for %s", i.Kernel, path.Base(versions[0]))
+		r.Stop("kernel/modules", "the kernel is %s, the modules in the initrd are for %s", i.Kernel, path.Base(versions[0]))
 		return nil, false
 	}
 	if m.dir != "" {
@@ -166,17 +163,25 @@ func moduleName(file string) string {
 	return strings.ReplaceAll(name, "-", "_")
 }
 
+// A need is for one of several modules.
+type need struct {
+	purpose string
+	absent  Kind // none of them is there
+	needs   Kind // one is, but not what it needs
+	unknown Kind // none is, and it isn't known what is built in
+}
+
 // want checks that one of the modules is there, and for that all it needs.
-func (m *modules) want(r *Report, check, purpose string, names ...string) {
+func (m *modules) want(r *Report, n need, names ...string) {
 	for _, name := range names {
 		if m.builtin[name] {
 			return
 		}
 		if file, ok := m.files[name]; ok {
 			if missing := m.missing(file); missing != "" {
-				r.Stop(check, addModule, "the module %s needs %s, which is not in the initrd", name, missing)
+				r.Stop(n.needs, "the module %s needs %s, which is not in the initrd", name, missing)
 			} else if of := m.madeFor(file); of != "" && of != m.version {
-				r.Stop("module-version", "make the initrd from the modules of that kernel", "the module %s was made for kernel %s, its directory is that of %s", name, of, m.version)
+				r.Stop("module-version", "the module %s was made for kernel %s, its directory is that of %s", name, of, m.version)
 			}
 			return
 		}
@@ -186,10 +191,10 @@ func (m *modules) want(r *Report, check, purpose string, names ...string) {
 		what = "one of the modules " + strings.Join(names, ", ") + ", which are"
 	}
 	if m.known {
-		r.Stop(check, addModule, "to %s it takes %s neither in the initrd nor in the kernel", purpose, what)
+		r.Stop(n.absent, "to %s it takes %s neither in the initrd nor in the kernel", n.purpose, what)
 		return
 	}
-	r.Warn(check, "name the kernel's directory with --modules DIR", "to %s it takes %s not in the initrd, and may or may not be built into the kernel", purpose, what)
+	r.Warn(n.unknown, "to %s it takes %s not in the initrd, and may or may not be built into the kernel", n.purpose, what)
 }
 
 // vermagic is before the version of the kernel that a module was made for.
@@ -241,7 +246,7 @@ func (m *modules) checkList(r *Report) {
 		}
 		seen[file] = true
 		if _, err := fs.Stat(m.Root, strings.TrimPrefix(path.Clean(file), "/")); err != nil {
-			r.Stop("module-list", addModule, "/%s lists %s, which is not in the initrd", moduleList, file)
+			r.Stop("module-list", "/%s lists %s, which is not in the initrd", moduleList, file)
 		}
 	}
 }

@@ -108,15 +108,14 @@ type overlook struct {
 // mounts checks that what is mounted is what the record speaks of, and that nothing
 // lies over it.
 func (b record) mounts(r *Report, fsys fs.FS) {
-	const remedy = "mount /proc, and run doctor as root"
 	text, err := fs.ReadFile(fsys, mountInfo)
 	if err != nil {
-		r.Stop("mounts", remedy, "what is mounted can't be told: %v", err)
+		r.Stop("mounts/none", "what is mounted can't be told: %v", err)
 		return
 	}
 	all, err := parseMounts(string(text))
 	if err != nil {
-		r.Stop("mounts", remedy, "what is mounted can't be told: /%s: %v", mountInfo, err)
+		r.Stop("mounts/malformed", "what is mounted can't be told: /%s: %v", mountInfo, err)
 		return
 	}
 	o := &overlook{record: b, r: r, fsys: fsys}
@@ -162,11 +161,11 @@ func (o *overlook) root(all []mountPoint) {
 	want := "composefs:" + o.Digest.Hex()
 	switch {
 	case root.source != want || root.fstype != "overlay":
-		o.r.Stop("root", "boot again: something has mounted over it", "the root is %s (%s), want %s (overlay)", root.source, root.fstype, want)
+		o.r.Stop("root/other", "the root is %s (%s), want %s (overlay)", root.source, root.fstype, want)
 	case o.FSVerity == string(bootcfg.Require) && !slices.Contains(root.options, "verity=require"):
-		o.r.Stop("root", "boot again", "the root is mounted without verity=require, which the record says it has")
+		o.r.Stop("root/verity", "the root is mounted without verity=require, which the record says it has")
 	case root.option("upperdir=") && o.Policy.Root == "":
-		o.r.Stop("root", "boot again", "the root has an upper layer, which can hide every file of the image, and the policy of this boot asked for none")
+		o.r.Stop("root/upper", "the root has an upper layer, which can hide every file of the image, and the policy of this boot asked for none")
 	case root.option("upperdir="):
 		o.unverified = append(o.unverified, "/ (changes in memory)")
 	}
@@ -219,18 +218,18 @@ func (o *overlook) look(m mountPoint) {
 
 // hides reports a mount over what was verified.
 func (o *overlook) hides(m mountPoint) {
-	remedy := "unmount it, and find out what mounts it there"
+	kind := Kind("mount")
 	if merged(m) {
-		remedy = "remove the extension, or set extensions = \"forbid\" under [verify] in the policy"
+		kind = "mount/extension"
 	}
-	o.r.Stop("mount", remedy, "%s (%s) is mounted over the image: nobody has verified what is there now", m.at, m)
+	o.r.Stop(kind, "%s (%s) is mounted over the image: nobody has verified what is there now", m.at, m)
 }
 
 // compare asks the image what is at a place that has no usual meaning.
 func (o *overlook) compare(m mountPoint) {
 	root, err := o.image()
 	if err != nil {
-		o.r.Warn("mount", "run doctor as root, with the physical root at /sysroot", "%s (%s) is mounted over the image, and whether it hides anything can't be told: %v", m.at, m, err)
+		o.r.Warn("mount/unknown", "%s (%s) is mounted over the image, and whether it hides anything can't be told: %v", m.at, m, err)
 		return
 	}
 	name := strings.TrimPrefix(m.at, "/")

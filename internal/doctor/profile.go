@@ -24,10 +24,10 @@ type ukiOnDisk struct {
 func (e *Examiner) uki(r *Report, f *uki.File, at func(*Report, string) *Examiner, addons []string) {
 	profiles, err := f.Profiles()
 	if err != nil {
-		r.Stop("profiles", "build it again with `mkimage uki build`", "%v", err)
+		r.Stop("profiles/malformed", "%v", err)
 	}
 	if !f.Signed {
-		r.Warn("unsigned", "sign it: `mkimage uki sign`", "it has no Secure Boot signature: nobody vouches for the keys, the policy and the command line in it")
+		r.Warn("unsigned", "it has no Secure Boot signature: nobody vouches for the keys, the policy and the command line in it")
 	}
 	u := ukiOnDisk{f.Machine, addons, at}
 	images := map[string]bool{}
@@ -44,7 +44,7 @@ func (e *Examiner) uki(r *Report, f *uki.File, at func(*Report, string) *Examine
 		r.addAs("profile", fmt.Sprintf("profile %s", p), strings.TrimSpace(fmt.Sprintf("%s %s %s", p, id, title)), one)
 	}
 	if len(images) > 1 {
-		r.Warn("profiles", "give all profiles the same --image", "the profiles name different images")
+		r.Warn("profiles", "the profiles name different images")
 	}
 }
 
@@ -82,7 +82,7 @@ func (i *Initrd) checkBeside(r *Report, start Start, line bootcfg.Cmdline) {
 			return
 		}
 	}
-	r.Warn("esp-files", "make the initrd again with our dracut module, or add systemd.import_credentials=no to the command line",
+	r.Warn("esp-files",
 		"systemd in the initrd takes credentials from the EFI system partition, which nobody has signed: where there is no TPM they start any program before the image is verified")
 }
 
@@ -103,7 +103,7 @@ func isUKI(f *uki.File) bool {
 // checkLength checks that the kernel keeps the whole command line.
 func checkLength(r *Report, line string, machine uint16) {
 	if err := uki.CheckCmdlineLength(line, machine); err != nil {
-		r.Stop("cmdline-length", "make the command line or that of an addon shorter", "%v", err)
+		r.Stop("cmdline-length", "%v", err)
 	}
 }
 
@@ -142,20 +142,20 @@ func addonLines(ctx context.Context, r *Report, d *Disk, esp Partition, name str
 			}
 			f, err := uki.Parse(bytes.NewReader(program))
 			if err != nil {
-				r.Stop("addon", "remove it, or put a good one in its place", "%s: %v", file, err)
+				r.Stop("addon/malformed", "%s: %v", file, err)
 				continue
 			}
 			if f.Machine != machine {
-				r.Stop("addon", "make it again with the stub for that machine", "%s: it is for machine type %#x, the UKI for %#x", file, f.Machine, machine)
+				r.Stop("addon/machine", "%s: it is for machine type %#x, the UKI for %#x", file, f.Machine, machine)
 			}
 			text, _ := f.Section(".cmdline")
 			line, err := uki.Profile{Sections: []uki.Section{{Name: ".cmdline", Data: text}}}.Cmdline()
 			if err != nil {
-				r.Stop("addon", "make it again with `mkimage uki addon`", "%s: %v", file, err)
+				r.Stop("addon/cmdline", "%s: %v", file, err)
 				continue
 			}
 			if c, err := bootcfg.ParseCmdline(line); err != nil || c.Asked() {
-				r.Stop("addon", "remove the composefs argument from it", "%s: an addon must not name an image: %s", file, line)
+				r.Stop("addon/image", "%s: an addon must not name an image: %s", file, line)
 			}
 			if line != "" {
 				lines = append(lines, line)

@@ -27,13 +27,13 @@ func (i *imageCheck) init(line bootcfg.Cmdline) {
 		}
 		i.r.Fact("init", "%s", name)
 		if info.Mode().IsRegular() && info.Mode()&0o111 == 0 {
-			i.r.Stop("init-program", buildWhole, "%s of the image is not executable (mode %o)", name, info.Mode().Perm())
+			i.r.Stop("init-program/mode", "%s of the image is not executable (mode %o)", name, info.Mode().Perm())
 			return
 		}
 		i.program(name)
 		return
 	}
-	i.r.Stop("init-program", buildWhole, "the image has no init program: none of %s is there", strings.Join(wanted, ", "))
+	i.r.Stop("init-program/none", "the image has no init program: none of %s is there", strings.Join(wanted, ", "))
 }
 
 // program follows scripts to their interpreter, and programs to their libraries.
@@ -45,7 +45,7 @@ func (i *imageCheck) program(name string) {
 			return
 		}
 		if err != nil {
-			i.r.Stop("init-program", buildWhole, "%s of the image: %v", name, err)
+			i.r.Stop("init-program/unreadable", "%s of the image: %v", name, err)
 			return
 		}
 		first, script := strings.CutPrefix(string(content[:min(len(content), 256)]), "#!")
@@ -55,16 +55,16 @@ func (i *imageCheck) program(name string) {
 		}
 		words := strings.Fields(strings.SplitN(first, "\n", 2)[0])
 		if len(words) == 0 {
-			i.r.Stop("init-program", buildWhole, "%s of the image is a script without an interpreter", name)
+			i.r.Stop("init-program/script", "%s of the image is a script without an interpreter", name)
 			return
 		}
 		if _, err := fs.Stat(i.fsys, inside(words[0])); err != nil {
-			i.r.Stop("init-interpreter", buildWhole, "%s of the image is a script for %s, which isn't in it", name, words[0])
+			i.r.Stop("init-interpreter/script", "%s of the image is a script for %s, which isn't in it", name, words[0])
 			return
 		}
 		name = words[0]
 	}
-	i.r.Stop("init-program", buildWhole, "%s of the image is a script for a script, and so on: the kernel gives up", name)
+	i.r.Stop("init-program/loop", "%s of the image is a script for a script, and so on: the kernel gives up", name)
 }
 
 // libraries is a search for what a program is linked with.
@@ -87,14 +87,14 @@ func (l *libraries) check(name string, content []byte) {
 		p, err := readExecutable(this.content)
 		switch {
 		case err != nil:
-			l.r.Stop("init-program", buildWhole, "%s of the image can't be executed: %v", this.name, err)
+			l.r.Stop("init-program/format", "%s of the image can't be executed: %v", this.name, err)
 			return
 		case l.kernel.Machine != 0 && p.machine != l.kernel.Machine && len(l.seen) == 0:
-			l.r.Stop("machine", "build the image from a system for that machine", "%s of the image is for %v, the kernel is for %v", this.name, p.machine, l.kernel.Machine)
+			l.r.Stop("machine/image", "%s of the image is for %v, the kernel is for %v", this.name, p.machine, l.kernel.Machine)
 			return
 		}
 		if p.interpreter != "" && !l.exists(p.interpreter) {
-			l.r.Stop("init-interpreter", buildWhole, "%s of the image needs the dynamic linker %s, which isn't in it", this.name, p.interpreter)
+			l.r.Stop("init-interpreter/linker", "%s of the image needs the dynamic linker %s, which isn't in it", this.name, p.interpreter)
 			return
 		}
 		for _, dir := range p.paths {
@@ -113,7 +113,7 @@ func (l *libraries) check(name string, content []byte) {
 			if content, err := l.read(found); err == nil {
 				queue = append(queue, file{found, content})
 			} else if !errors.Is(err, errNoContent) {
-				l.r.Stop("init-library", buildWhole, "%s of the image, which %s needs: %v", found, this.name, err)
+				l.r.Stop("init-library/unreadable", "%s of the image, which %s needs: %v", found, this.name, err)
 			}
 		}
 	}
@@ -172,8 +172,8 @@ func (l *libraries) missing(of, name string) {
 		})
 	}
 	if l.all[path.Base(name)] {
-		l.r.Warn("init-library", "see that the dynamic linker looks where it is", "%s of the image needs the library %s, which isn't in one of the usual places", of, name)
+		l.r.Warn("init-library/elsewhere", "%s of the image needs the library %s, which isn't in one of the usual places", of, name)
 		return
 	}
-	l.r.Stop("init-library", buildWhole, "%s of the image needs the library %s, which isn't in it", of, name)
+	l.r.Stop("init-library", "%s of the image needs the library %s, which isn't in it", of, name)
 }

@@ -5,12 +5,23 @@ import (
 	"strings"
 )
 
+// A Kind is what is wrong: the name of a check, and after a slash what of all that it
+// checks.
+type Kind string
+
+// Check returns the name of the check.
+func (k Kind) Check() string {
+	check, _, _ := strings.Cut(string(k), "/")
+	return check
+}
+
 // A Finding is something that is wrong, and its remedy.
 type Finding struct {
+	Kind    Kind   `json:"-"`
 	Stops   bool   `json:"stops"` // the boot; otherwise it is a warning
 	Check   string `json:"check"` // a name that doesn't change
 	Problem string `json:"problem"`
-	Remedy  string `json:"remedy"`
+	Remedy  string `json:"remedy"` // cmd/mkimage fills it in
 }
 
 // String returns the finding as a line.
@@ -19,7 +30,11 @@ func (f Finding) String() string {
 	if f.Stops {
 		level = "stops the boot"
 	}
-	return fmt.Sprintf("%s: %s: %s: %s", level, f.Check, f.Problem, f.Remedy)
+	line := level + ": " + f.Check + ": " + f.Problem
+	if f.Remedy != "" {
+		line += ": " + f.Remedy
+	}
+	return line
 }
 
 // A Fact is something that was found out and is as it should be, or neither.
@@ -52,13 +67,13 @@ func (r *Report) Fact(name, format string, args ...any) {
 }
 
 // Stop adds a finding that stops the boot.
-func (r *Report) Stop(check, remedy, format string, args ...any) {
-	r.Findings = append(r.Findings, Finding{true, check, printable(fmt.Sprintf(format, args...)), remedy})
-}
+func (r *Report) Stop(kind Kind, format string, args ...any) { r.find(true, kind, format, args) }
 
 // Warn adds a finding that doesn't.
-func (r *Report) Warn(check, remedy, format string, args ...any) {
-	r.Findings = append(r.Findings, Finding{false, check, printable(fmt.Sprintf(format, args...)), remedy})
+func (r *Report) Warn(kind Kind, format string, args ...any) { r.find(false, kind, format, args) }
+
+func (r *Report) find(stops bool, kind Kind, format string, args []any) {
+	r.Findings = append(r.Findings, Finding{Kind: kind, Stops: stops, Check: kind.Check(), Problem: printable(fmt.Sprintf(format, args...))})
 }
 
 // String returns facts and findings, a line each.

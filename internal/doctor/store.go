@@ -42,16 +42,16 @@ func CheckStore(r *Report, s Store, line bootcfg.Cmdline, trust Trust, k Kernel)
 	}
 	r.Fact("image", "%s", d)
 	if err := sign.CheckDigest(d, verity.Sum(d.Algorithm(), content)); err != nil {
-		r.Stop("digest", "build or install the image again", "%v", err)
+		r.Stop("digest", "%v", err)
 		return
 	}
 	if on, known := s.HasVerity(d); known && !on && trust.Sound && trust.Config.Verify.FSVerity == bootcfg.Require {
-		r.Stop("fs-verity", "install the image again: a plain copy loses it", "image %s has no fs-verity, which the policy requires", d.Hex())
+		r.Stop("fs-verity/image", "image %s has no fs-verity, which the policy requires", d.Hex())
 	}
 	checkSeal(r, s, d, line.Ref, trust)
 	img, err := erofs.Open(bytes.NewReader(content), int64(len(content)))
 	if err != nil {
-		r.Stop("image", "build or install the image again", "%v", err)
+		r.Stop("image/stored", "%v", err)
 		return
 	}
 	Image(r, img, s, line, trust.Config, k)
@@ -60,7 +60,6 @@ func CheckStore(r *Report, s Store, line bootcfg.Cmdline, trust Trust, k Kernel)
 
 // findImage returns the first of the images that exists, as the boot does.
 func findImage(r *Report, s Store, line bootcfg.Cmdline) (verity.Digest, []byte, bool) {
-	const remedy = "install the image there, or correct the command line"
 	var want []verity.Digest
 	for _, i := range line.Images {
 		want = append(want, i.Digest)
@@ -68,7 +67,7 @@ func findImage(r *Report, s Store, line bootcfg.Cmdline) (verity.Digest, []byte,
 	if line.Ref != "" {
 		d, err := s.Ref(line.Ref)
 		if err != nil {
-			r.Stop("image", remedy, "composefs.ref=%s: %v", line.Ref, err)
+			r.Stop("image/ref", "composefs.ref=%s: %v", line.Ref, err)
 			return d, nil, false
 		}
 		want = []verity.Digest{d}
@@ -79,12 +78,12 @@ func findImage(r *Report, s Store, line bootcfg.Cmdline) (verity.Digest, []byte,
 			continue
 		}
 		if err != nil {
-			r.Stop("image", remedy, "image %s: %v", d.Hex(), err)
+			r.Stop("image/unreadable", "image %s: %v", d.Hex(), err)
 		}
 		return d, content, err == nil
 	}
 	if len(want) > 0 {
-		r.Stop("image", remedy, "none of the images that the command line names is in the repository, the first is %s", want[0].Hex())
+		r.Stop("image/none", "none of the images that the command line names is in the repository, the first is %s", want[0].Hex())
 	}
 	return verity.Digest{}, nil, false
 }
@@ -102,7 +101,7 @@ func checkSeal(r *Report, s Store, d verity.Digest, ref string, trust Trust) {
 	v, err := policy.Check(d, s.ReadSeal)
 	switch {
 	case err != nil:
-		r.Stop("seal", "seal the image with one of the keys in the initrd: `mkimage seal`", "%v", err)
+		r.Stop("seal", "%v", err)
 	case !v.Seal.Digest.IsZero():
 		sealFact(r, sign.FormatID(v.Key.ID), v.Key.Name, v.Seal.Sequence, v.Seal.OSID, v.Seal.Refs.List())
 	}
@@ -125,7 +124,7 @@ func checkObjects(r *Report, s Store, img *erofs.Image) {
 	var objects []verity.Digest
 	for d, err := range img.Objects() {
 		if err != nil {
-			r.Stop("image", "build or install the image again", "%v", err)
+			r.Stop("image/objects", "%v", err)
 			return
 		}
 		if !seen[d] {
@@ -135,9 +134,9 @@ func checkObjects(r *Report, s Store, img *erofs.Image) {
 	missing, err := s.Missing(objects)
 	switch {
 	case err != nil:
-		r.Stop("objects", "repair the repository", "look for the objects: %v", err)
+		r.Stop("objects/unreadable", "look for the objects: %v", err)
 	case len(missing) > 0:
-		r.Stop("objects", "build or install the image again", "%d of the %d objects of the image are missing, the first is %s", len(missing), len(objects), missing[0].ObjectPath())
+		r.Stop("objects", "%d of the %d objects of the image are missing, the first is %s", len(missing), len(objects), missing[0].ObjectPath())
 	default:
 		r.Fact("objects", "%d, all there", len(objects))
 	}

@@ -48,10 +48,9 @@ type record struct {
 // verified when it booted, by which key, and what wasn't.
 func System(fsys fs.FS) *Report {
 	r := &Report{Subject: "the running system", Kind: "system", Findings: []Finding{}}
-	const remedy = "boot an entry with composefs.digest= on its command line, from an initrd with composefs-setup-root"
 	text, err := fs.ReadFile(fsys, bootRecord)
 	if errors.Is(err, fs.ErrNotExist) {
-		r.Stop("not-booted", remedy, "there is no /%s: composefs-setup-root didn't set up this root", bootRecord)
+		r.Stop("not-booted", "there is no /%s: composefs-setup-root didn't set up this root", bootRecord)
 		return r
 	}
 	var b record
@@ -62,7 +61,7 @@ func System(fsys fs.FS) *Report {
 		err = json.Unmarshal(text, &b)
 	}
 	if err != nil {
-		r.Stop("record", remedy, "/%s: %v", bootRecord, err)
+		r.Stop("record", "/%s: %v", bootRecord, err)
 		return r
 	}
 	b.verified(r)
@@ -80,20 +79,20 @@ func (b record) verified(r *Report) {
 	case "valid":
 		sealFact(r, b.Seal.Key, b.Seal.KeyName, b.Seal.Sequence, b.Seal.OSID, b.Seal.Refs)
 	case "none":
-		r.Warn("seal", "seal the image with `mkimage seal`", "the image has no seal, and the policy asked for none")
+		r.Warn("seal/none", "the image has no seal, and the policy asked for none")
 	default:
-		r.Warn("seal", "put a public key into the initrd", "whether the image is sealed was not asked: nobody but the command line vouches for it")
+		r.Warn("seal/unasked", "whether the image is sealed was not asked: nobody but the command line vouches for it")
 	}
 	switch b.FSVerity {
 	case string(bootcfg.Require):
 		r.Fact("content", "checked by the kernel at every read")
 	case string(bootcfg.Userspace):
-		r.Warn("content", "use a root file system with fs-verity and set fs-verity = \"require\"", "names, modes and owners were verified at boot; the content of files is not")
+		r.Warn("content/names-only", "names, modes and owners were verified at boot; the content of files is not")
 	default:
-		r.Warn("content", "set fs-verity = \"require\" in the policy", "neither the image nor the content of files was verified (fs-verity = %q)", b.FSVerity)
+		r.Warn("content/nothing", "neither the image nor the content of files was verified (fs-verity = %q)", b.FSVerity)
 	}
 	if len(b.NoRoom) > 0 {
-		r.Warn("no-room", "make room on the root partition and boot again", "the root partition had no room for the state of %q: what is written there is lost at shutdown", b.NoRoom)
+		r.Warn("no-room", "the root partition had no room for the state of %q: what is written there is lost at shutdown", b.NoRoom)
 	}
 	if b.TPM.Status != "" && b.TPM.Status != "off" {
 		r.Fact("tpm", "%s", b.TPM.Status)
@@ -106,7 +105,7 @@ func (b record) extensions(r *Report) {
 	case b.Policy.Extensions == string(bootcfg.Forbid):
 		r.Fact("extensions", "forbidden: systemd merges nothing over /usr and /etc")
 	case b.Policy.Extensions == string(bootcfg.Allow) && !etc.Kept():
-		r.Warn("extensions", "set extensions = \"forbid\" under [verify] in the policy", "systemd may merge what is in /var/lib/extensions and /var/lib/confexts over /usr and /etc, and nobody verifies that")
+		r.Warn("extensions/running", "systemd may merge what is in /var/lib/extensions and /var/lib/confexts over /usr and /etc, and nobody verifies that")
 	}
 }
 
@@ -118,7 +117,7 @@ func (b record) cmdline(r *Report, fsys fs.FS) {
 	}
 	line, err := bootcfg.ParseCmdline(string(text))
 	if err != nil {
-		r.Warn("cmdline", "correct the command line", "%v", err)
+		r.Warn("cmdline/running", "%v", err)
 		return
 	}
 	for _, i := range line.Images {
@@ -127,21 +126,20 @@ func (b record) cmdline(r *Report, fsys fs.FS) {
 		}
 	}
 	if b.Argument != "composefs.ref="+line.Ref {
-		r.Warn("cmdline", "boot again", "the record speaks of %q, which is not on the kernel command line", b.Argument)
+		r.Warn("cmdline/other-boot", "the record speaks of %q, which is not on the kernel command line", b.Argument)
 	}
 }
 
 // secureBoot says whether the firmware vouches for what began all this.
 func secureBoot(r *Report, fsys fs.FS) {
-	const remedy = "enroll keys and turn Secure Boot on in the firmware"
 	on, err := fs.ReadFile(fsys, efiVars+"SecureBoot"+efiGlobal)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.Warn("secure-boot", remedy, "no UEFI Secure Boot: nobody vouches for the kernel, the initrd and the command line")
+		r.Warn("secure-boot/none", "no UEFI Secure Boot: nobody vouches for the kernel, the initrd and the command line")
 	case err != nil:
-		r.Warn("secure-boot", "run as root", "whether Secure Boot is on can't be read: %v", err)
+		r.Warn("secure-boot/unreadable", "whether Secure Boot is on can't be read: %v", err)
 	case len(on) != 5 || on[4] != 1: // four bytes of attributes, then the value
-		r.Warn("secure-boot", remedy, "Secure Boot is off: nobody vouches for the kernel, the initrd and the command line")
+		r.Warn("secure-boot/off", "Secure Boot is off: nobody vouches for the kernel, the initrd and the command line")
 	default:
 		r.Fact("secure-boot", "on: the firmware checked what it started")
 	}
