@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/internal/repo"
@@ -18,16 +21,31 @@ func newRepo(u *ui) *cobra.Command {
 	return cmd
 }
 
+const repoInitLong = `Init makes an empty repository. Hash and image format are fixed from then on.
+
+mkimage build --repo does it by itself; this is for settings other than SHA-256
+and V1. Where the file system has fs-verity, the repository will insist on it.
+
+If DIR is a repository whose meta.json is lost or damaged, init writes that file
+again, with the settings that the objects and images there have; --digest can't
+change them. --format says the default of a repository that has images in several.`
+
+// initialized is what repo init reports.
+type initialized struct {
+	Repo      string `json:"repo"`
+	Algorithm string `json:"algorithm"`
+	Format    string `json:"format"`
+	Restored  bool   `json:"restored"` // it was there, without a usable meta.json
+}
+
 func newRepoInit(u *ui) *cobra.Command {
 	var algorithm, format string
 	cmd := &cobra.Command{
-		Use:   "init DIR",
-		Short: "make an empty repository",
-		Long: `Init makes an empty repository. Hash and image format are fixed from then on.
-
-mkimage build --repo does it by itself; this is for other settings than SHA-256
-and V1. Where the file system has fs-verity, the repository will insist on it.`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Use:     "init DIR",
+		Short:   "make an empty repository, or the lost meta.json of one",
+		Long:    repoInitLong,
+		Example: "  mkimage repo init --digest sha512 repo",
+		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			alg, err := verity.ParseAlgorithm(algorithm)
 			if err != nil {
@@ -37,14 +55,47 @@ and V1. Where the file system has fs-verity, the repository will insist on it.`,
 			if err != nil {
 				return usagef(cmd, "--format: %w", err)
 			}
-			r, err := repo.Init(args[0], repo.Meta{Algorithm: alg, Format: int(f)})
+			meta := repo.Meta{Algorithm: alg, Format: int(f)}
+			r, err := repo.Init(args[0], meta)
+			if lost := (*repo.LostMetaError)(nil); errors.As(err, &lost) {
+				return restoreMeta(cmd, u, args[0], meta)
+			}
 			if err != nil {
 				return err
 			}
-			return r.Close()
+			return errors.Join(reportInit(u, args[0], meta, false), r.Close())
 		},
 	}
 	cmd.Flags().StringVar(&algorithm, "digest", "sha256", "hash: sha256 or sha512")
 	cmd.Flags().StringVar(&format, "format", "v1", "image format: v0, v1 or v2")
 	return cmd
+}
+
+// restoreMeta is init for a repository that has lost its meta.json. Only what was asked
+// for counts, and no default.
+func restoreMeta(cmd *cobra.Command, u *ui, dir string, asked repo.Meta) error {
+	var want repo.Wanted
+	if cmd.Flags().Changed("digest") {
+		want.Algorithm = &asked.Algorithm
+	}
+	if cmd.Flags().Changed("format") {
+		want.Format = &asked.Format
+	}
+	meta, err := repo.Restore(dir, want)
+	if errors.Is(err, repo.ErrUndecided) && want.Format == nil {
+		err = fmt.Errorf("%w: choose with --format", err)
+	}
+	if err != nil {
+		return err
+	}
+	u.remark("remark: %s had lost its meta.json; the new one says what is there: %s", dir, meta)
+	return reportInit(u, dir, meta, true)
+}
+
+// reportInit says nothing to people: the directory is what they wanted.
+func reportInit(u *ui, dir string, meta repo.Meta, restored bool) error {
+	if !u.json {
+		return nil
+	}
+	return u.result(initialized{dir, meta.Algorithm.String(), fmt.Sprintf("v%d", meta.Format), restored}, "")
 }

@@ -29,7 +29,8 @@ const verifyLong = `Verify reads IMAGE (a digest or a ref) and checks that its c
 that its name says, and holds its seal against keys and policy. The verdict is that
 of composefs-setup-root with the same keys and policy, in the same words and with
 the same exit status: 2 for a policy or a key that can't be used, 4 image not found,
-5 digest mismatch, 6 signature refused.
+5 digest mismatch, 6 signature refused. A file of keys or a policy that isn't there is
+no verdict of a boot: the status is 1, as in every command.
 
 --policy is the setup-root-conf.toml of the initramfs. Without one, a valid seal is
 required if there is a key, and the seal isn't looked at if there is none.
@@ -41,7 +42,8 @@ Where the policy requires fs-verity, the image must have it here, and with --obj
 every object. Only a file system without fs-verity is let pass, as one that images are
 built on and not booted from; with --in-place that is refused as well.
 
-With --objects it also reads every object that the image names, and checks those.`
+With --objects it also reads and checks every object that the image names. Without it,
+an object that is missing or damaged goes unnoticed, and the result says so.`
 
 func newVerify(u *ui) *cobra.Command {
 	var o verifyOptions
@@ -88,6 +90,7 @@ type verified struct {
 	FSVerity string        `json:"fs-verity"` // "require", "userspace" or "off"; "absent": required, and this file system has none
 	Seal     sealVerdict   `json:"seal"`
 	Objects  int           `json:"objects,omitempty"`
+	Checked  bool          `json:"objects-checked"` // their content was read
 }
 
 // sealVerdict is that part of boot.json.
@@ -105,15 +108,22 @@ func (v sealVerdict) String() string {
 	case "valid":
 		return fmt.Sprintf("sealed by key %s (%s), sequence %d", v.Key, v.KeyName, v.Sequence)
 	case "none":
-		return "no seal, and the policy asks for none"
+		return "without a seal, and the policy doesn't require one"
 	}
-	return "whether it is sealed was not asked"
+	return "its seal was not checked"
 }
 
 func (v verified) String() string {
-	s := fmt.Sprintf("%s: image is intact, %s", v.Digest.Hex(), v.Seal)
-	if v.Objects > 0 {
-		s += fmt.Sprintf(", %d objects are intact", v.Objects)
+	s := fmt.Sprintf("%s: the image is intact, %s", v.Digest.Hex(), v.Seal)
+	switch {
+	case !v.Checked:
+		s += "; its objects were not checked (--objects)"
+	case v.Objects == 0:
+		s += "; it has no objects"
+	case v.Objects == 1:
+		s += "; its one object is intact"
+	default:
+		s += fmt.Sprintf("; its %d objects are intact", v.Objects)
 	}
 	if v.Seal.OSID != "" {
 		s += "; os-id " + v.Seal.OSID
@@ -160,6 +170,7 @@ func (o *verifyOptions) run(cmd *cobra.Command, u *ui, image string) (verified, 
 	}
 	if o.objects {
 		u.progress.start("checking objects")
+		v.Checked = true
 		v.Objects, err = checkObjects(cmd, u, r, f, v.Size, v.FSVerity == string(bootcfg.Require))
 	}
 	return v, err
@@ -187,7 +198,7 @@ func (o *verifyOptions) checkVerity(u *ui, f *os.File, want verity.Digest, level
 	found, err := verity.Measure(f, want.Algorithm())
 	if errors.Is(err, verity.ErrUnsupported) && !o.inPlace {
 		if o.policy != "" {
-			u.remark("remark: the policy requires fs-verity, which this file system or kernel doesn't have: whether the image boots from here was not asked")
+			u.remark("remark: the policy requires fs-verity, which this file system or kernel doesn't have: whether the image would boot from here was not checked")
 		}
 		return "absent", nil
 	}

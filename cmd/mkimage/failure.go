@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
+	"regexp"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/internal/kernel"
@@ -15,25 +18,46 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// exits says which errors have an exit status of their own, and what helps.
-// The first row that matches counts.
+// exits says which errors have an exit status of their own, and what helps. In a hint,
+// REPO is the repository that the command was given. The first row that matches counts.
 var exits = []struct {
-	err    error
+	is     func(error) bool
 	status int
 	hint   string
 }{
-	{repo.ErrNoImage, exitNotFound, "list what there is with: ls REPO/images REPO/images/refs"},
-	{repo.ErrNoObject, exitNotFound, "the repository is incomplete; build the image again to fill it in"},
-	{repo.ErrInterrupted, exitFailure, "name the public keys of the seal with --keys"},
-	{errOlder, exitRefused, "take a higher --sequence, or say --force if going back is meant"},
-	{errRefused, exitRefused, ""},
-	{sign.ErrRefused, exitRefused, ""},
-	{verity.ErrMismatch, exitMismatch, ""},
-	{errOtherImage, exitMismatch, ""},
-	{repo.ErrNotRepo, exitFailure, ""},
-	{unix.ENOSPC, exitFailure, "nothing was added; free some space and try again"},
-	{unix.EACCES, exitFailure, "to read every file of a root file system, run as root or inside: unshare --map-auto --map-root-user"},
+	{isA[*repo.GoneError], exitNotFound, "the repository is incomplete; build the image into REPO again"},
+	{is(repo.ErrNoImage), exitNotFound, "list what there is with: ls REPO/images REPO/images/refs"},
+	{is(repo.ErrNoObject), exitNotFound, "the repository is incomplete; build the image into REPO again"},
+	{isA[*repo.LostMetaError], exitFailure, "write that file again with: mkimage repo init REPO"},
+	{isMissingRepo, exitFailure, "if the name is right, make it with: mkimage repo init REPO"},
+	{is(repo.ErrInterrupted), exitFailure, "name the public keys of the seal with --keys"},
+	{is(errOlder), exitRefused, "take a higher --sequence, or say --force if going back is meant"},
+	{is(errRefused), exitRefused, ""},
+	{is(sign.ErrRefused), exitRefused, ""},
+	{is(verity.ErrMismatch), exitMismatch, ""},
+	{is(errOtherImage), exitMismatch, ""},
+	{is(unix.ENOSPC), exitFailure, "nothing was added; free some space and try again"},
+	{isA[unreadableError], exitFailure, "to read every file of a root file system, run as root or inside: unshare --map-auto --map-root-user"},
 }
+
+func is(target error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, target) }
+}
+
+func isA[T error](err error) bool {
+	var target T
+	return errors.As(err, &target)
+}
+
+// isMissingRepo reports whether a directory could become the repository that it isn't.
+func isMissingRepo(err error) bool {
+	return errors.Is(err, repo.ErrNotRepo) && errors.Is(err, fs.ErrNotExist)
+}
+
+// An unreadableError is about a file of a root file system that this user may not read.
+type unreadableError struct{ error }
+
+func (e unreadableError) Unwrap() error { return e.error }
 
 // errRefused marks errors about seals and signatures.
 var errRefused = errors.New("refused")
@@ -47,8 +71,9 @@ type failure struct {
 	Help    string `json:"help,omitempty"` // the command that says how a command line is meant
 }
 
-// describe finds out what there is to say about an error.
-func describe(err error) failure {
+// describe finds out what there is to say about an error of a command that was given the
+// repository.
+func describe(err error, repository string) failure {
 	f := failure{Message: oneLine(err), Status: exitFailure, Path: pathOf(err)}
 	var usage usageError
 	var stop interrupted
@@ -72,8 +97,8 @@ func describe(err error) failure {
 		return f
 	}
 	for _, e := range exits {
-		if errors.Is(err, e.err) {
-			f.Status, f.Hint = e.status, e.hint
+		if e.is(err) {
+			f.Status, f.Hint = e.status, strings.ReplaceAll(e.hint, "REPO", shellWord(repository))
 			break
 		}
 	}
@@ -84,7 +109,13 @@ func describe(err error) failure {
 func pathOf(err error) string {
 	var path *fs.PathError
 	var special *osfile.SpecialError
+	var gone *repo.GoneError
+	var lost *repo.LostMetaError
 	switch {
+	case errors.As(err, &gone):
+		return gone.Path
+	case errors.As(err, &lost):
+		return filepath.Join(lost.Path, "meta.json")
 	case errors.As(err, &special):
 		return special.Path
 	case errors.As(err, &path):
@@ -102,7 +133,7 @@ func (u *ui) fail(err error) int {
 	if errors.Is(err, errFindings) {
 		return exitFailure
 	}
-	f := describe(err)
+	f := describe(err, u.repo)
 	var t trouble
 	if f.Status == exitFailure && errors.As(err, &t) {
 		f.Status = exitTrouble
@@ -125,6 +156,28 @@ func (f failure) String() string {
 		s += "hint: " + f.Hint + "\n"
 	}
 	return s
+}
+
+// givenRepo is the repository that a command was given, for what there is to say about it.
+func givenRepo(cmd *cobra.Command) string {
+	if cmd == nil {
+		return ""
+	}
+	if f := cmd.Flags().Lookup("repo"); f != nil {
+		return f.Value.String()
+	}
+	return cmd.Flags().Arg(0) // of repo init
+}
+
+// plainWord is what a shell takes as it is.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,-]+$`)
+
+// shellWord quotes a text for a shell.
+func shellWord(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // oneLine keeps joined errors and hostile names from breaking the message up.

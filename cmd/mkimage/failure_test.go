@@ -23,7 +23,7 @@ func TestWithJSONAnErrorIsOneObjectOnStandardError(t *testing.T) {
 	}{
 		"with a hint": {
 			[]string{"--json", "verify", "--repo", "repo", "nothing"},
-			failure{Status: exitNotFound, Hint: "list what there is with: ls REPO/images REPO/images/refs"},
+			failure{Status: exitNotFound, Hint: "list what there is with: ls repo/images repo/images/refs"},
 		},
 		"with a path":      {[]string{"uki", "inspect", "--json", "nowhere.efi"}, failure{Status: exitFailure, Path: "nowhere.efi"}},
 		"a directory":      {[]string{"build", "--json", "--output", "root", "root"}, failure{Status: exitFailure, Path: "root"}},
@@ -72,7 +72,7 @@ func TestWithJSONEachLineOfStandardErrorIsAnObject(t *testing.T) {
 // reports are what the commands print with --json.
 var reports = []any{
 	built{}, compared{}, diskReport{}, doctor.Report{}, initrdReport{}, keyPair{}, keyFile{}, listedImage{}, measured{}, mounted{},
-	sealed{}, writtenStatement{}, ukiContents{}, ukiReport{}, verified{}, failure{},
+	sealed{}, writtenStatement{}, ukiContents{}, ukiReport{}, verified{}, failure{}, initialized{},
 }
 
 func TestTheKeysOfJSONAreOfOneStyle(t *testing.T) {

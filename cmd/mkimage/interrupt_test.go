@@ -118,7 +118,7 @@ func TestAnInterruptedFileIsNotThere(t *testing.T) {
 	}
 	<-ctx.Done()
 	err := whyStopped(ctx, u.writeOutputBytes("image", []byte("something else")))
-	if describe(err).Status != 143 {
+	if describe(err, "").Status != 143 {
 		t.Errorf("found %v", err)
 	}
 	if got, _ := os.ReadFile("image"); !bytes.Equal(got, image) {

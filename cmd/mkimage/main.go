@@ -90,7 +90,9 @@ func run(ctx context.Context, args []string, u *ui) int {
 	}
 	u.ctx = ctx
 	u.json = jsonAsked(args) // also for a command line that can't be parsed
-	err := whyStopped(ctx, root.ExecuteContext(ctx))
+	cmd, err := root.ExecuteContextC(ctx)
+	err = whyStopped(ctx, err)
+	u.repo = givenRepo(cmd)
 	u.progress.stop()
 	if err == nil {
 		return 0

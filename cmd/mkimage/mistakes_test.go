@@ -88,10 +88,10 @@ var mistakes = []mistake{
 	{"an archive without its end, refused", "tar -cf whole.tar -C root sbin && head -c 4096 whole.tar >root.tar", "mkimage build --strict tar:root.tar", 1, "the archive ends here without two blocks of zeros: it may be cut", "mkimage build tar:root.tar"},
 	{"a dump without dump:", "mkimage build --output i root && mkimage dump i >root.txt", "mkimage build root.txt", 1, `root\.txt is a file: want a directory, or dump:root\.txt`, "mkimage build dump:root.txt"},
 	{"an image of an image", "mkimage build --output i root", "mkimage build i", 1, "i is an image already: want a directory", "mkimage build root"},
-	{"a repository that is something else", "", "mkimage build --repo root root", 1, `the directory has no meta\.json and isn't empty \(".*" is in it\); use a new directory`, "mkimage build --repo new root"},
+	{"a repository that is something else", "", "mkimage build --repo root root", 1, `the directory isn't a repository and isn't empty: it has no meta\.json, and ".*" is in it; use a new directory`, "mkimage build --repo new root"},
 	{"no such directory for the output", "", "mkimage build --output nowhere/image root", 1, "write nowhere/image: .*no such file or directory", "mkdir nowhere && mkimage build --output nowhere/image root"},
 	{"the output is a directory", "mkdir out", "mkimage build --output out root", 1, "write out: want a regular file or a new name, found a directory$", "mkimage build --output out/image root"},
-	{"other settings", "", "mkimage build --repo repo --digest sha512 root", 1, "the repository was made with other settings: .*use another directory or those settings", "mkimage build --repo new --digest sha512 root"},
+	{"other settings", "", "mkimage build --repo repo --digest sha512 root", 1, "the repository was made with other settings: .*use another directory or the settings it has", "mkimage build --repo new --digest sha512 root"},
 	// The initrd.
 	{"the modules of all kernels", "", strings.Replace(rightInitrd, "/6.12.1-test", "", 1), 2,
 		`--modules root/usr/lib/modules: want the modules of one kernel version, found a directory with 1 of them: name one, as in .*/root/usr/lib/modules/6\.12\.1-test`, rightInitrd},
@@ -109,17 +109,28 @@ var mistakes = []mistake{
 	// The disk.
 	{"nothing to boot", "", "mkimage disk --repo repo --image stable --output disk.img", 2, "nothing to boot: say --uki FILE", "mkimage disk --repo repo --image stable --uki linux.efi --output disk.img"},
 	{"no such image", "", "mkimage disk --repo repo --image unstable --uki linux.efi --output disk.img", 4, `no such image: there is no ref "unstable"`, "ls repo/images repo/images/refs | grep stable && mkimage disk --repo repo --image stable --uki linux.efi --output disk.img"},
-	{"no such repository", "", "mkimage verify --repo nowhere stable", 1, "not a repository: .*make it with mkimage repo init", "mkimage repo init nowhere && mkimage build --repo nowhere --ref stable root && mkimage verify --repo nowhere stable"},
+	{"no such repository", "", "mkimage verify --repo nowhere stable", 1, "not a repository: open nowhere: no such file or directory\nhint: if the name is right, make it with: mkimage repo init nowhere\n", "mkimage repo init nowhere && mkimage build --repo nowhere --ref stable root && mkimage verify --repo nowhere stable"},
 	// Looking at things.
 	{"doctor of a key", "", "mkimage doctor mykey.pub", 1, `mykey\.pub is a public key, of which doctor knows nothing: want a UKI, an initrd, an image or a disk`, "mkimage doctor initrd.img"},
 	{"doctor of a text", "", "mkimage doctor digest", 1, "digest is a text, of which doctor knows nothing", "mkimage doctor linux.efi"},
 	// Damage.
 	{"an object is damaged", damage("printf x | dd of=$o conv=notrunc"), "mkimage verify --repo repo --objects stable", 5, "object .*digest mismatch: .*restore it, or build the image again", rebuildAndVerify},
-	{"an object is missing", damage("rm $o"), "mkimage verify --repo repo --objects stable", 4, "no such object", rebuildAndVerify},
+	{"an object is missing", damage("rm $o"), "mkimage verify --repo repo --objects stable", 4, `no such object: repo/objects/[0-9a-f]{2}/[0-9a-f]{62}\nhint: .*build the image into repo again`, rebuildAndVerify},
+	{"an object is missing for a disk", damage("rm $o"), "mkimage disk --repo repo --image stable --uki linux.efi --output disk.img", 4, `no such object: repo/objects/[0-9a-f]{2}/[0-9a-f]{62}\nhint: .*build the image into repo again`, rebuildAndVerify},
 	{"an object is cut short", damage("truncate -s -1 $o"), "mkimage verify --repo repo --objects stable", 5, "digest mismatch", rebuildAndVerify},
 	{"the image is damaged", "i=repo/images/$(cat digest); cp $i i; rm -f $(readlink -f $i); cp i $(readlink -m $i) && chmod u+w $i && printf x | dd of=$i conv=notrunc seek=1200 bs=1", "mkimage verify --repo repo stable", 5, "mismatch", rebuildAndVerify},
-	{"the image is missing", "rm $(readlink -f repo/images/$(cat digest))", "mkimage verify --repo repo stable", 4, "no such image", rebuildAndVerify},
-	{"the image's name is missing", "rm repo/images/$(cat digest)", "mkimage verify --repo repo stable", 4, "no such image", rebuildAndVerify},
+	{"the image is missing", "rm $(readlink -f repo/images/$(cat digest))", "mkimage verify --repo repo stable", 4,
+		`no such image: the object of image [0-9a-f]{64} is gone, repo/objects/[0-9a-f]{2}/[0-9a-f]{62}\nhint: .*build the image into repo again`, rebuildAndVerify},
+	{"the image is missing for ls", "rm $(readlink -f repo/images/$(cat digest))", "mkimage ls --repo repo stable", 4,
+		`no such image: the object of image [0-9a-f]{64} is gone, repo/objects/[0-9a-f]{2}/[0-9a-f]{62}\nhint: .*build the image into repo again`, rebuildAndVerify},
+	{"the image's name is missing", "rm repo/images/$(cat digest)", "mkimage verify --repo repo stable", 4, `no such image: there is no repo/images/[0-9a-f]{64}\nhint: list what there is with: ls repo/images repo/images/refs`, rebuildAndVerify},
+	{"a repository with a space", "mv repo 'my repo'", "mkimage verify --repo 'my repo' nothing", 4, "\nhint: list what there is with: ls 'my repo'/images 'my repo'/images/refs", "ls 'my repo'/images 'my repo'/images/refs"},
+	{"a repository that lost its meta.json", "rm repo/meta.json", "mkimage verify --repo repo stable", 1, "the repository repo has lost its meta.json\nhint: write that file again with: mkimage repo init repo\n", "mkimage repo init repo && mkimage verify --repo repo --objects stable"},
+	{"a build into one that lost its meta.json", "rm repo/meta.json", "mkimage build --repo repo --boot root", 1, "the repository repo has lost its meta.json\nhint: write that file again with: mkimage repo init repo\n", "mkimage repo init repo && " + rebuildAndVerify},
+	{"a repository of SHA-512 that lost its meta.json", "mkimage build --repo big --digest sha512 --format v2 --ref stable root; truncate -s 0 big/meta.json", "mkimage repo init --digest sha256 big", 1,
+		"restore meta.json of big: .*/[0-9a-f/]{126,128} shows that it has fsverity-sha512-12, wanted is fsverity-sha256-12", "mkimage repo init big && mkimage verify --repo big --objects stable && grep sha512 big/meta.json && grep '\"default\": 2' big/meta.json"},
+	{"a meta.json that was cut", "truncate -s 100 repo/meta.json", "mkimage verify --repo repo stable", 1, "the repository repo has an unusable meta.json: it stops being JSON at byte 100 of 100\nhint: write that file again with: mkimage repo init repo\n", "mkimage repo init repo && mkimage verify --repo repo --objects stable"},
+	{"a meta.json of a newer program", "sed -i 's/\"version\": 1/\"version\": 2/' repo/meta.json", "mkimage repo init repo", 1, "want version 1, found 2; use a newer mkimage", "sed -i 's/\"version\": 2/\"version\": 1/' repo/meta.json && mkimage verify --repo repo stable"},
 	{"there is no seal", "rm repo/seals/*", "mkimage verify --repo repo --keys mykey.pub stable", 6, "want the file .*: seal the image with `mkimage seal`", rightSeal + " && mkimage verify --repo repo --keys mykey.pub stable"},
 	{"the seal is damaged", "printf X | dd of=repo/seals/$(cat digest).seal conv=notrunc seek=20 bs=1", "mkimage verify --repo repo --keys mykey.pub stable", 6, "seal the image again with `mkimage seal`", rightSeal + " && mkimage verify --repo repo --keys mykey.pub stable"},
 	{"a lower sequence", "mkimage seal --repo repo --key mykey.key --sequence 5 stable", "mkimage seal --repo repo --key mykey.key --sequence 4 stable", 6, "sealed with sequence 5: want that or a higher one, found 4", "mkimage seal --repo repo --key mykey.key --sequence 6 stable && mkimage seal --repo repo --key mykey.key --sequence 4 --force stable"},
@@ -200,8 +211,8 @@ func TestMistakesAreNamedWithARemedyThatWorks(t *testing.T) {
 	model := userMachine(t)
 	hints := map[string]bool{
 		// Provoked and followed elsewhere.
-		hintOf(unix.ENOSPC): true, // TestABuildWithoutRoomLeavesNothingInTheWay
-		hintOf(unix.EACCES): true, // TestAnUnreadableFileIsSaid
+		hintOf(unix.ENOSPC):                  true, // TestABuildWithoutRoomLeavesNothingInTheWay
+		hintOf(unreadableError{unix.EACCES}): true, // TestAnUnreadableFileIsSaid
 	}
 	for _, m := range mistakes {
 		t.Run(strings.ReplaceAll(m.name, " ", "-"), func(t *testing.T) {
@@ -214,7 +225,7 @@ func TestMistakesAreNamedWithARemedyThatWorks(t *testing.T) {
 			}
 			out, status := shell(t, dir, m.wrong)
 			message, rest, _ := strings.Cut(out, "\n")
-			if status != m.status || !regexp.MustCompile("^mkimage: .*"+m.says).MatchString(message) {
+			if status != m.status || !regexp.MustCompile("(?m)^mkimage: .*"+m.says).MatchString(message+"\n"+rest) || !strings.HasPrefix(message, "mkimage: ") {
 				t.Errorf("%s\nstatus %d, want %d and %q: %s", m.wrong, status, m.status, m.says, out)
 			}
 			for line := range strings.Lines(rest) {
@@ -222,6 +233,9 @@ func TestMistakesAreNamedWithARemedyThatWorks(t *testing.T) {
 					t.Errorf("%s\nmore than one message: %s", m.wrong, out)
 				}
 				hints[strings.TrimSpace(strings.TrimPrefix(line, "hint: "))] = true
+				if strings.Contains(line, "REPO") {
+					t.Errorf("%s\na hint that says nothing of what was given: %s", m.wrong, out)
+				}
 			}
 			if bad := goesWrong.FindString(out); bad != "" {
 				t.Errorf("%s\nsays %q: %s", m.wrong, bad, out)
@@ -232,13 +246,24 @@ func TestMistakesAreNamedWithARemedyThatWorks(t *testing.T) {
 		})
 	}
 	for _, e := range exits {
-		if e.hint != "" && !hints[e.hint] {
+		if e.hint != "" && !tried(hints, e.hint) {
 			t.Errorf("nobody has tried: %s", e.hint)
 		}
 	}
 }
 
-func hintOf(err error) string { return describe(err).Hint }
+func hintOf(err error) string { return describe(err, "").Hint }
+
+// tried reports whether a hint is among those that were said, for some repository.
+func tried(said map[string]bool, hint string) bool {
+	form := regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(hint), "REPO", `\S+`) + "$")
+	for text := range said {
+		if form.MatchString(text) {
+			return true
+		}
+	}
+	return false
+}
 
 // shell runs a script in a directory and returns its standard error.
 func shell(t *testing.T, dir, script string) (stderr string, status int) {

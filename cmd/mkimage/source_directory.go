@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,6 +41,9 @@ func readDirectory(ctx context.Context, u *ui, dir string, how *reading) (source
 	root, err := readCached(ctx, u, dir, how)
 	if mount := (*directory.MountError)(nil); errors.As(err, &mount) {
 		err = fmt.Errorf("%w; unmount it, or say --mounts=empty for an empty directory in its place, --mounts=include for what is mounted", err)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		err = unreadableError{err}
 	}
 	if err != nil || !how.policy {
 		return source{root: root}, err

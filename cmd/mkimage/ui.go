@@ -19,6 +19,7 @@ type ui struct {
 	out, err io.Writer
 	json     bool
 	quiet    bool
+	repo     string // that the command was given
 	progress progress
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -89,7 +90,7 @@ func (r *Repo) LookupRef(name string) (verity.Digest, error) {
 func (r *Repo) checkImage(d verity.Digest) error {
 	target, err := r.root.Readlink(path.Join("images", d.Hex()))
 	if err != nil {
-		return fmt.Errorf("%w: %s isn't below images", ErrNoImage, d.Hex())
+		return fmt.Errorf("%w: there is no %s", ErrNoImage, filepath.Join(r.root.Name(), "images", d.Hex()))
 	}
 	if have, err := verity.ParseObjectPath(strings.TrimPrefix(target, "../objects/")); err != nil || have != d {
 		return fmt.Errorf("%w: images/%s points to %q, not to its object", ErrNoImage, d.Hex(), target)
@@ -102,7 +103,28 @@ func (r *Repo) OpenImage(d verity.Digest) (*os.File, error) {
 	if err := r.checkImage(d); err != nil {
 		return nil, err
 	}
-	return r.OpenObject(d)
+	f, err := r.OpenObject(d)
+	if errors.Is(err, ErrNoObject) {
+		return nil, r.gone(d)
+	}
+	return f, err
+}
+
+// A GoneError is an image that is known by name, and whose object isn't there.
+type GoneError struct {
+	Image verity.Digest
+	Path  string // of the object
+}
+
+func (e *GoneError) Error() string {
+	return fmt.Sprintf("%v: the object of image %s is gone, %s", ErrNoImage, e.Image.Hex(), e.Path)
+}
+
+// Is makes it an ErrNoImage.
+func (e *GoneError) Is(target error) bool { return target == ErrNoImage }
+
+func (r *Repo) gone(d verity.Digest) error {
+	return &GoneError{d, filepath.Join(r.root.Name(), r.layout.object(d))}
 }
 
 // OpenBootable opens what composefs-setup-root opens of an image: any regular file that
@@ -114,6 +136,12 @@ func (r *Repo) OpenBootable(d verity.Digest) (*os.File, error) {
 	}
 	defer dir.Close()
 	f, err := osfile.OpenRegularIn(dir, path.Join("images", d.Hex()))
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := r.checkImage(d); err != nil {
+			return nil, err
+		}
+		return nil, r.gone(d)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoImage, err)
 	}

@@ -22,6 +22,12 @@ const featureV1 = "v1_erofs"
 // ErrMeta is the cause when a meta.json can't be used.
 var ErrMeta = errors.New("unusable meta.json")
 
+// Causes of a meta.json that says nothing: no program wrote that.
+var (
+	errGarbled = errors.New("it stops being JSON")
+	errEmpty   = errors.New("it is empty")
+)
+
 // Meta describes a repository. It is fixed when the repository is made.
 type Meta struct {
 	Algorithm verity.Algorithm
@@ -52,6 +58,13 @@ type formats struct {
 func ParseMeta(text []byte) (Meta, error) {
 	var file metaFile
 	if err := json.Unmarshal(text, &file); err != nil {
+		var syntax *json.SyntaxError
+		if len(text) == 0 {
+			return Meta{}, fmt.Errorf("%w: %w", ErrMeta, errEmpty)
+		}
+		if errors.As(err, &syntax) {
+			return Meta{}, fmt.Errorf("%w: %w at byte %d of %d", ErrMeta, errGarbled, syntax.Offset, len(text))
+		}
 		return Meta{}, fmt.Errorf("%w: %w", ErrMeta, err)
 	}
 	if file.Version > metaVersion || file.Version < 1 {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -58,7 +59,7 @@ func (s *shards) close() {
 func (s *Store) OpenObject(d verity.Digest) (*os.File, error) {
 	f, err := s.openRegular(s.layout.object(d))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("open object %s: %w", d.Hex(), ErrNoObject)
+		return nil, fmt.Errorf("%w: %s", ErrNoObject, filepath.Join(s.root.Name(), s.layout.object(d)))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open object %s: %w", d.Hex(), err)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -15,6 +17,7 @@ import (
 // Errors that tell a caller what to advise.
 var (
 	ErrNotRepo  = errors.New("not a repository")
+	ErrOccupied = errors.New("the directory isn't a repository and isn't empty")
 	ErrOther    = errors.New("the repository was made with other settings")
 	ErrNoObject = errors.New("no such object")
 	ErrNoImage  = errors.New("no such image")
@@ -51,7 +54,7 @@ func Init(path string, meta Meta) (*Repo, error) {
 	}
 	if !r.meta.equal(meta) {
 		r.Close()
-		return nil, fmt.Errorf("%w: %s has %s, wanted is %s; use another directory or those settings", ErrOther, path, r.meta, meta)
+		return nil, fmt.Errorf("%w: %s has %s, but %s is wanted; use another directory or the settings it has", ErrOther, path, r.meta, meta)
 	}
 	return r, nil
 }
@@ -104,16 +107,25 @@ func create(path string, meta Meta) (bool, error) {
 	if err := requireEmpty(dir); err != nil {
 		return false, err
 	}
-	err = osfile.Publish(dir, "meta.json", 0o644, func(f *os.File) error {
+	err = publishMeta(dir, meta, true)
+	return err == nil, err
+}
+
+// publishMeta writes meta.json, with fs-verity if that is wanted and the file system has
+// it.
+func publishMeta(dir *os.File, meta Meta, secure bool) error {
+	return osfile.Publish(dir, "meta.json", 0o644, func(f *os.File) error {
 		_, err := f.Write(meta.Text())
 		return err
 	}, func(f *os.File) error {
+		if !secure {
+			return nil
+		}
 		if err := verity.Enable(f, meta.Algorithm); !errors.Is(err, verity.ErrUnsupported) {
 			return err
 		}
 		return nil
 	})
-	return err == nil, err
 }
 
 func requireEmpty(dir *os.File) error {
@@ -122,7 +134,7 @@ func requireEmpty(dir *os.File) error {
 		return err
 	}
 	if len(names) > 0 {
-		return fmt.Errorf("the directory has no meta.json and isn't empty (%q is in it); use a new directory", names[0])
+		return fmt.Errorf("%w: it has no meta.json, and %q is in it; use a new directory", ErrOccupied, names[0])
 	}
 	return nil
 }
@@ -130,43 +142,62 @@ func requireEmpty(dir *os.File) error {
 // Open opens the repository at path.
 func Open(path string) (*Repo, error) {
 	root, err := os.OpenRoot(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("open repository: %w: %w; make it with mkimage repo init", ErrNotRepo, err)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w: %w", ErrNotRepo, err)
+	case errors.Is(err, unix.ENOTDIR):
+		return nil, fmt.Errorf("%w: %s is no directory", ErrNotRepo, path)
+	case err != nil:
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
 	r := &Repo{Store: Store{layout: &repoLayout, root: root}}
-	if err := r.open(); err != nil {
+	if err := r.open(path); err != nil {
 		r.Close()
+		var lost *LostMetaError
+		if errors.Is(err, ErrNotRepo) || errors.As(err, &lost) {
+			return nil, err
+		}
 		return nil, fmt.Errorf("open repository %s: %w", path, err)
 	}
 	return r, nil
 }
 
-func (r *Repo) open() (err error) {
+func (r *Repo) open(path string) (err error) {
 	if err := r.hold(); err != nil {
 		return err
 	}
-	f, err := r.openRegular("meta.json")
+	r.meta, r.secure, err = r.readMeta(path)
+	r.algorithm = r.meta.Algorithm
+	return err
+}
+
+// readMeta returns the settings, and whether they have fs-verity, which means that all
+// objects must have it. A meta.json that nothing can be read from is a LostMetaError, as
+// is none in a directory with objects.
+func (s *Store) readMeta(path string) (meta Meta, secure bool, err error) {
+	f, err := s.openRegular("meta.json")
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: there is no meta.json; make it with mkimage repo init", ErrNotRepo)
+		if st, err := s.root.Stat(s.layout.objects); err == nil && st.IsDir() {
+			return meta, false, &LostMetaError{Path: path}
+		}
+		return meta, false, fmt.Errorf("%w: there is no meta.json in %s", ErrNotRepo, path)
 	}
 	if err != nil {
-		return err
+		return meta, false, err
 	}
 	defer f.Close()
 	text, err := osfile.ReadAll(f, metaMax)
 	if err != nil {
-		return err
+		return meta, false, err
 	}
-	if r.meta, err = ParseMeta(text); err != nil {
-		return err
+	if meta, err = ParseMeta(text); err != nil {
+		if errors.Is(err, errGarbled) || errors.Is(err, errEmpty) {
+			err = &LostMetaError{path, err}
+		}
+		return meta, false, err
 	}
-	r.algorithm = r.meta.Algorithm
-	_, err = verity.Measure(f, r.algorithm)
-	r.secure = err == nil
-	return nil
+	_, err = verity.Measure(f, meta.Algorithm)
+	return meta, err == nil, nil
 }
 
 // Meta returns the settings.

@@ -48,6 +48,35 @@ func TestOnFSVerityEveryObjectHasItAndCannotBeWrittenTo(t *testing.T) {
 	}
 }
 
+// A repository that insists on fs-verity does so after its meta.json was lost.
+func TestOnFSVerityARestoredMetaHasIt(t *testing.T) {
+	r, dir := open(t)
+	put(t, r, []byte("content"))
+	name := filepath.Join(dir, "meta.json")
+	hasVerity := func() error {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		_, err = verity.Measure(f, verity.SHA256)
+		return err
+	}
+	if err := hasVerity(); errors.Is(err, verity.ErrUnsupported) || errors.Is(err, verity.ErrNotEnabled) {
+		t.Skip(err)
+	}
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	if _, err := repo.Restore(dir, repo.Wanted{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := hasVerity(); err != nil {
+		t.Errorf("the restored meta.json: %v", err)
+	}
+}
+
 func put(t *testing.T, r *repo.Repo, content []byte) verity.Digest {
 	t.Helper()
 	s := begin(t, r)

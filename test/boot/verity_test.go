@@ -15,6 +15,7 @@ func TestFSVerityIsTurnedOn(t *testing.T) {
 	for _, name := range []string{
 		"verity TestEnableThenMeasureGivesTheDigest",
 		"repo TestOnFSVerityEveryObjectHasItAndCannotBeWrittenTo",
+		"repo TestOnFSVerityARestoredMetaHasIt",
 		"repo TestCommitPutsObjectsUnderTheirDigests",
 		"repo TestAnObjectThatACrashCutShortIsWrittenAnew",
 	} {
