@@ -34,11 +34,11 @@ func VerifiedRoot(o Options) error {
 	if err != nil {
 		return refuse(CodeMount, fmt.Errorf("nothing at %s was verified in this boot: the root isn't switched", o.Sysroot))
 	}
-	return refuse(CodeMount, sameMounts(string(put), mountsAt(string(info), root), root))
+	return refuse(CodeMount, sameMounts(string(put), mountsAt(string(info), root), root, o.Config))
 }
 
 // sameMounts compares what was put at the root with what is there now.
-func sameMounts(put, now, root string) error {
+func sameMounts(put, now, root string, policy bootcfg.Config) error {
 	before := strings.Split(put, "\n")
 	if !slices.ContainsFunc(before, func(line string) bool { f := strings.Fields(line); return len(f) > 2 && f[2] == root }) {
 		return fmt.Errorf("nothing at %s was verified in this boot: the root isn't switched", root)
@@ -47,21 +47,14 @@ func sameMounts(put, now, root string) error {
 		line = strings.TrimSuffix(line, "\n")
 		if i := slices.Index(before, line); i >= 0 {
 			before[i] = ""
-		} else if at := strings.Fields(line)[2]; covers(strings.TrimPrefix(at, root)) {
-			return fmt.Errorf("something else than the verified image was mounted at %s: the root isn't switched: remove what mounts it (mount.usr=, rd.overlay, a line in /etc/fstab)", at)
+		} else if f := strings.Fields(line); covers(strings.TrimPrefix(strings.TrimPrefix(f[2], root), "/"), f[3], policy) {
+			return fmt.Errorf("something else than the verified image was mounted at %s: the root isn't switched: remove what mounts it (mount.usr=, rd.overlay, rd.systemd.mount-extra=, a line in /etc/fstab)", f[2])
 		}
 	}
 	if gone := strings.Join(before, ""); gone != "" {
 		return fmt.Errorf("the verified image is no longer mounted at %s (%.80s): the root isn't switched", root, gone)
 	}
 	return nil
-}
-
-// covers says whether a mount at a path of the root hides programs of the image.
-// Others, of /var or /home for instance, are for whoever asks for them in /etc/fstab.
-func covers(at string) bool {
-	top, _, _ := strings.Cut(strings.TrimPrefix(at, "/"), "/")
-	return top == "" || top == "usr" || strings.HasSuffix(top, "bin") || strings.HasPrefix(top, "lib")
 }
 
 // mountsAt returns what of mountinfo(5) is mounted at dir and below it: number, root,

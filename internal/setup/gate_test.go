@@ -14,22 +14,56 @@ import (
 
 // After a good boot the root is the verified one, until somebody mounts something else.
 func TestOnlyTheVerifiedRootIsSwitchedTo(t *testing.T) {
+	const (
+		noState   = "[etc]\nmount = \"transient\"\n[var]\nmount = \"volatile\"\n"
+		imageEtc  = "[etc]\nmount = \"none\"\n"
+		somewhere = "something else than the verified image was mounted at "
+	)
+	over := func(names ...string) func(*testing.T, disk) {
+		return func(t *testing.T, d disk) {
+			for _, name := range names {
+				mountTmpfs(t, d.path(name))
+			}
+		}
+	}
+	device := func(name string) func(*testing.T, disk) {
+		return func(t *testing.T, d disk) { mountOver(t, loopDevice(t), d.path(name), "ext4") }
+	}
 	for _, c := range []struct {
 		name   string
 		change func(t *testing.T, d disk)
 		want   string // "" if it is switched to
+		policy string
 	}{
-		{"nothing changed", func(*testing.T, disk) {}, ""},
-		{"a mount of /var, as /etc/fstab may have it", func(t *testing.T, d disk) { mountTmpfs(t, d.path("var")) }, ""},
+		{"nothing changed", func(*testing.T, disk) {}, "", ""},
+		{"a mount of /var, as /etc/fstab may have it", func(t *testing.T, d disk) { mountTmpfs(t, d.path("var")) }, "", ""},
 		{"made writable", func(t *testing.T, d disk) {
 			if err := unix.Mount("", d.path("var"), "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
 				t.Fatal(err)
 			}
-		}, ""},
-		{"something over it", func(t *testing.T, d disk) { mountTmpfs(t, d.root) }, "something else than the verified image was mounted at "},
-		{"something over /usr", func(t *testing.T, d disk) { mountTmpfs(t, d.path("usr")) }, "/usr: the root isn't switched"},
-		{"something over a directory of /usr", func(t *testing.T, d disk) { mountTmpfs(t, d.path("usr/lib")) }, "/usr/lib: the root isn't switched"},
-		{"something over /sbin", func(t *testing.T, d disk) { mountTmpfs(t, d.path("sbin")) }, "/sbin: the root isn't switched"},
+		}, "", ""},
+		{"something over it", over(""), somewhere, ""},
+		{"something over /usr", over("usr"), "/usr: the root isn't switched", ""},
+		{"something over a directory of /usr", over("usr/lib"), "/usr/lib: the root isn't switched", ""},
+		{"something over /sbin", over("sbin"), "/sbin: the root isn't switched", ""},
+		{"something over /opt", over("opt"), "/opt: the root isn't switched", ""},
+		{"something over /home", over("home"), "", noState},
+
+		{"something over an /etc that is kept", over("etc"), "", ""},
+		{"something over a transient /etc", over("etc"), "/etc: the root isn't switched", noState},
+		{"something over the image's /etc", over("etc"), "/etc: the root isn't switched", imageEtc},
+		{"something over a directory of the image's /etc", over("etc/systemd"), "/etc/systemd: the root isn't switched", imageEtc},
+		{"something over a volatile /var", over("var"), "/var: the root isn't switched", noState},
+		{"a /var of the image's own", over("var"), "", "[var]\nmount = \"none\"\n"},
+		{"something over extensions that are hidden", over("var/lib/extensions"), "/var/lib/extensions: the root isn't switched", imageEtc},
+		{"something over extensions that are allowed", over("var/lib/extensions"), "", "[verify]\nextensions = \"allow\"\nfs-verity = \"off\"\n"},
+
+		{"a disk over /run, where units are", device("run"), "/run: the root isn't switched", ""},
+		{"a disk over /proc, where the command line is", device("proc"), "/proc: the root isn't switched", ""},
+		{"what a hook leaves at /proc and /run", func(t *testing.T, d disk) {
+			mountOver(t, "proc", d.path("proc"), "proc")
+			mountTmpfs(t, d.path("run"))
+		}, "", ""},
 		{"something in its place", func(t *testing.T, d disk) {
 			if err := unix.Unmount(d.root, unix.MNT_DETACH); err != nil {
 				t.Fatal(err)
@@ -37,31 +71,36 @@ func TestOnlyTheVerifiedRootIsSwitchedTo(t *testing.T) {
 			if err := unix.Mount("tmpfs", d.root, "tmpfs", 0, ""); err != nil {
 				t.Fatal(err)
 			}
-		}, "the root isn't switched"},
+		}, "the root isn't switched", ""},
 		{"/etc taken away", func(t *testing.T, d disk) {
 			if err := unix.Unmount(d.path("etc"), unix.MNT_DETACH); err != nil {
 				t.Fatal(err)
 			}
-		}, "the verified image is no longer mounted at "},
+		}, "the verified image is no longer mounted at ", ""},
 		{"no record of it", func(t *testing.T, d disk) {
 			if err := os.Remove(rootPath); err != nil {
 				t.Fatal(err)
 			}
-		}, "was verified in this boot"},
+		}, "was verified in this boot", ""},
 		{"a record of nothing", func(t *testing.T, d disk) {
 			if err := os.WriteFile(rootPath, nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, "was verified in this boot"},
+		}, "was verified in this boot", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDisk(t)
+			for _, dir := range []string{"etc/systemd", "var/lib/extensions"} {
+				if err := os.MkdirAll(d.path("state/deploy", d.image.Hex(), dir), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
 			line := "composefs=" + d.image.Hex()
-			if err := d.boot(t, line, ""); err != nil {
+			if err := d.boot(t, line, c.policy); err != nil {
 				t.Fatal(err)
 			}
 			c.change(t, d)
-			o := options(t, line, "", 0)
+			o := options(t, line, c.policy, 0)
 			o.Sysroot = d.root
 			err := VerifiedRoot(o)
 			if (err == nil) != (c.want == "") || err != nil && (CodeOf(err) != CodeMount || !strings.Contains(err.Error(), c.want)) {
@@ -69,6 +108,19 @@ func TestOnlyTheVerifiedRootIsSwitchedTo(t *testing.T) {
 			}
 		})
 	}
+}
+
+// mountOver mounts for as long as the test lasts.
+func mountOver(t *testing.T, source, at, fstype string) {
+	t.Helper()
+	if err := unix.Mount(source, at, fstype, 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
+			t.Errorf("unmount %s: %v", at, err)
+		}
+	})
 }
 
 // A refused boot leaves no record, and no earlier one counts for it.

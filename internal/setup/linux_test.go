@@ -122,8 +122,11 @@ func imageTree(t *testing.T, program string, object verity.Digest) *tree.Node {
 	etc.UID, etc.GID = 3, 4
 	etc.SetXattr("security.selinux", []byte(etcLabel))
 	add(etc, "hostname", file("host"))
+	add(etc, "systemd", dir(0o755))
 	add(add(root, "sbin", dir(0o755)), "init", &tree.Node{Kind: tree.Regular, Perm: 0o755, Nlink: 1, Size: uint64(len(program)), Object: object, Payload: object.ObjectPath()})
-	add(root, "sysroot", dir(0o755))
+	for _, name := range []string{"home", "opt", "proc", "run", "sysroot"} {
+		add(root, name, dir(0o755))
+	}
 	add(add(add(root, "usr", dir(0o755)), "lib", dir(0o755)), "os-release", file("ID=test\n"))
 	add(root, "var", dir(0o755))
 	return root
