@@ -41,13 +41,15 @@ installkernel() {
 }
 
 # Whoever administers the machine has the word before who made the system.
-# composefs_closed is set where nobody gets a shell: with a key, unless the policy
-# allows it. That is for what is left out here; at boot the program reads the policy.
+# composefs_closed is set where nobody gets a shell: with a policy or a key, unless the
+# policy allows it. The keys may be in another directory that the policy names, so that
+# none is found here. That is for what is left out here; at boot the program reads the policy.
 composefs_install_policy() {
-    local dir key found=0 shell=''
+    local dir key found=0 policy='' shell=''
     for dir in /etc/composefs $composefs_dir; do
         if [[ -e ${dracutsysrootdir-}$dir/setup-root-conf.toml ]]; then
             inst_simple "$dir/setup-root-conf.toml" $composefs_dir/setup-root-conf.toml
+            policy=1
             grep -q '^[[:space:]]*shell[[:space:]]*=[[:space:]]*.allow' "${dracutsysrootdir-}$dir/setup-root-conf.toml" && shell=allow
             break
         fi
@@ -60,11 +62,26 @@ composefs_install_policy() {
         done
     done
     composefs_closed=
-    [[ $found == 1 && ! $shell ]] && composefs_closed=1
+    if [[ ($found == 1 || $policy) && ! $shell ]]; then
+        composefs_closed=1
+    fi
     if [[ $found == 0 ]]; then
         dwarn "composefs: no key in /etc/composefs/keys.d or $composefs_dir/keys.d: signatures of images will not be checked unless the policy requires them"
     fi
 }
+
+# Units that give a shell or a login, of dracut and of systemd: rd.systemd.unit= starts
+# any that is there, and generators, or other modules, may put one there. The breakpoints
+# are those of rd.systemd.break=.
+composefs_shells=(
+    emergency rescue dracut-emergency debug-shell
+    breakpoint-pre-udev breakpoint-pre-basic breakpoint-pre-mount breakpoint-pre-switch-root
+    console-getty getty@ serial-getty@ container-getty@ console-shell
+)
+
+# Generators that leave it to the command line or to credentials, which nobody has signed,
+# what else is started, masked or executed.
+composefs_generators=(systemd-debug-generator systemd-run-generator)
 
 install() {
     local program
@@ -90,13 +107,14 @@ composefs_install_units() {
         ln_r "$units/$unit" "$units/$target.$kind/$unit"
     done
     inst_simple "$moddir/composefs-switch-root.conf" "$units/initrd-switch-root.service.d/composefs.conf"
-    for shell in emergency rescue dracut-emergency debug-shell; do
+    for shell in "${composefs_shells[@]}"; do
         inst_simple "$moddir/composefs-shell.conf" "$units/$shell.service.d/composefs.conf"
     done
-    # It makes and changes units as credentials say, which nobody has signed.
     if [[ $composefs_closed ]]; then
-        rm -f -- "$initdir${systemdutildir:-/usr/lib/systemd}/system-generators/systemd-debug-generator"
+        rm -f -- "${composefs_generators[@]/#/$initdir${systemdutildir:-/usr/lib/systemd}/system-generators/}"
     fi
+    # dracut unpacks the initramfs again to shut down in it, with hooks: rd.break=shutdown.
+    inst_hook shutdown-emergency 00 "$moddir/composefs-shell.sh"
     # In the place of the link to systemd; see composefs.conf.
     if [[ ${composefs_esp_files-} != yes ]]; then
         rm -f -- "$initdir/init"
@@ -115,4 +133,5 @@ composefs_install_hooks() {
     inst_hook pre-pivot 00 "$moddir/composefs-mount.sh"
     inst_hook cleanup 99 "$moddir/composefs-verified.sh"
     inst_hook emergency 00 "$moddir/composefs-shell.sh"
+    inst_hook shutdown-emergency 00 "$moddir/composefs-shell.sh"
 }

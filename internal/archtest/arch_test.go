@@ -47,6 +47,7 @@ var allowed = map[string][]string{
 	"internal/doctor":          {"bootcfg", "bootcfg/uki", "sign", "sign/secureboot", "verity", "erofs", "internal/initrd", "internal/blockdev"},
 	"internal/disk":            {"verity", "golang.org/x/sys"},
 	"internal/kernelview":      {"erofs", "internal/tree", "golang.org/x/sys"},
+	"dracut":                   {},
 	"cmd/composefs-setup-root": {"internal/setup", "internal/version", "bootcfg", "sign", "internal/kmsg", "golang.org/x/sys"},
 	"cmd/mkimage": {"internal/version", "verity", "sign", "bootcfg", "bootcfg/uki", "sign/secureboot", "erofs", "internal/tree", "internal/dumpfile", "internal/tarball", "internal/crfs", "internal/transform", "internal/treediff",
 		"internal/directory", "internal/digestcache", "internal/repo", "internal/initrd", "internal/disk", "internal/doctor", "internal/osfile", "internal/mount", "internal/kernel",

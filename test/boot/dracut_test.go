@@ -213,6 +213,14 @@ func skipUnit(_ *testing.T, m *vm.Machine) {
 
 func shellInTPM(_ *testing.T, m *vm.Machine) { m.TPM = true }
 
+// breakpoint is what rd.systemd.break= starts, which Debian's systemd doesn't have yet.
+var breakpoint = []entry{{path: "usr/lib/systemd/system/breakpoint-pre-mount.service", content: `[Unit]
+DefaultDependencies=no
+[Service]
+Type=oneshot
+ExecStart=sh -c 'echo GUEST init=reached >/dev/console; poweroff -f'
+`}}
+
 const noState = "[etc]\nmount = \"transient\"\n[var]\nmount = \"volatile\"\n"
 
 var dracutRows = []dracutRow{
@@ -241,6 +249,8 @@ var dracutRows = []dracutRow{
 	{name: "a unit skipped by a credential", only: systemd, arguments: nothing, machine: skipUnit, evil: true, status: 3, says: "names no image"},
 	{name: "the emergency target", only: systemd, arguments: pinAnd("rd.systemd.unit=emergency.target"), says: "no shell here"},
 	{name: "the rescue target", only: systemd, arguments: pinAnd("rd.systemd.unit=rescue.target"), says: "no shell here"},
-	{name: "a debug shell, without a key", only: systemd, keyless: true, policy: "[failure]\nshell = \"deny\"\n", arguments: pinAnd("rd.systemd.debug_shell=ttyS0"), says: "no shell here"},
+	{name: "the debug shell", only: systemd, keyless: true, policy: "[failure]\nshell = \"deny\"\n", arguments: pinAnd("rd.systemd.unit=debug-shell.service"), says: "no shell here"},
+	{name: "a debug shell that is asked for, without a key", only: systemd, keyless: true, policy: "[failure]\nshell = \"deny\"\n", arguments: pinAnd("rd.systemd.debug_shell=ttyS0"), boots: theSealed},
+	{name: "a breakpoint of a newer systemd", only: systemd, arguments: pinAnd("rd.systemd.unit=breakpoint-pre-mount.service"), initrd: breakpoint, says: "no shell here"},
 	{name: "another /usr", only: systemd, arguments: pinAnd("mount.usr=/dev/vdb mount.usrfstype=ext4"), machine: evilSecond, says: "no shell here"},
 }
