@@ -5,7 +5,6 @@ import (
 	"debug/elf"
 	"errors"
 	"io/fs"
-	"path"
 	"strings"
 
 	"github.com/composefs-go/composefs/bootcfg"
@@ -86,56 +85,16 @@ func (i *Initrd) start(r *Report) Start {
 	return i.startUnit(r)
 }
 
-// unitDirs are where systemd looks for units, the first one first.
-var unitDirs = []string{"etc/systemd/system", "usr/lib/systemd/system"}
-
-func (i *Initrd) startUnit(r *Report) Start {
-	var text []byte
-	err := error(fs.ErrNotExist)
-	for _, dir := range unitDirs {
-		if text, err = fs.ReadFile(i.Root, path.Join(dir, unit)); err == nil {
-			break
-		}
-	}
-	if err != nil {
-		r.Stop("unit", "the unit %s is not in the initrd, so nothing starts composefs-setup-root", unit)
-		return StartNone
-	}
-	if command := execStart(text); command != "/"+program {
-		if _, err := fs.Stat(i.Root, strings.TrimPrefix(command, "/")); err != nil || command == "" {
-			r.Stop("unit-command", "%s starts %q, which is not in the initrd", unit, command)
-		}
-	}
-	for _, dir := range unitDirs {
-		for _, kind := range []string{".wants", ".requires"} {
-			if _, err := fs.Stat(i.Root, path.Join(dir, target+kind, unit)); err == nil {
-				i.checkGate(r, path.Join(dir, "initrd-switch-root.service.d/composefs.conf"))
-				return StartUnit
-			}
-		}
-	}
-	r.Stop("unit-wanted", "%s is in the initrd, but %s doesn't want it, so nothing starts it", unit, target)
-	return StartNone
-}
-
 // checkGate looks for what keeps dracut from a root that wasn't verified, which older
 // versions of our module don't have.
 func (i *Initrd) checkGate(r *Report, pattern string) {
 	if found, err := fs.Glob(i.Root, pattern); err != nil || len(found) == 0 {
-		r.Warn("gate", "nothing in the initrd checks that the root was verified before it is switched (%s): it was made by an older version of our dracut module, which boots another root if the command line names no image", pattern)
+		i.warnGate(r, pattern)
 	}
 }
 
-// execStart returns the program that a unit starts.
-func execStart(unit []byte) string {
-	for line := range strings.Lines(string(unit)) {
-		if command, ok := strings.CutPrefix(strings.TrimSpace(line), "ExecStart="); ok {
-			if fields := strings.Fields(strings.TrimLeft(command, "-@:+!")); len(fields) > 0 {
-				return fields[0]
-			}
-		}
-	}
-	return ""
+func (i *Initrd) warnGate(r *Report, missing string) {
+	r.Warn("gate", "nothing in the initrd checks that the root was verified before it is switched (%s): it was made by an older version of our dracut module, which boots another root if the command line names no image", missing)
 }
 
 // checkProgram checks that the kernel can execute it.

@@ -99,13 +99,14 @@ func asUnit(t *testing.T, setupRoot []byte) fstest.MapFS {
 	root := asDracut(t, setupRoot)
 	root["usr/lib/systemd/systemd"] = &fstest.MapFile{Data: []byte("\x7fELF"), Mode: 0o755}
 	root["init"] = link("usr/lib/systemd/systemd")
-	unit, err := os.ReadFile("../../dracut/90composefs/composefs-setup-root.service")
-	if err != nil {
-		t.Fatal(err)
+	for name, from := range map[string]string{unitFile: "composefs-setup-root.service", gate: "composefs-switch-root.conf"} {
+		content, err := os.ReadFile("../../dracut/90composefs/" + from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		root[name] = &fstest.MapFile{Data: content, Mode: 0o644}
 	}
-	root[unitFile] = &fstest.MapFile{Data: unit, Mode: 0o644}
 	root[wants] = link("../composefs-setup-root.service")
-	root[gate] = text("[Service]\n")
 	return root
 }
 
@@ -146,6 +147,9 @@ func TestWhatABootNeeds(t *testing.T) {
 	put := func(name, content string) func(fstest.MapFS) {
 		return func(root fstest.MapFS) { root[name] = &fstest.MapFile{Data: []byte(content), Mode: 0o755} }
 	}
+	linked := func(name string) func(fstest.MapFS) {
+		return func(root fstest.MapFS) { root[name] = link("/dev/null") }
+	}
 	module := func(name string) string { return modulesDir + "kernel/" + name + ".ko" }
 	for _, test := range []struct {
 		name   string
@@ -178,6 +182,42 @@ func TestWhatABootNeeds(t *testing.T) {
 		}, "", "", ""},
 		{"unit of another program", asUnit, put(unitFile, "[Service]\nExecStart=-/usr/bin/other --flag\n"), "", "unit-command", "/usr/bin/other"},
 		{"unit without a program", asUnit, put(unitFile, "[Service]\n"), "", "unit-command", `""`},
+		{"unit of a program that is there", asUnit, func(root fstest.MapFS) {
+			put("usr/bin/true", "\x7fELF")(root)
+			put(unitFile, "[Service]\nExecStart=/usr/bin/true\n")(root)
+		}, "", "unit-command", "/usr/bin/true"},
+		{"unit of the program elsewhere", asUnit, func(root fstest.MapFS) {
+			put("usr/bin/composefs-setup-root", string(binary))(root)
+			put(unitFile, "[Service]\nExecStart=/usr/bin/composefs-setup-root\n")(root)
+		}, "", "", ""},
+		{"unit with a flag", asUnit, put(unitFile, "[Service]\nExecStart=/"+program+" --dry-run\n"), "", "unit-command", "--dry-run"},
+		{"unit that may fail", asUnit, put(unitFile, "[Service]\nExecStart=-/"+program+"\n"), "", "unit-command", `"-/usr`},
+		{"unit masked", asUnit, linked("etc/systemd/system/composefs-setup-root.service"), "", "unit-masked", "masked by /etc/systemd/system/"},
+		{"unit masked by an empty file", asUnit, put("etc/systemd/system/composefs-setup-root.service", ""), "", "unit-masked", "masked by /etc/systemd/system/"},
+		{"unit masked in /run", asUnit, linked("run/systemd/system/composefs-setup-root.service"), "", "unit-masked", "masked by /run/systemd/system/"},
+		{"unit masked in /usr/local", asUnit, linked("usr/local/lib/systemd/system/composefs-setup-root.service"), "", "unit-masked", "masked by /usr/local/lib/"},
+		{"unit before its mask", asUnit, linked("run/systemd/generator.late/composefs-setup-root.service"), "", "", ""},
+		{"target masked", asUnit, linked("etc/systemd/system/initrd-root-fs.target"), "", "unit-masked", "initrd-root-fs.target is masked"},
+		{"the switch masked", asUnit, linked("etc/systemd/system/initrd-switch-root.service"), "", "unit-masked", "initrd-switch-root.service is masked"},
+		{"what wants the unit, masked", asUnit, linked(strings.Replace(wants, "usr/lib", "etc", 1)), "", "unit-wanted", "initrd-root-fs.target"},
+		{"unit replaced", asUnit, put("etc/systemd/system/composefs-setup-root.service", "[Service]\nExecStart=/bin/sh\n"), "", "unit-command", "/bin/sh"},
+		{"another command by a drop-in", asUnit, put(unitFile+".d/x.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n"), "", "unit-command", "/bin/true"},
+		{"one more command by a drop-in", asUnit, put(unitFile+".d/x.conf", "[Service]\nExecStart=/bin/sh\n"), "", "unit-command", "/bin/sh"},
+		{"the same command by a drop-in", asUnit, put(unitFile+".d/x.conf", "[Service]\nExecStart = \n# ExecStart=/bin/sh\nExecStart=\\\n/"+program+"\nTimeoutStartSec=9\n"), "", "", ""},
+		{"a condition by a drop-in", asUnit, put("etc/systemd/system/composefs-setup-root.service.d/x.conf", "[Unit]\nConditionPathExists=/absent\n"), "", "unit-skipped", "ConditionPathExists=/absent (/etc"},
+		{"a condition by a drop-in for a prefix", asUnit, put("run/systemd/system/composefs-.service.d/x.conf", "[Unit]\nAssertPathExists=/absent\n"), "", "unit-skipped", "composefs-.service.d/x.conf"},
+		{"a condition by a drop-in for all services", asUnit, put("usr/local/lib/systemd/system/service.d/x.conf", "[Service]\nExecCondition=false\n"), "", "unit-skipped", "/service.d/x.conf"},
+		{"a condition that another takes back", asUnit, func(root fstest.MapFS) {
+			put(unitFile+".d/a.conf", "[Unit]\nConditionPathExists=/absent\n")(root)
+			put("etc/systemd/system/service.d/b.conf", "[Unit]\nConditionHost=\n")(root)
+		}, "", "", ""},
+		{"a condition in a drop-in that is masked", asUnit, func(root fstest.MapFS) {
+			put(unitFile+".d/a.conf", "[Unit]\nConditionPathExists=/absent\n")(root)
+			linked("etc/systemd/system/composefs-setup-root.service.d/a.conf")(root)
+		}, "", "", ""},
+		{"a refusal that is a success", asUnit, put(unitFile+".d/x.conf", "[Service]\nSuccessExitStatus=3 4 5 6\n"), "", "unit-status", "SuccessExitStatus=3 4 5 6"},
+		{"gate masked", asUnit, linked(strings.Replace(gate, "usr/lib", "etc", 1)), "", "?gate", "nothing in the initrd checks"},
+		{"gate taken back", asUnit, put(strings.Replace(gate, "composefs.conf", "z.conf", 1), "[Service]\nExecStartPre=\n"), "", "?gate", "nothing in the initrd checks"},
 		{"unit of an older version", asUnit, without(gate), "", "?gate", "older version of our dracut module"},
 		{"hook of an older version", asHook, without(gateHook), "", "?gate", "older version of our dracut module"},
 		{"no hook", asHook, without(hook), "", "unit", "nothing starts"},

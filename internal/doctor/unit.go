@@ -1,0 +1,194 @@
+package doctor
+
+import (
+	"bytes"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+// The rest of what dracut and systemd begin with.
+const (
+	switchRoot = "initrd-switch-root.service"
+	verified   = "/" + program + " --verified"
+)
+
+// unitDirs are where systemd looks for units, the first one first. What an initrd has in
+// /run is under a tmpfs once systemd runs; who put it there meant it to count.
+var unitDirs = []string{
+	"etc/systemd/system.control", "run/systemd/system.control", "run/systemd/transient", "run/systemd/generator.early",
+	"etc/systemd/system", "etc/systemd/system.attached", "run/systemd/system", "run/systemd/system.attached", "run/systemd/generator",
+	"usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system", "run/systemd/generator.late",
+}
+
+// startUnit says whether systemd in the initrd starts composefs-setup-root.
+func (i *Initrd) startUnit(r *Report) Start {
+	for _, name := range []string{unit, target, switchRoot} {
+		if mask := i.masked(name); mask != "" {
+			r.Stop("unit-masked", "%s is masked by /%s: systemd would not start it, and the boot would end or go on without composefs-setup-root", name, mask)
+			return StartNone
+		}
+	}
+	text := i.unitText(unit)
+	if text == nil {
+		r.Stop("unit", "the unit %s is not in the initrd, so nothing starts composefs-setup-root", unit)
+		return StartNone
+	}
+	settings := parseUnit(append([]fragment{{unit, text}}, i.dropIns(unit)...))
+	i.checkCommand(r, settings)
+	for _, s := range settings {
+		switch {
+		case strings.HasPrefix(s.key, "Condition"), strings.HasPrefix(s.key, "Assert"), s.key == "ExecCondition":
+			r.Stop("unit-skipped", "%s has %s=%s (/%s): systemd takes a unit that it skips for one that has done its work", unit, s.key, s.value, s.from)
+		case s.key == "SuccessExitStatus":
+			r.Stop("unit-status", "%s has %s=%s (/%s): a refused boot would count as a good one", unit, s.key, s.value, s.from)
+		}
+	}
+	if !i.wanted() {
+		r.Stop("unit-wanted", "%s is in the initrd, but %s doesn't want it, so nothing starts it", unit, target)
+		return StartNone
+	}
+	gate := parseUnit(append([]fragment{{switchRoot, i.unitText(switchRoot)}}, i.dropIns(switchRoot)...))
+	if !slices.ContainsFunc(gate, func(s setting) bool { return s.key == "ExecStartPre" && s.value == verified }) {
+		i.warnGate(r, "ExecStartPre="+verified+" of "+switchRoot)
+	}
+	return StartUnit
+}
+
+// masked returns the file that masks a unit: a link to /dev/null, or one that is empty.
+func (i *Initrd) masked(name string) string {
+	for _, dir := range unitDirs {
+		at := path.Join(dir, name)
+		info, err := i.Root.Lstat(at)
+		if err != nil {
+			continue
+		}
+		if to, err := i.Root.ReadLink(at); err == nil && path.Clean(to) == "/dev/null" || info.Mode().IsRegular() && info.Size() == 0 {
+			return at
+		}
+		return "" // the first one counts
+	}
+	return ""
+}
+
+// unitText returns a unit without its drop-ins, nil if there is none.
+func (i *Initrd) unitText(name string) []byte {
+	for _, dir := range unitDirs {
+		if text, err := fs.ReadFile(i.Root, path.Join(dir, name)); err == nil {
+			return text
+		}
+	}
+	return nil
+}
+
+// wanted says whether the target has the unit among those that it wants or requires.
+func (i *Initrd) wanted() bool {
+	for _, kind := range []string{".wants", ".requires"} {
+		for _, dir := range unitDirs {
+			at := path.Join(dir, target+kind, unit)
+			if to, err := i.Root.ReadLink(at); err == nil && path.Clean(to) == "/dev/null" {
+				break // whatever is in the directories that come later
+			}
+			if _, err := fs.Stat(i.Root, at); err == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// A fragment is a file that says something of a unit.
+type fragment struct {
+	name string
+	text []byte
+}
+
+// dropIns returns what changes a unit, in the order in which systemd reads it: by the
+// names of the files. Of two with one name the first counts, and may be a link to
+// /dev/null. Directories may be named after a prefix of the unit, up to a dash, or
+// after its type alone.
+func (i *Initrd) dropIns(name string) []fragment {
+	base, kind, _ := strings.Cut(name, ".")
+	names := []string{name}
+	for n := strings.LastIndex(base, "-"); n > 0; n = strings.LastIndex(base[:n], "-") {
+		names = append(names, base[:n+1]+"."+kind)
+	}
+	found := map[string]fragment{}
+	for _, name := range append(names, kind) {
+		for _, dir := range unitDirs {
+			files, err := fs.Glob(i.Root, path.Join(dir, name+".d", "*.conf"))
+			if err != nil {
+				continue
+			}
+			for _, file := range files {
+				if _, ok := found[path.Base(file)]; !ok {
+					text, _ := fs.ReadFile(i.Root, file) // nothing, of a link to /dev/null
+					found[path.Base(file)] = fragment{file, text}
+				}
+			}
+		}
+	}
+	var all []fragment
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		all = append(all, found[name])
+	}
+	return all
+}
+
+// A setting is an assignment in a unit.
+type setting struct{ key, value, from string }
+
+// parseUnit returns the settings that count. An empty one takes back those before it with
+// its name; one of conditions takes back all of them.
+func parseUnit(files []fragment) []setting {
+	var all []setting
+	for _, f := range files {
+		text := strings.ReplaceAll(string(f.text), "\\\n", " ")
+		for line := range strings.Lines(text) {
+			key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+			if !ok || strings.ContainsAny(key[:min(len(key), 1)], "#;[") {
+				continue
+			}
+			s := setting{strings.TrimSpace(key), strings.TrimSpace(value), f.name}
+			if s.value != "" {
+				all = append(all, s)
+				continue
+			}
+			all = slices.DeleteFunc(all, func(old setting) bool { return old.key == s.key || group(old.key) == group(s.key) })
+		}
+	}
+	return all
+}
+
+// group is what an empty assignment takes back together with its own.
+func group(key string) string {
+	for _, list := range []string{"Condition", "Assert"} {
+		if strings.HasPrefix(key, list) {
+			return list
+		}
+	}
+	return key
+}
+
+// checkCommand wants the unit to start composefs-setup-root, and that to do its work: a
+// flag may have it do nothing, a dash have systemd overlook that it refuses.
+func (i *Initrd) checkCommand(r *Report, settings []setting) {
+	var commands []string
+	for _, s := range settings {
+		if s.key == "ExecStart" {
+			commands = append(commands, s.value)
+		}
+	}
+	command := strings.Join(commands, " ; ")
+	name := strings.TrimPrefix(command, "/")
+	text, err := fs.ReadFile(i.Root, name)
+	switch {
+	case command == "/"+program:
+	case err == nil && bytes.Contains(text, marker):
+		i.checkProgram(r, name)
+	default:
+		r.Stop("unit-command", "%s starts %q: want /%s, and nothing else", unit, command, program)
+	}
+}
