@@ -36,7 +36,9 @@ no verdict of a boot: the status is 1, as in every command.
 required if there is a key, and the seal isn't looked at if there is none.
 
 An IMAGE that is a ref, or --ref NAME, is one booted by composefs.ref=NAME: a seal that
-is for other refs is refused. With --ref the policy must allow that too.
+is for other refs is refused, and so is a policy that doesn't allow booting by a ref. An
+IMAGE that is a ref, without --keys and --policy, is only checked for damage: no boot by
+that ref would do without a seal, and the verdict says so.
 
 Where the policy requires fs-verity, the image must have it here, and with --objects
 every object. Only a file system without fs-verity is let pass, as one that images are
@@ -85,12 +87,13 @@ func newVerify(u *ui) *cobra.Command {
 // verified is what verify reports.
 type verified struct {
 	Digest   verity.Digest `json:"digest"`
-	Ref      string        `json:"ref,omitempty"` // that it was asked for by
+	Ref      string        `json:"ref,omitempty"` // that a boot may ask for it by
 	Size     int64         `json:"size"`
 	FSVerity string        `json:"fs-verity"` // "require", "userspace" or "off"; "absent": required, and this file system has none
 	Seal     sealVerdict   `json:"seal"`
 	Objects  int           `json:"objects,omitempty"`
 	Checked  bool          `json:"objects-checked"` // their content was read
+	found    string        // the ref by which it was found, if nothing is said of a boot by it
 }
 
 // sealVerdict is that part of boot.json.
@@ -131,6 +134,9 @@ func (v verified) String() string {
 	if len(v.Seal.Refs) > 0 {
 		s += "; for ref " + strings.Join(v.Seal.Refs, ", ")
 	}
+	if v.found != "" {
+		s += fmt.Sprintf("; a boot by composefs.ref=%s would want a seal: ask with --keys or --policy", v.found)
+	}
 	return s
 }
 
@@ -147,6 +153,11 @@ func (o *verifyOptions) run(cmd *cobra.Command, u *ui, image string) (verified, 
 	v, err := o.find(r, image)
 	if err != nil {
 		return v, err
+	}
+	if v.Ref != "" && o.ref == "" {
+		if err := config.Verify.Permits(bootcfg.Cmdline{Ref: v.Ref}, policy.Keys); err != nil {
+			return v, configError{fmt.Errorf("%w; a boot by the digest is asked about with that, %s", err, v.Digest.Hex())}
+		}
 	}
 	f, err := r.OpenBootable(v.Digest)
 	if err != nil {
@@ -184,8 +195,12 @@ func (o *verifyOptions) find(r *repo.Repo, image string) (v verified, err error)
 		return v, err
 	}
 	var isRef bool
-	if v.Digest, isRef, err = r.Lookup(image); isRef && v.Ref == "" {
+	switch v.Digest, isRef, err = r.Lookup(image); {
+	case !isRef || o.ref != "":
+	case len(o.keys) > 0 || o.policy != "":
 		v.Ref = image
+	default:
+		v.found = image
 	}
 	return v, err
 }
