@@ -18,7 +18,7 @@ import (
 
 // TestMain lets the scripts run mkimage as a program, by all its names.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"mkimage": main, "mkcomposefs": main, "composefs-info": main, "mount.composefs": main})
+	testscript.Main(m, map[string]func(){"mkimage": main, "mkcomposefs": main, "composefs-info": main, "mount.composefs": main, "editpe": editPE})
 }
 
 // TestScripts runs testdata/script: each begins with the sentence that it proves.

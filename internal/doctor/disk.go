@@ -190,7 +190,10 @@ func (d *Disk) Root(r *Report, root, arch string) (Partition, bool) {
 
 // BootFiles lists the files of the EFI system partition.
 func (d *Disk) BootFiles(ctx context.Context, esp Partition) ([]string, error) {
-	out, _, err := run(ctx, d.dir, 1<<20, "", "mdir", "-i", "disk@@"+strconv.FormatInt(esp.Offset, 10), "-b", "-/", "::")
+	out, said, err := run(ctx, d.dir, 1<<20, "", "mdir", "-i", "disk@@"+strconv.FormatInt(esp.Offset, 10), "-b", "-/", "::")
+	if err != nil && strings.Contains(said, `File "::" not found`) {
+		return nil, nil // it is empty
+	}
 	if err != nil {
 		return nil, err
 	}

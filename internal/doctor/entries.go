@@ -332,10 +332,10 @@ func (e *Examiner) on(ctx context.Context, r *Report, d *Disk, cmdline string) *
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		r.Stop("repository", "%v", err)
-	case err != nil:
-		r.Warn("repository/unreadable", "%v", err)
-	default:
+	case err == nil:
 		here.Store = store
+	case e.Store == nil: // else somebody has mounted it, and said where
+		r.Warn("repository/unreadable", "%v", err)
 	}
 	return &here
 }

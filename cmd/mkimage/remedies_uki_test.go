@@ -1,0 +1,30 @@
+package main
+
+// ukiRemedies are about a UKI.
+var ukiRemedies = []trial{
+	{"uki/file", "", "truncate -s 5000 linux.efi", "linux.efi", "uki"},
+	{"uki/file", "", "head -c 65536 /dev/zero >zeros; printf MZ | dd of=zeros conv=notrunc; cp zeros linux.efi", "linux.efi", "uki"},
+	{"os-release/alone", "no .osrel", "OSREL= uki", "linux.efi", "uki"},
+	{"os-release/alone", "neither PRETTY_NAME", "echo VERSION_ID=1 >x; uki --os-release x", "linux.efi", "uki"},
+	{"cmdline/section", "", `printf 'root=PARTLABEL=root ro \377' >x; editpe linux.efi .cmdline=x`, "linux.efi", "uki"},
+	{"cmdline/none", "", "editpe linux.efi -.cmdline", "linux.efi", "uki"},
+	{"initrd/section", "", "editpe linux.efi -.initrd", "linux.efi", "uki"},
+	{"kernel/section", "", "editpe linux.efi -.linux", "linux.efi", "uki"},
+	{"kernel/program", "", "editpe linux.efi .linux=zero", "linux.efi", "uki"},
+	{"kernel/machine", "", `at=$(od -An -tu4 -j60 -N4 kernel); cp kernel arm; printf '\144\252' | dd of=arm bs=1 seek=$((at + 4)) conv=notrunc; editpe linux.efi .linux=arm`, "linux.efi", "uki"},
+	{"kernel-version/unsaid", "", "editpe linux.efi .linux=plain -.uname", "linux.efi", "uki --linux plain --uname 6.12.1-test"},
+	{"uname", "", "printf 6.13.0 >x; editpe linux.efi .uname=x", "linux.efi", "uki"},
+	{"unsigned", "", "SB= uki", "linux.efi", "mkimage uki sign --sb-key db.key --sb-cert db.crt --output linux.efi linux.efi"},
+	{"signature", "", "sed -i s/PARTLABEL=root/PARTLABEL=ROOT/ linux.efi", "linux.efi", "uki"},
+	{"signature", "", "sed -i s/PARTLABEL=root/PARTLABEL=ROOT/ linux.efi", "linux.efi", "mkimage uki sign --replace --sb-key db.key --sb-cert db.crt --output linux.efi linux.efi"},
+	{"signature/malformed", "", "printf 12345678 >>linux.efi", "linux.efi", "uki"},
+	{"certificate/expired", "", "uki --sb-cert expired.crt", "linux.efi", "mkimage uki sign --replace --sb-key db.key --sb-cert db.crt --output linux.efi linux.efi"},
+	{"certificate/early", "", "uki --sb-cert early.crt", "linux.efi", "mkimage uki sign --replace --sb-key db.key --sb-cert db.crt --output linux.efi linux.efi"},
+	{"profiles/malformed", "", "echo ID=a >p; editpe linux.efi +.profile=p", "linux.efi", "uki"},
+	{"profiles", "", `echo ID=a >p; echo "root=PARTLABEL=root ro composefs.digest=v1-sha256-12:$(tr a-f b-fa <digest)" >x; export STUB=$NEWER_STUB; uki; editpe linux.efi +.profile=p +.profile=p +.cmdline=x`, "linux.efi",
+		"export STUB=$NEWER_STUB; SB= uki --profile ID=main --output main.efi; SB= uki --profile ID=other --cmdline 'root=PARTLABEL=root ro quiet' --output other.efi; uki --join main.efi --join other.efi"},
+	{"machine/image", "", `printf '\267' | dd of=root/sbin/init bs=1 seek=18 conv=notrunc; rest`, "linux.efi --repo repo", "cp /bin/true root/sbin/init; N=9 rest"},
+	{"image-modules", "", "rm -r root/usr/lib/modules/*; mkdir root/usr/lib/modules/6.13.0; rest", "linux.efi --repo repo", "cp -a modules/6.12.1-test root/usr/lib/modules; N=9 rest"},
+	{"image-modules", "", "mv root/usr/lib/modules/6.12.1-test root/usr/lib/modules/6.13.0; rest", "linux.efi --repo repo", "kernel 6.13.0; MODULES=root/usr/lib/modules/6.13.0 initrd; uki"},
+	{"units", "", "ln -s ../var/usrlocal root/usr/local; policy '[etc]' 'transient = true'; rest", "linux.efi --repo repo", "rm root/usr/local; mkdir root/usr/local; N=9 rest"},
+}
