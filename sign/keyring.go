@@ -30,6 +30,9 @@ func (k Keyring) String() string {
 // fs.ErrNotExist.
 func LoadKeyring(fsys fs.FS, dir string) (Keyring, error) {
 	entries, err := fs.ReadDir(fsys, dir)
+	if cause := (*fs.PathError)(nil); errors.As(err, &cause) {
+		err = cause.Err // the caller knows the directory by a better name than fsys
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the trusted keys: %w", err)
 	}

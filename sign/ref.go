@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/composefs-go/composefs/verity"
 )
@@ -26,7 +27,8 @@ func CheckRef(name string) error {
 		}
 	}
 	if i := strings.IndexFunc(name, notRefRune); i >= 0 {
-		return fmt.Errorf("%w %q: want letters, digits and ._-+@:/, found another at byte %d", ErrRef, name, i)
+		_, n := utf8.DecodeRuneInString(name[i:])
+		return fmt.Errorf("%w %q: want letters, digits and ._-+@:/, found %q at byte %d", ErrRef, name, name[i:i+n], i)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func TestCheckRef(t *testing.T) {
 	}{
 		{"os", ""}, {"debian/13", ""}, {"a.b_c-d+e@f:g", ""}, {strings.Repeat("a", 255), ""}, {".hidden", ""}, {"...", ""},
 		{"", "want 1 to 255 bytes, found 0"}, {strings.Repeat("a", 256), "want 1 to 255 bytes, found 256"},
-		{"a b", "found another at byte 1"}, {"a=b", "found another at byte 1"}, {"a\"b", "another"}, {"ä", "another at byte 0"}, {"a\x00", "another"}, {"a\n", "another"},
+		{"a b", `found " " at byte 1`}, {"a=b", `found "=" at byte 1`}, {"a\"b", `found "\""`}, {"ä", `found "ä" at byte 0`}, {"a\xffb", `found "\xff" at byte 1`}, {"a\x00", `found "\x00"`}, {"a\n", `found "\n"`},
 		{".", "without . and .."}, {"a/../b", "without . and .."}, {"/a", "single slashes"}, {"a/", "single slashes"}, {"a//b", "single slashes"},
 	} {
 		err := sign.CheckRef(c.name)

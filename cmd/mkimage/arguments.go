@@ -25,14 +25,22 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		switch {
 		case check(cmd, args[:most]) != nil:
-			return usagef(cmd, "want more than %d arguments, found %s; it is: %s", len(args), quoted(args), cmd.UseLine())
+			return tooFew(cmd, args)
 		case most == 0:
-			return usagef(cmd, "want no arguments but flags, found %s", quoted(args))
+			return usagef(cmd, "want flags only, found %s", quoted(args))
 		case most == 1:
 			return usagef(cmd, "want one argument, found %d: %s", len(args), quoted(args))
 		}
 		return usagef(cmd, "want %d arguments, found %d: %s", most, len(args), quoted(args))
 	}
+}
+
+// tooFew says what a command line should look like that ends too early.
+func tooFew(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef(cmd, "want an argument, found none; usage: %s", cmd.UseLine())
+	}
+	return usagef(cmd, "want another argument after %s; usage: %s", quoted(args), cmd.UseLine())
 }
 
 // quoted lists arguments as they were given.
@@ -139,6 +147,61 @@ func jsonAsked(args []string) bool {
 		}
 	}
 	return false
+}
+
+// checkValues refuses values of flags that can't be meant.
+func checkValues(args []string) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, rest []string) error {
+		if err := refuseSwallowed(cmd, args); err != nil {
+			return err
+		}
+		return refuseEmpty(cmd, rest)
+	}
+}
+
+// refuseSwallowed refuses a flag in the place of another flag's value, as in
+// "--output --json": most likely the value was forgotten. With "=" it can be meant.
+func refuseSwallowed(cmd *cobra.Command, args []string) error {
+	for i := 0; i+1 < len(args) && args[i] != "--"; i++ {
+		f := takesNext(cmd, args[i])
+		if f == nil {
+			continue
+		}
+		i++
+		if value := args[i]; looksLikeFlag(cmd, value) {
+			operand, _ := pflag.UnquoteUsage(f)
+			return usagef(cmd, "--%s: want %s after it, found %s; if that is meant, say --%s=%s", f.Name, operand, value, f.Name, value)
+		}
+	}
+	return nil
+}
+
+// takesNext returns the flag that an argument is whose value is the next argument, or nil.
+func takesNext(cmd *cobra.Command, arg string) *pflag.Flag {
+	var f *pflag.Flag
+	if name, long := strings.CutPrefix(arg, "--"); long {
+		f = cmd.Flags().Lookup(name)
+	} else if strings.HasPrefix(arg, "-") && len(arg) > 1 {
+		// Of short flags written together the last one has the value.
+		for i := 1; i < len(arg); i++ {
+			f = cmd.Flags().ShorthandLookup(arg[i : i+1])
+			if f == nil || f.NoOptDefVal == "" && i+1 < len(arg) {
+				return nil
+			}
+		}
+	}
+	if f == nil || f.NoOptDefVal != "" {
+		return nil
+	}
+	return f
+}
+
+// looksLikeFlag reports whether a text is a flag of the command, or a misspelt one.
+func looksLikeFlag(cmd *cobra.Command, text string) bool {
+	if name, long := strings.CutPrefix(text, "--"); long {
+		return name != ""
+	}
+	return len(text) == 2 && text[0] == '-' && cmd.Flags().ShorthandLookup(text[1:]) != nil
 }
 
 // refuseEmpty refuses an empty name: most likely a shell's variable is unset, and

@@ -119,7 +119,7 @@ func (o *buildOptions) check(cmd *cobra.Command) error {
 	case o.read.SkipXattrs && o.read.UserXattrs:
 		return usagef(cmd, "--skip-xattrs and --user-xattrs exclude each other")
 	}
-	if err := errors.Join(o.read.tar.check(), o.read.checkMounts()); err != nil {
+	if err := errors.Join(checkSource(o.source), o.read.tar.check(), o.read.checkMounts(), o.checkInside()); err != nil {
 		return usagef(cmd, "%w", err)
 	}
 	if o.boot != "" {
@@ -159,8 +159,14 @@ func (o *buildOptions) checkOrder(u *ui, r *repo.Repo, image verity.Digest) erro
 	if o.ref == "" {
 		return nil
 	}
+	if err := r.CheckRefPlace(o.ref); err != nil {
+		return err
+	}
 	return o.seal.checkRef(u, r, o.ref, image, sequence, sealed)
 }
+
+// emptied are the directories of a tree to boot from that aren't read.
+var emptied = []string{"boot", "run", "sysroot"}
 
 // built is what build reports.
 type built struct {
@@ -309,10 +315,18 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 	b := report(digest, meta, size, root)
 	stats := stage.Stats()
 	if stats.Damaged > 0 {
-		u.remark("remark: %d of the objects in %s were damaged, and are written anew", stats.Damaged, o.repo)
+		u.remark("remark: %s", replaced(stats.Damaged, o.repo))
 	}
 	b.Objects = &stats
 	return b, nil
+}
+
+// replaced says how many objects were damaged.
+func replaced(n int64, where string) string {
+	if n == 1 {
+		return fmt.Sprintf("an object in %s was damaged, and has been replaced", where)
+	}
+	return fmt.Sprintf("%d objects in %s were damaged, and have been replaced", n, where)
 }
 
 // publish makes the image findable and bootable. The file comes first: where it can't
@@ -370,7 +384,7 @@ func (o *buildOptions) tree(ctx context.Context, u *ui, to sink, meta repo.Meta,
 	how.algorithm = meta.Algorithm
 	how.sink, how.object, how.format, how.policy = to, object, erofs.Format(meta.Format), o.boot != ""
 	if o.boot != "" {
-		how.Empty = []string{"boot", "run", "sysroot"}
+		how.Empty = emptied
 	}
 	s, err := readSource(ctx, u, o.source, &how)
 	if err != nil || o.boot == "" {

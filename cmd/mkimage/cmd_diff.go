@@ -40,7 +40,7 @@ func newDiff(u *ui) *cobra.Command {
 		Example: "  mkimage diff old.erofs new.erofs\n  mkimage diff --repo repo debian/13 /srv/debian",
 		Args:    usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := errors.Join(o.read.tar.check(), o.read.checkMounts()); err != nil {
+			if err := errors.Join(checkSource(args[0]), checkSource(args[1]), o.read.tar.check(), o.read.checkMounts()); err != nil {
 				return trouble{usagef(cmd, "%w", err)}
 			}
 			if err := o.run(cmd, u, args[0], args[1]); err != nil {

@@ -91,6 +91,9 @@ func (o *doctorOptions) run(ctx context.Context, args []string) (*doctor.Report,
 	}
 	e := &doctor.Examiner{Arch: runtime.GOARCH, Cmdline: o.cmdline, RootFS: o.rootFS, Now: time.Now()}
 	if o.modules != "" {
+		if err := wantDirectory(o.modules); err != nil {
+			return nil, fmt.Errorf("--modules: %w", err)
+		}
 		var err error
 		if e.Builtin, err = doctor.ParseBuiltin(os.DirFS(o.modules), "."); err != nil {
 			return nil, fmt.Errorf("--modules %s: %w", o.modules, err)
@@ -115,12 +118,16 @@ func (o *doctorOptions) run(ctx context.Context, args []string) (*doctor.Report,
 
 // examine opens what is to be examined and finds out what it is.
 func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store repoStore, name string) (*doctor.Report, error) {
-	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) && store.Repo != nil {
+	isDir := wantDirectory(name) == nil
+	f, err := openFile(name, doctorWants)
+	if (isDir || errors.Is(err, fs.ErrNotExist)) && store.Repo != nil {
 		var d verity.Digest
 		if d, err = store.Resolve(name); err == nil {
 			f, err = store.OpenImage(d)
 		}
+	}
+	if err != nil && isDir {
+		return nil, doctorOfDirectory(name)
 	}
 	if err != nil {
 		return nil, err
@@ -131,8 +138,11 @@ func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store r
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read %s: %w", filepath.Clean(name), err)
 	}
+	if n == 0 {
+		return nil, fmt.Errorf("%s is empty: want %s", name, doctorWants)
+	}
 	if kind := textKind(head[:n]); kind != "" {
-		return nil, fmt.Errorf("%s is %s, of which doctor knows nothing: want a UKI, an initrd, an image or a disk", name, kind)
+		return nil, fmt.Errorf("%s is %s, of which doctor knows nothing: want %s", name, kind, doctorWants)
 	}
 	switch doctor.Detect(head[:n]) {
 	case "uki":
@@ -151,6 +161,19 @@ func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store r
 		return nil, err
 	}
 	return e.Initrd(image), nil
+}
+
+// doctorWants is what doctor knows.
+const doctorWants = "a UKI, an initrd, an image or a disk"
+
+// doctorOfDirectory says what may have been meant by a directory.
+func doctorOfDirectory(name string) error {
+	r, err := repo.Open(name)
+	if err == nil {
+		r.Close()
+		return fmt.Errorf("%s is a repository: name one of its images, as in mkimage doctor --repo %s IMAGE", name, shellWord(name))
+	}
+	return fmt.Errorf("%s is a directory: want %s; make an image of it with mkimage build", name, doctorWants)
 }
 
 // textKind tells what a file is that is a key or any other text.

@@ -132,6 +132,9 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 			parts.Modules = initrd.TPMModules()
 		}
 	}
+	if err := wantDirectory(o.modules); err != nil {
+		return parts, fmt.Errorf("--modules: %w", err)
+	}
 	dir, err := filepath.Abs(o.modules)
 	if err != nil {
 		return parts, err

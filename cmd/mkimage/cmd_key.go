@@ -39,7 +39,7 @@ func newKeyNew(u *ui) *cobra.Command {
 		Short: "make a key pair: NAME.key seals, NAME.pub verifies",
 		Long: `New makes an Ed25519 key pair in minisign's format: NAME.key, which seals images
 and must stay secret, and NAME.pub, which goes into the initramfs of each machine
-that shall boot them. Files that are there already stay as they are.
+that is to boot them. Files that are there already stay as they are.
 
 minisign reads both. With --password-file the private key is encrypted.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
@@ -79,7 +79,7 @@ func saveKey(u *ui, name string, key sign.PrivateKey, password string) error {
 func createFile(name string, content []byte, mode fs.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%w; choose another name: who has lost a key can't seal with it", err)
+		return fmt.Errorf("%w; choose another name: a key that is overwritten can never seal again", err)
 	}
 	if err != nil {
 		return err
@@ -118,6 +118,9 @@ private key is encrypted too: --password-file tells it.`,
 		Example: "  mkimage key show mykey.pub /etc/composefs/keys.d/*.pub",
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if _, err := readPassword(o.passwordFile); err != nil {
+				return err
+			}
 			var keys []keyFile
 			var lines []string
 			for _, name := range args {

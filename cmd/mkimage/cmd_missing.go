@@ -50,7 +50,7 @@ IMAGE is a file, or with --repo a digest or ref.`,
 // missingFrom returns those paths that exist in none of the directories.
 func missingFrom(dirs, paths []string) ([]string, error) {
 	for _, dir := range dirs {
-		if _, err := os.Stat(dir); err != nil {
+		if err := wantDirectory(dir); err != nil {
 			return nil, err
 		}
 	}

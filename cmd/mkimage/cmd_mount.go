@@ -33,7 +33,7 @@ If it is known which image it must be (by its name in a repository, --digest or
 before, and each file's content is checked whenever it is read. --verity off is for
 file systems and kernels without fs-verity; the image is hashed then, files aren't.
 
-Mounting needs root. mkimage umount takes the mount away again; so does umount.
+Mounting needs root. mkimage umount, or umount(8), unmounts it again.
 As mount.composefs in /sbin this program serves mount -t composefs.`,
 		Example: `  mkimage mount --repo repo stable /mnt
   mkimage mount --repo repo --keys mykey.pub stable /mnt
@@ -114,7 +114,7 @@ func (o *mountOptions) check(cmd *cobra.Command) (err error) {
 func (o *mountOptions) open(image string) (*os.File, error) {
 	if o.repo == "" {
 		o.readSeal = sealBeside(image)
-		return os.Open(image)
+		return openFile(image, "an image")
 	}
 	r, err := repo.Open(o.repo)
 	if err != nil {

@@ -199,6 +199,9 @@ func (o *sealCommand) addSignature(u *ui, r *repo.Repo, image verity.Digest, siz
 	if err == nil {
 		known, err = o.checkSigner(u, image, text, signature)
 	}
+	if isUnreadable(err) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}

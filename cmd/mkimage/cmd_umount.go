@@ -17,7 +17,7 @@ func newUmount(*ui) *cobra.Command {
 	var lazy bool
 	cmd := &cobra.Command{
 		Use:   "umount DIR",
-		Short: "take a mounted image away",
+		Short: "unmount an image",
 		Long: `Umount unmounts the image at DIR, with everything that mounting it made: the mount
 of its metadata and the loop device, if there is one, go away with it.
 
@@ -26,15 +26,15 @@ DIR now, and ends when its last user has.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error { return umount(args[0], lazy) },
 	}
-	cmd.Flags().BoolVarP(&lazy, "lazy", "l", false, "take it away even if it is in use")
+	cmd.Flags().BoolVarP(&lazy, "lazy", "l", false, "unmount it even if it is in use")
 	return cmd
 }
 
-func umount(dir string, lazy bool) error {
+func umount(given string, lazy bool) error {
 	// Symbolic links are followed here, and by nobody later.
-	dir, err := filepath.EvalSymlinks(dir)
+	dir, err := filepath.EvalSymlinks(given)
 	if err != nil {
-		return err
+		return openError(given, err)
 	}
 	if err := requireImage(dir); err != nil {
 		return err

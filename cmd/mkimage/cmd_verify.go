@@ -29,8 +29,7 @@ const verifyLong = `Verify reads IMAGE (a digest or a ref) and checks that its c
 that its name says, and holds its seal against keys and policy. The verdict is that
 of composefs-setup-root with the same keys and policy, in the same words and with
 the same exit status: 2 for a policy or a key that can't be used, 4 image not found,
-5 digest mismatch, 6 signature refused. A file of keys or a policy that isn't there is
-no verdict of a boot: the status is 1, as in every command.
+5 digest mismatch, 6 signature refused.
 
 --policy is the setup-root-conf.toml of the initramfs. Without one, a valid seal is
 required if there is a key, and the seal isn't looked at if there is none.

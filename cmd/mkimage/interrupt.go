@@ -16,7 +16,7 @@ func (i interrupted) Error() string {
 	if i.signal == unix.SIGINT {
 		return "interrupted"
 	}
-	return "interrupted by " + unix.SignalName(i.signal)
+	return "terminated by " + unix.SignalName(i.signal)
 }
 
 // status is what a shell has for a program that died of the signal.

@@ -47,7 +47,7 @@ type image struct {
 // open opens an image: a file, or in a repository what a digest or ref stands for.
 func (o *lookOptions) open(name string) (*os.File, error) {
 	if o.repo == "" {
-		return os.Open(name)
+		return openFile(name, "a regular file")
 	}
 	r, err := repo.Open(o.repo)
 	if err != nil {

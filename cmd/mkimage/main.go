@@ -43,7 +43,9 @@ replaced. Devices and directories are refused; see mkimage disk --write-device.
 
 Exit status: 0 done; 1 a failure that has no number of its own; 2 wrong usage;
 4 image or object not found; 5 digest mismatch; 6 seal or signature refused;
-7 the kernel lacks something; 130 or 143 interrupted by SIGINT (^C) or SIGTERM.`
+7 the kernel lacks something; 130 interrupted (^C, SIGINT); 143 terminated (SIGTERM).
+A file, directory or repository that isn't there is always 1 (of diff, and of the
+keys and policy of verify, 2).`
 
 // gcPercent is how much may be added to what lives in memory before the garbage is
 // collected, in percent. Nearly all that is in memory is a tree, which lives to the
@@ -76,7 +78,7 @@ func run(ctx context.Context, args []string, u *ui) int {
 		Args:          usageArgs(cobra.NoArgs),
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 
-		PersistentPreRunE: refuseEmpty,
+		PersistentPreRunE: checkValues(args),
 	}
 	root.SetArgs(args)
 	root.SetIn(u.in)

@@ -55,11 +55,32 @@ func checkOutputs(names ...string) error {
 		}
 		path, err := outputPath(name)
 		if err == nil && !standardOutputs[name] && !isStream(path) {
-			_, err = os.Stat(filepath.Dir(path))
+			err = checkDir(filepath.Dir(path))
 		}
 		if err != nil {
 			return fmt.Errorf("write %s: %w", name, withoutPath(err, path))
 		}
+	}
+	return nil
+}
+
+// kernelsOwn are file systems in which nobody makes files.
+var kernelsOwn = map[int64]string{
+	unix.PROC_SUPER_MAGIC: "proc", unix.SYSFS_MAGIC: "sysfs", unix.CGROUP_SUPER_MAGIC: "cgroup", unix.CGROUP2_SUPER_MAGIC: "cgroup",
+	unix.DEBUGFS_MAGIC: "debugfs", unix.TRACEFS_MAGIC: "tracefs", unix.SECURITYFS_MAGIC: "securityfs", unix.DEVPTS_SUPER_MAGIC: "devpts",
+}
+
+// checkDir finds out whether a file can be made in a directory.
+func checkDir(dir string) error {
+	if err := wantDirectory(dir); err != nil {
+		return err
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err == nil && kernelsOwn[int64(st.Type)] != "" {
+		return fmt.Errorf("%s is in the kernel's %s file system, where no file can be made", dir, kernelsOwn[int64(st.Type)])
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		return fmt.Errorf("no file can be made in %s: %w", dir, err)
 	}
 	return nil
 }
@@ -131,6 +152,8 @@ func withoutPath(err error, path string) error {
 		return notAFile{special}
 	case errors.As(err, &pathErr) && pathErr.Path == path:
 		return pathErr.Err
+	case pathErr != nil && pathErr.Op == "lstat": // on the way
+		return openError(pathErr.Path, err)
 	}
 	return err
 }

@@ -106,9 +106,6 @@ func checkModulesDir(dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, "modules.dep")); err == nil {
 		return nil
 	}
-	if _, err := os.Stat(dir); err != nil {
-		return err
-	}
 	for _, below := range []string{"*", "usr/lib/modules/*", "lib/modules/*", "modules/*"} {
 		if found, _ := filepath.Glob(filepath.Join(dir, below, "modules.dep")); len(found) > 0 {
 			return fmt.Errorf("%w, found a directory with %d of them: name one, as in %s", errModulesDir, len(found), filepath.Dir(found[len(found)-1]))

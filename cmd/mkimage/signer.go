@@ -77,6 +77,9 @@ type signer struct {
 // open reads the keys before anything else is done: a wrong password should not
 // cost a build. A one-use key is made in memory and never written.
 func (o *sealOptions) open(u *ui) (signers []signer, err error) {
+	if _, err := readPassword(o.passwordFile); err != nil { // also if no key needs it
+		return nil, err
+	}
 	for _, name := range o.keys {
 		key, err := o.openKey(u, name)
 		if err != nil {

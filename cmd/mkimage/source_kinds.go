@@ -2,13 +2,17 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"regexp"
 	"strings"
 
+	"github.com/composefs-go/composefs/internal/crfs"
 	"github.com/composefs-go/composefs/internal/doctor"
+	"github.com/composefs-go/composefs/internal/dumpfile"
+	"github.com/composefs-go/composefs/internal/tarball"
 )
 
 // checkDirectory says of a file how it is to be named.
@@ -16,6 +20,9 @@ func checkDirectory(name string) error {
 	st, err := os.Stat(name)
 	if err != nil || st.IsDir() {
 		return nil // the reader says what is wrong
+	}
+	if !st.Mode().IsRegular() {
+		return fmt.Errorf("%s is %s: want a directory, or one of tar:FILE, dump:FILE and crfs:FILE", name, kindOf(st.Mode()))
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -45,6 +52,45 @@ func fileKind(name string, head []byte) string {
 		return "crfs:"
 	}
 	return ""
+}
+
+// otherSource tells what a file is that couldn't be parsed, "" if it may well be what was
+// wanted, with a fault.
+func otherSource(f *os.File, err error, want string) string {
+	malformed := errors.Is(err, tarball.ErrArchive) || errors.Is(err, dumpfile.ErrSyntax) || errors.Is(err, crfs.ErrSyntax)
+	head := make([]byte, 2048)
+	n, _ := f.ReadAt(head, 0)
+	head = head[:n]
+	if !malformed || n == 0 {
+		return ""
+	}
+	kind, has := "", func(magic string) bool { return bytes.HasPrefix(head, []byte(magic)) }
+	switch text := textKind(head); {
+	case len(head) > 262 && string(head[257:262]) == "ustar":
+		kind = "a tar archive"
+	case has("/ "):
+		kind = "a dump"
+	case has("{"):
+		kind = "JSON"
+	case text != "":
+		kind = text
+	case doctor.Detect(head) == "image":
+		kind = "an image"
+	case doctor.Detect(head) == "uki":
+		kind = "an EFI program"
+	case has("\x1f\x8b"), has("\x28\xb5\x2f\xfd"):
+		kind = "packed"
+	default:
+		kind = "no text"
+	}
+	archive := want == "a tar archive"
+	if strings.HasPrefix(want, "JSON") && kind == "a text" && !bytes.HasPrefix(bytes.TrimSpace(head), []byte("{")) {
+		return "no JSON object"
+	}
+	if strings.HasPrefix(want, kind) || archive && (kind == "packed" || kind == "no text") || !archive && kind == "a text" {
+		return ""
+	}
+	return kind
 }
 
 // archiveName are names that tar archives go by.

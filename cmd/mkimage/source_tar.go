@@ -28,8 +28,8 @@ const (
 
 func (o *tarOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.Int64Var(&o.maxEntries, "max-entries", tarball.DefaultMaxEntries, "take at most `N` entries from tar archives; a million takes about 600 MB of memory, and never more than 1.3 GB")
-	f.Int64Var(&o.maxExpansion, "max-expansion", 0, "let a tar archive become at most `BYTES`, with the holes of its files (default 64 times its size and 16 GiB)")
+	f.Int64Var(&o.maxEntries, "max-entries", tarball.DefaultMaxEntries, "refuse tar archives with more than `N` entries; a million entries need about 600 MB of memory, at worst 1.3 GB")
+	f.Int64Var(&o.maxExpansion, "max-expansion", 0, "refuse tar archives that unpack to more than `BYTES`, holes included (default 16 GiB plus 64 times the archive's size)")
 	f.StringVar(&o.whiteouts, "whiteouts", whiteoutsOCI, "apply the whiteouts of layers by `RULE`: oci (they hide lower layers) or in-order (all that came before, as composefs-rs does)")
 	f.BoolVar(&o.followLinks, "follow-layer-links", false, "let paths in tar archives lead through symbolic links, inside the tree")
 	f.BoolVar(&o.strict, "strict", false, "refuse tar archives without an end marker")
@@ -61,7 +61,7 @@ func readTar(ctx context.Context, u *ui, files string, how *reading) (source, er
 		opts.Tee = kept.tee
 	}
 	b := tarball.NewBuilder(opts)
-	err := eachNamed(u, files, func(name string, r io.Reader) error {
+	err := eachNamed(u, files, how.want, func(name string, r io.Reader) error {
 		current = name
 		return b.Apply(ctx, r)
 	})

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/composefs-go/composefs/erofs"
@@ -22,14 +24,15 @@ type sourceKind struct {
 	prefix  string // of the argument; a directory has none
 	operand string
 	what    string
+	want    string // what a file is called that it takes
 	read    func(ctx context.Context, u *ui, operand string, how *reading) (source, error)
 }
 
 // sourceKinds are those with a prefix.
 var sourceKinds = []sourceKind{
-	{"tar:", "FILE[,FILE…]", "tar archive, plain, gzip or zstd; several are the layers of one image", readTar},
-	{"dump:", "FILE", "file in composefs-dump format", readDump},
-	{"crfs:", "FILE[,FILE…]", "JSON that composefs-from-json took, applied in order", readCRFS},
+	{"tar:", "FILE[,FILE…]", "tar archive, plain, gzip or zstd; several are the layers of one image", "a tar archive", readTar},
+	{"dump:", "FILE", "file in composefs-dump format", "a dump", readDump},
+	{"crfs:", "FILE[,FILE…]", "JSON that composefs-from-json took, applied in order", "JSON as composefs-from-json took it", readCRFS},
 }
 
 // sourceHelp lists the kinds for the help of a command.
@@ -57,6 +60,7 @@ type reading struct {
 	mounts    string // the rule for what is mounted in a directory
 	policy    bool   // transform.Boot will want the SELinux policy
 	algorithm verity.Algorithm
+	want      string // what the source is to be, for messages; "" for a directory
 	cache     string // file with digests of directories read before; or ""
 
 	// object opens an object that the source names and doesn't hold; nil if there
@@ -83,6 +87,7 @@ func findSource(arg string) (kind sourceKind, operand string, ok bool) {
 // readSource reads the tree that an argument stands for.
 func readSource(ctx context.Context, u *ui, arg string, how *reading) (source, error) {
 	kind, operand, _ := findSource(arg)
+	how.want = kind.want
 	how.Sink, how.Progress = how.sink, u.progress.file
 	u.progress.start("reading " + arg)
 	defer u.progress.stop()
@@ -99,7 +104,7 @@ func readDump(_ context.Context, u *ui, file string, how *reading) (src source, 
 	if how.format == erofs.V2 {
 		dialect = dumpfile.Rust
 	}
-	err = oneInput(u, file, func(r io.Reader) error {
+	err = oneInput(u, file, how.want, func(r io.Reader) error {
 		src.root, err = dialect.Parse(r)
 		return err
 	})
@@ -120,7 +125,7 @@ func (how *reading) filter() transform.Filter {
 
 func readCRFS(_ context.Context, u *ui, files string, how *reading) (source, error) {
 	b := crfs.NewBuilder()
-	if err := eachInput(u, files, b.Apply); err != nil {
+	if err := eachNamed(u, files, how.want, func(_ string, r io.Reader) error { return b.Apply(r) }); err != nil {
 		return source{}, err
 	}
 	root := b.Tree()
@@ -128,23 +133,33 @@ func readCRFS(_ context.Context, u *ui, files string, how *reading) (source, err
 	return source{root: root}, nil
 }
 
-// eachInput reads the files of a list one after the other.
-func eachInput(u *ui, list string, read func(io.Reader) error) error {
-	return eachNamed(u, list, func(_ string, r io.Reader) error { return read(r) })
+// checkSource finds names of files that are empty: most likely a shell's variable is unset.
+func checkSource(arg string) error {
+	kind, operand, prefixed := findSource(arg)
+	switch {
+	case arg == "-":
+		return errors.New("SOURCE: for standard input say what is in it: tar:-, dump:- or crfs:-")
+	case arg == "":
+		return errors.New("SOURCE: want a directory, found an empty text")
+	case prefixed && slices.Contains(strings.Split(operand, ","), ""):
+		return fmt.Errorf("SOURCE: want %s%s, found an empty name in %q", kind.prefix, kind.operand, arg)
+	}
+	return nil
 }
 
-// eachNamed is eachInput for those who want the files' names.
-func eachNamed(u *ui, list string, read func(name string, r io.Reader) error) error {
+// eachNamed reads the files of a list one after the other.
+func eachNamed(u *ui, list, want string, read func(name string, r io.Reader) error) error {
 	for name := range strings.SplitSeq(list, ",") {
-		if err := oneInput(u, name, func(r io.Reader) error { return read(name, r) }); err != nil {
+		if err := oneInput(u, name, want, func(r io.Reader) error { return read(name, r) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// oneInput reads a file, or standard input. Errors name the file.
-func oneInput(u *ui, name string, read func(io.Reader) error) error {
+// oneInput reads a file, or standard input. Errors name the file, and say what it is if
+// that isn't what is wanted.
+func oneInput(u *ui, name, want string, read func(io.Reader) error) error {
 	if name == "-" {
 		return read(&stoppableReader{ctx: u.ctx, r: u.in})
 	}
@@ -154,10 +169,19 @@ func oneInput(u *ui, name string, read func(io.Reader) error) error {
 	}
 	defer f.Close()
 	var from io.Reader = f
-	if st, err := f.Stat(); err == nil && !st.Mode().IsRegular() {
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case st.IsDir():
+		return fmt.Errorf("%s is a directory: want %s, or the name of the directory alone", name, want)
+	case !st.Mode().IsRegular():
 		from = &stoppableReader{ctx: u.ctx, r: f}
 	}
 	if err := read(from); err != nil {
+		if found := otherSource(f, err, want); found != "" {
+			return fmt.Errorf("%s is %s: want %s", name, found, want)
+		}
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil

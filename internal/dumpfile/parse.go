@@ -136,7 +136,7 @@ func (p *parser) placePath(path []byte) (dir *tree.Node, name string, err error)
 	case isRoot:
 		return nil, "", nil
 	case p.dirs.root == nil:
-		return nil, "", fmt.Errorf("the first line must be that of /, found %.200q", path)
+		return nil, "", fmt.Errorf("the first line must be that of /, found %.40q", path)
 	}
 	p.path = canonical(p.path[:0], path)
 	parent, last := p.path[:0], p.path

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -40,11 +41,58 @@ func (r *Repo) SetRef(name string, d verity.Digest) error {
 	if err := CheckRef(name); err != nil {
 		return err
 	}
+	if err := r.CheckRefPlace(name); err != nil {
+		return err
+	}
+	r.clearRefPlace(name)
 	up := strings.Repeat("../", strings.Count(name, "/")+1)
 	if err := r.replaceLink(up+d.Hex(), path.Join("images", "refs", name)); err != nil {
 		return fmt.Errorf("set ref %s: %w", name, err)
 	}
 	return nil
+}
+
+// ErrRefTaken is the cause when a ref would have to be a directory of refs too.
+var ErrRefTaken = errors.New("one ref's name can't begin with another's and a slash")
+
+// CheckRefPlace finds out whether there can be a ref of that name beside those that there
+// are. A directory that no ref is in any more gives way.
+func (r *Repo) CheckRefPlace(name string) error {
+	for i := range name {
+		if name[i] != '/' {
+			continue
+		}
+		if st, err := r.root.Lstat(path.Join("images", "refs", name[:i])); err == nil && !st.IsDir() {
+			return fmt.Errorf("set ref %s: %w: there is a ref %s", name, ErrRefTaken, name[:i])
+		}
+	}
+	place := path.Join("images", "refs", name)
+	below := ""
+	_ = fs.WalkDir(r.root.FS(), place, func(name string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && name != place {
+			below = strings.TrimPrefix(name, "images/refs/")
+			return fs.SkipAll
+		}
+		return nil
+	})
+	if below != "" {
+		return fmt.Errorf("set ref %s: %w: there is a ref %s", name, ErrRefTaken, below)
+	}
+	return nil
+}
+
+// clearRefPlace removes directories without refs.
+func (r *Repo) clearRefPlace(name string) {
+	var dirs []string
+	_ = fs.WalkDir(r.root.FS(), path.Join("images", "refs", name), func(name string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			dirs = append(dirs, name)
+		}
+		return nil
+	})
+	for _, dir := range slices.Backward(dirs) {
+		r.root.Remove(dir)
+	}
 }
 
 // Resolve returns the digest of the image that a text names: the image's hex
