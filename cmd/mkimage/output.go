@@ -140,6 +140,7 @@ func replaceFile(path string, write func(io.Writer) error) error {
 		return err
 	}
 	defer dir.Close()
+	osfile.Sweep(dir)
 	return osfile.Replace(dir, filepath.Base(path), 0o644, func(f *os.File) error { return write(f) })
 }
 

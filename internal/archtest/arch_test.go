@@ -45,7 +45,7 @@ var allowed = map[string][]string{
 		"internal/kernel", "internal/kmsg", "internal/tpm", "golang.org/x/sys"},
 	"internal/initrd":          {"github.com/u-root/u-root", "github.com/klauspost/compress", "github.com/pierrec/lz4", "github.com/ulikunitz/xz"},
 	"internal/doctor":          {"bootcfg", "bootcfg/uki", "sign", "sign/secureboot", "verity", "erofs", "internal/initrd", "internal/blockdev"},
-	"internal/disk":            {"verity", "golang.org/x/sys"},
+	"internal/disk":            {"verity", "internal/osfile", "golang.org/x/sys"},
 	"internal/kernelview":      {"erofs", "internal/tree", "golang.org/x/sys"},
 	"dracut":                   {},
 	"cmd/composefs-setup-root": {"internal/setup", "internal/version", "bootcfg", "sign", "internal/kmsg", "golang.org/x/sys"},

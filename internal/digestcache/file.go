@@ -91,6 +91,7 @@ func write(path string, alg verity.Algorithm, records []byte) error {
 		return err
 	}
 	defer dir.Close()
+	osfile.Sweep(dir)
 	return osfile.Replace(dir, filepath.Base(path), 0o600, func(f *os.File) error {
 		h := sha256.New()
 		header := append([]byte(magic), byte(alg))

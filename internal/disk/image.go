@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/composefs-go/composefs/internal/osfile"
 )
 
 // An Image describes a disk. Sizes of 0 are computed from the content with room
@@ -39,7 +41,7 @@ type Progress func(done, total int64, what string)
 func Write(ctx context.Context, name string, im Image, progress Progress) error {
 	// Beside the result: there is room for it there, and content from the same
 	// file system can be shared instead of copied.
-	scratch := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"-")
+	scratch := filepath.Join(filepath.Dir(name), ".tmp-"+filepath.Base(name)+"-")
 	return assemble(ctx, name, scratch, im, progress, func(w *writer) error {
 		if st, err := os.Lstat(name); err == nil && !st.Mode().IsRegular() {
 			return fmt.Errorf("want a regular file or a new name, found %s", st.Mode().Type())
@@ -58,10 +60,12 @@ func assemble(ctx context.Context, name, scratch string, im Image, progress Prog
 	if w.tools, err = findTools(); err != nil {
 		return err
 	}
-	if w.scratch, err = os.MkdirTemp(filepath.Dir(scratch), filepath.Base(scratch)); err != nil {
-		return fmt.Errorf("make a directory for temporary files: %w", err)
+	dir, err := osfile.NewScratchDir(filepath.Dir(scratch), filepath.Base(scratch))
+	if err != nil {
+		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(w.scratch)) }()
+	defer func() { err = errors.Join(err, dir.Remove()) }()
+	w.scratch = dir.Path
 	w.path = filepath.Join(w.scratch, imageFile)
 	for _, step := range []func(context.Context) error{w.allocate, w.writeGPT, w.writeESP, w.writeRoot, w.sync} {
 		if err := step(ctx); err != nil {

@@ -28,6 +28,7 @@ func NewTemp(dir *os.File, mode os.FileMode) (*Temp, error) {
 	t := &Temp{dir: dir, file: f}
 	switch {
 	case err == nil:
+		_ = Lock(f, false) // Replace will give it a temporary name
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EISDIR), errors.Is(err, unix.EINVAL):
 		if err := t.createNamed(); err != nil {
 			return nil, err
@@ -45,8 +46,12 @@ func NewTemp(dir *os.File, mode os.FileMode) (*Temp, error) {
 // createNamed is for file systems without O_TMPFILE, such as FAT.
 func (t *Temp) createNamed() (err error) {
 	for i := range maxNames {
-		t.name = ".tmp-" + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i)
+		t.name = tempName(i)
 		t.file, err = OpenPlain(t.dir, t.name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR)
+		if err == nil && !holdName(t.dir, t.name, t.file) {
+			t.file.Close()
+			continue
+		}
 		if !errors.Is(err, fs.ErrExist) {
 			break
 		}
@@ -56,6 +61,11 @@ func (t *Temp) createNamed() (err error) {
 		return fmt.Errorf("create a temporary file in %s: %w", t.dir.Name(), err)
 	}
 	return nil
+}
+
+// tempName returns the names to try for a file.
+func tempName(i int) string {
+	return tempPrefix + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i)
 }
 
 // File is the open file: writable until Freeze, read-only after it.
@@ -68,6 +78,7 @@ func (t *Temp) Freeze() error {
 	if err != nil {
 		return fmt.Errorf("reopen a temporary file in %s for reading: %w", t.dir.Name(), err)
 	}
+	_ = Lock(ro, false) // before the other one's is gone
 	err = t.file.Close()
 	t.file = ro
 	return err
@@ -97,7 +108,7 @@ func (t *Temp) Replace(name string) error {
 		return err
 	}
 	for i := 0; t.name == ""; i++ {
-		old := ".tmp-" + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i)
+		old := tempName(i)
 		err := t.Link(old)
 		if err == nil {
 			t.name = old

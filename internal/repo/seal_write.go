@@ -59,6 +59,7 @@ func (r *Repo) WriteSeal(d verity.Digest, text []byte, signatures []Signature, k
 	if err != nil {
 		return fmt.Errorf("write seal: %w", err)
 	}
+	osfile.Sweep(dir)
 	s := sealing{sealDir{r.root, dir, sign.SealName(d)}, d, have, known}
 	return s.write(text, signatures)
 }
