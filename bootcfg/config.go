@@ -181,9 +181,9 @@ func (v Verify) Policy(keys sign.Keyring) (sign.Policy, error) {
 	case len(keys) > 0 && p.Need != sign.Off:
 		return p, nil
 	case p.Need == sign.Require:
-		return p, fmt.Errorf("the policy requires a signature, but there is no *.pub key in %s of the initramfs", v.Keys)
+		return p, fmt.Errorf("the policy requires a signature, but there is no *.pub key in %s of the initramfs: add the .pub file of the signing key", v.Keys)
 	case p.Need == sign.Optional:
-		return p, fmt.Errorf("the policy has [verify] signature = \"optional\", but there is no *.pub key in %s of the initramfs to check one with", v.Keys)
+		return p, fmt.Errorf("the policy has [verify] signature = \"optional\", but there is no *.pub key in %s of the initramfs to check one with: add the .pub file of the signing key, or say signature = \"off\"", v.Keys)
 	case v.Signature == "" && v.Presumes != "":
 		return p, fmt.Errorf("the policy has [verify] %s, which is about seals, but there is no *.pub key in %s of the initramfs: add the key, or say signature = \"off\" for a boot that checks no seal", v.Presumes, v.Keys)
 	case v.MinimumSequence > 0 || len(v.OSIDs) > 0:

@@ -85,9 +85,9 @@ func loadAll(list string, load func(name string) error) error {
 		case errors.Is(err, unix.ENODEV):
 			absent[name] = true
 		case errors.Is(err, unix.ENOENT):
-			return fmt.Errorf("load the kernel module %s: it, or a symbol that it uses, isn't there: was the initrd made for another kernel?", name)
+			return fmt.Errorf("load the kernel module %s: it, or a symbol that it uses, isn't there: make the initrd again with the modules of this kernel (mkimage initrd --modules)", name)
 		case err != nil:
-			return fmt.Errorf("load the kernel module %s: %w: was the initrd made for another kernel?", name, err)
+			return fmt.Errorf("load the kernel module %s: %w: make the initrd again with the modules of this kernel (mkimage initrd --modules)", name, err)
 		}
 	}
 	return nil
@@ -107,7 +107,7 @@ func loadModule(name string) error {
 func (l *linux) SwitchRoot(newRoot string, inits, args []string) error {
 	for _, m := range earlyMounts {
 		if err := unix.Mount(m.path, path.Join(newRoot, m.path), "", unix.MS_MOVE, ""); err != nil {
-			return fmt.Errorf("move %s to the new root (has the image such a directory?): %w", m.path, err)
+			return fmt.Errorf("move %s to the new root: %w: want a directory of the image there, as mkimage build --boot makes", m.path, err)
 		}
 	}
 	if err := os.Chdir(newRoot); err != nil {
@@ -125,5 +125,5 @@ func (l *linux) SwitchRoot(newRoot string, inits, args []string) error {
 			return fmt.Errorf("execute %s: %w", init, err)
 		}
 	}
-	return fmt.Errorf("execute init: none of %s is there", strings.Join(inits, ", "))
+	return fmt.Errorf("execute init: none of %s is there: install one, or name it with init=", strings.Join(inits, ", "))
 }

@@ -32,7 +32,7 @@ func VerifiedRoot(o Options) error {
 	}
 	put, err := os.ReadFile(rootPath)
 	if err != nil {
-		return refuse(CodeMount, fmt.Errorf("nothing at %s was verified in this boot: the root isn't switched", o.Sysroot))
+		return refuse(CodeMount, notVerified(o.Sysroot))
 	}
 	return refuse(CodeMount, sameMounts(string(put), mountsAt(string(info), root), root, o.Config))
 }
@@ -41,7 +41,7 @@ func VerifiedRoot(o Options) error {
 func sameMounts(put, now, root string, policy bootcfg.Config) error {
 	before := strings.Split(put, "\n")
 	if !slices.ContainsFunc(before, func(line string) bool { f := strings.Fields(line); return len(f) > 2 && f[2] == root }) {
-		return fmt.Errorf("nothing at %s was verified in this boot: the root isn't switched", root)
+		return notVerified(root)
 	}
 	for line := range strings.Lines(now) {
 		line = strings.TrimSuffix(line, "\n")
@@ -52,9 +52,13 @@ func sameMounts(put, now, root string, policy bootcfg.Config) error {
 		}
 	}
 	if gone := strings.Join(before, ""); gone != "" {
-		return fmt.Errorf("the verified image is no longer mounted at %s (%.80s): the root isn't switched", root, gone)
+		return fmt.Errorf("the verified image is no longer mounted at %s (%.80s): the root isn't switched: boot without what unmounts it, a hook or a unit", root, gone)
 	}
 	return nil
+}
+
+func notVerified(root string) error {
+	return fmt.Errorf("nothing at %s was verified in this boot: the root isn't switched: boot without what keeps composefs-setup-root from running (rd.systemd.mask=, rd.systemd.unit=)", root)
 }
 
 // mountsAt returns what of mountinfo(5) is mounted at dir and below it: number, root,

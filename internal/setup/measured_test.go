@@ -50,22 +50,22 @@ func TestTheSelfTestSaysWhatIsWrongWithAnObject(t *testing.T) {
 		want   string
 	}{
 		{"nothing", nil, sums, " is intact, so it is kernel "},
-		{"changed", func(t *testing.T, d disk) { writeTestFile(t, d.object, strings.ToUpper(initProgram)) }, sums, " has another fs-verity digest: repair the repository"},
+		{"changed", func(t *testing.T, d disk) { writeTestFile(t, d.object, strings.ToUpper(initProgram)) }, sums, " has another fs-verity digest: restore it"},
 		{"without a digest", nil, func(*os.File, verity.Algorithm) (verity.Digest, error) {
 			return verity.Digest{}, verity.ErrNotEnabled
-		}, " has no fs-verity digest: repair"},
-		{"unknown", nil, func(*os.File, verity.Algorithm) (verity.Digest, error) { return verity.Digest{}, unix.EIO }, " can't be measured: repair"},
-		{"shorter", func(t *testing.T, d disk) { writeTestFile(t, d.object, "#!") }, sums, " has another size than the image says: repair"},
+		}, " has no fs-verity digest: restore it"},
+		{"unknown", nil, func(*os.File, verity.Algorithm) (verity.Digest, error) { return verity.Digest{}, unix.EIO }, " can't be measured: restore it"},
+		{"shorter", func(t *testing.T, d disk) { writeTestFile(t, d.object, "#!") }, sums, " has another size than the image says: restore it"},
 		{"absent", func(t *testing.T, d disk) {
 			if err := os.Remove(d.object); err != nil {
 				t.Fatal(err)
 			}
-		}, sums, " is missing: repair"},
+		}, sums, " is missing: restore it"},
 		{"a link out of the repository", func(t *testing.T, d disk) {
 			if err := errors.Join(os.Remove(d.object), os.Symlink("/etc/passwd", d.object)); err != nil {
 				t.Fatal(err)
 			}
-		}, sums, " is a symbolic link, which overlayfs doesn't follow: repair"},
+		}, sums, " is a symbolic link, which overlayfs doesn't follow: restore it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDisk(t)

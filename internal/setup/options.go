@@ -53,7 +53,7 @@ func Read(cmdline string, p Paths) (Options, error) {
 		return o, refuse(CodeConfig, err)
 	}
 	if len(cmdline) > maxCmdline {
-		return o, refuse(CodeConfig, fmt.Errorf("kernel command line of %d bytes, at most %d expected", len(cmdline), maxCmdline))
+		return o, refuse(CodeConfig, fmt.Errorf("kernel command line of %d bytes, at most %d expected: shorten it", len(cmdline), maxCmdline))
 	}
 	o.Cmdline, err = bootcfg.ParseCmdline(cmdline)
 	return o, refuse(CodeConfig, err)

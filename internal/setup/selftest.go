@@ -97,11 +97,10 @@ func (l *linux) explain(name string, cause error) error {
 	}
 	why := l.examine(object, size)
 	if why == "" {
-		why = fmt.Sprintf("is intact, so it is kernel %s that is wrong: overlayfs verity is broken in some of the 7.0 series; boot another kernel", l.kernel.Release())
-	} else {
-		why += ": repair the repository or boot another entry"
+		return fmt.Errorf("self-test: %s of the image can't be read: %w: object composefs/objects/%s is intact, so it is kernel %s that is wrong: overlayfs verity is broken in some of the 7.0 series; boot another kernel",
+			name, cause, object.ObjectPath(), l.kernel.Release())
 	}
-	return fmt.Errorf("self-test: %s of the image can't be read: %w: object composefs/objects/%s %s", name, cause, object.ObjectPath(), why)
+	return fmt.Errorf("self-test: %s of the image can't be read: %w: object composefs/objects/%s %s: restore it (mkimage build makes it again) or boot another entry", name, cause, object.ObjectPath(), why)
 }
 
 // objectOf asks the image's metadata, without the overlay, for the object that a

@@ -104,6 +104,20 @@ func fullDevice(t *testing.T, prepare func(disk)) disk {
 	return d
 }
 
+// makeRoom does what the refusal says.
+func makeRoom(t *testing.T, root string) {
+	t.Helper()
+	files, err := filepath.Glob(root + "/full*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, name := range files {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // On a disk without room a new deployment comes up with its state in memory, aloud and
 // on record; where the policy doesn't want that, it doesn't come up.
 func TestAFullDiskStillBootsANewDeployment(t *testing.T) {
@@ -129,6 +143,19 @@ func TestAFullDiskStillBootsANewDeployment(t *testing.T) {
 			if record, err := os.ReadFile(recordPath); err != nil || !strings.Contains(string(record), c.record) {
 				t.Errorf("record %s, %v; want %s", record, err, c.record)
 			}
+			// Make room and boot again, as the console says.
+			at := d.path("sysroot")
+			makeRoom(t, at)
+			if err := unix.Mount(at, d.root, "", unix.MS_BIND, ""); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.boot(t, "", c.policy); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = unix.Unmount(d.root, unix.MNT_DETACH) })
+			if record, err := os.ReadFile(recordPath); err != nil || !strings.Contains(string(record), `"no-room":[]`) {
+				t.Errorf("with room: record %s, %v", record, err)
+			}
 		})
 	}
 	t.Run("refused", func(t *testing.T) {
@@ -141,6 +168,11 @@ func TestAFullDiskStillBootsANewDeployment(t *testing.T) {
 		if after := mounts(t); after != before {
 			t.Errorf("mounts before\n%safter\n%s", before, after)
 		}
+		makeRoom(t, d.root)
+		if err := d.boot(t, "", "[failure]\nfull-disk = \"refuse\"\n"); err != nil {
+			t.Errorf("with room: %v", err)
+		}
+		t.Cleanup(func() { _ = unix.Unmount(d.root, unix.MNT_DETACH) })
 	})
 }
 
@@ -175,6 +207,12 @@ func TestAFullDiskKeepsTheStateThatIsThere(t *testing.T) {
 		if CodeOf(err) != CodeMount || !strings.Contains(err.Error(), "etc/upper can't be mounted") || !strings.Contains(err.Error(), "make room") {
 			t.Errorf("status %d, %v", CodeOf(err), err)
 		}
+		makeRoom(t, d.root)
+		if err := d.boot(t, "", ""); err != nil {
+			t.Fatalf("with room: %v", err)
+		}
+		t.Cleanup(func() { _ = unix.Unmount(d.root, unix.MNT_DETACH) })
+		wantFile(t, d.path("etc/hostname"), "mine")
 	})
 }
 

@@ -24,7 +24,7 @@ var rows = []struct{ pkg, programs string }{
 	{"ncurses-bin", "tput"},
 	{"sed", "sed"},
 	{"tar", "tar"},
-	{"util-linux", "flock mkswap setpriv unshare"},
+	{"util-linux", "blockdev flock mkswap setpriv unshare"},
 	{"apt", "apt-cache apt-config apt-get"},
 	{"git", "git"},
 	{"make", "make"},

@@ -1,0 +1,208 @@
+package setup
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// advisers are the files whose messages a refused boot may end with.
+var advisers = []string{"*.go", "../../cmd/composefs-setup-root/*.go", "../../sign/check.go", "../../sign/policy.go",
+	"../../bootcfg/cmdline.go", "../../bootcfg/config.go", "../blockdev/spec.go", "../blockdev/wait.go"}
+
+// triedBy are the tests that carry out a remedy of a message that no row of remedies is
+// about: in this package, or boots of test/boot, where it takes fs-verity, a TPM, another disk
+// or the first process.
+var triedBy = map[string]string{
+	"boot without what keeps composefs-setup-root from running":       "TestEachRemedyBeforeTheSwitchWorks",
+	"boot without what unmounts it":                                   "TestEachRemedyBeforeTheSwitchWorks",
+	"remove what mounts it":                                           "TestEachRemedyBeforeTheSwitchWorks",
+	"boot another kernel, or add what is missing":                     "TestAKernelThatHasWhatIsMissingBoots",
+	"the image has access control lists: %w: boot another kernel":     "TestAccessControlListsNeedAKernelThatObeysThem",
+	"it, or a symbol that it uses, isn't there":                       "TestModulesOfThisKernelAreLoaded",
+	"load the kernel module %s: %w":                                   "TestModulesOfThisKernelAreLoaded",
+	"correct root=, or add the driver's module":                       "TestEachRemedyOfTheRootDeviceWorks",
+	"want /dev/NAME, PARTLABEL=":                                      "TestEachRemedyOfTheRootDeviceWorks",
+	"name it with rootfstype=":                                        "TestEachRemedyOfTheRootDeviceWorks",
+	"for a root that can't be written":                                "TestARootThatCantBeWrittenBootsWithoutState",
+	"or set full-disk = \\\"transient\\\"":                            "TestAFullDiskStillBootsANewDeployment",
+	"WHAT IS WRITTEN THERE IS LOST":                                   "TestAFullDiskStillBootsANewDeployment",
+	"can't be mounted: %v: make room":                                 "TestAFullDiskKeepsTheStateThatIsThere",
+	"for a shell want shell = ":                                       "TestAShellIsRefusedWithAReason",
+	"want a directory of the image there, as mkimage build --boot":    "TestSwitchRootExecutesTheFirstInitThatIsThere",
+	"execute init: none of %s is there":                               "TestSwitchRootExecutesTheFirstInitThatIsThere",
+	"takes flags only, see --help":                                    "flags.txtar",
+	"flag provided but not defined":                                   "flags.txtar",
+	"takes no value, found":                                           "flags.txtar",
+	"wants a value: %s":                                               "flags.txtar",
+	"install it again (a plain copy loses it), or boot another entry": "TestRefused/image without fs-verity",
+	"the image isn't the one that the command line names":             "TestRepository/image is another one with fs-verity",
+	"digest mismatch: image %s is damaged":                            "TestRefused/image byte flipped",
+	"too large to hold in memory":                                     "TestUserspace/good",
+	"name one with root=PARTUUID=":                                    "TestTwoDisks",
+}
+
+// noRemedy are the messages after which there is nothing to be done, and why.
+var noRemedy = map[string]string{
+	"unknown mode %q":                         "the policy's reader knows all modes",
+	"no shell is allowed":                     "the line before it says what to do",
+	"this is no initramfs":                    "nothing is wrong",
+	"waiting %v before looking":               "it goes on by itself",
+	"what is mounted is used":                 "it goes on; the message before it has the remedy",
+	"the contents of its files are not":       "what the policy says",
+	"nothing is verified, neither":            "what the policy says",
+	"what is booted is unverified":            "what the policy says",
+	"nothing proves that it is unchanged":     "what the policy and the command line say",
+	"boot refused, exit status %d":            "the line before it has the remedy",
+	"no room for the state of a new":          "the cause of messages with remedies",
+	"malformed kernel command line":           "the beginning of messages with remedies",
+	"malformed setup-root-conf.toml":          "the beginning of messages with remedies",
+	"%w: %d bytes, at most %d expected":       "a larger policy isn't read in the first place",
+	"is intact, so it is kernel":              "only a kernel with that fault says so, and there is none to boot",
+	"%w: line %d: %s":                         "a mistake of TOML, in the words of its reader",
+	"more than one device fits":               "the beginning of a message with remedies",
+	"there is no root= and no partition type": "only on machines without such a type",
+	"signature refused":                       "the beginning of messages with remedies",
+	"image has no seal":                       "the beginning of a message with a remedy",
+	"seal has no signature":                   "the beginning of a message with a remedy",
+	"no key is trusted":                       "the beginning of a message with a remedy",
+	"seal is signed by no trusted key":        "the beginning of a message with a remedy",
+	"seal is for another image":               "the beginning of a message with a remedy",
+	"image is revoked":                        "the beginning of a message with a remedy",
+	"image is too old":                        "the beginning of a message with a remedy",
+	"image is of another system":              "the beginning of a message with a remedy",
+	"seal is for another ref":                 "the beginning of a message with a remedy",
+	"put the .pub file of the signing key":    "a policy without a key is refused before any seal is read",
+	"(key %s signed it all the same)":         "a key that signs what is no seal: its owner has to know",
+	"%w seal: want at most %d bytes":          "a larger file isn't read in the first place",
+	"paused between measuring and mounting":   "only in a program for tests",
+}
+
+// messages returns the texts of errors and of lines on the console, as they are in the
+// source, each with its place; not those that only say what was being done.
+func messages(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for _, pattern := range advisers {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v, %v", pattern, files, err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			set := token.NewFileSet()
+			tree, err := parser.ParseFile(set, file, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(tree, func(n ast.Node) bool {
+				call, ok := n.(*ast.CallExpr)
+				if !ok || !slices.Contains([]string{"Errorf", "New", "Printf", "warn", "complain"}, calledName(call)) {
+					return true
+				}
+				for _, a := range call.Args {
+					text, ok := a.(*ast.BasicLit)
+					if ok && text.Kind == token.STRING && !context.MatchString(text.Value) {
+						found[text.Value] = set.Position(text.Pos()).String()
+					}
+				}
+				return true
+			})
+		}
+	}
+	return found
+}
+
+// context is a text that says what was being done, and leaves the rest to the cause.
+var context = regexp.MustCompile("^[\"`][^;]*%[wv][\"`]$|^\"help\"$")
+
+func calledName(call *ast.CallExpr) string {
+	switch f := call.Fun.(type) {
+	case *ast.SelectorExpr:
+		return f.Sel.Name
+	case *ast.Ident:
+		return f.Name
+	}
+	return ""
+}
+
+// parts are the texts that the refusal of a row has; the last one is that of its message.
+func (r remedy) parts() []string { return strings.Split(r.says, "|") }
+
+// textOf matches what becomes of a text in the source.
+func textOf(source string) *regexp.Regexp {
+	text, err := strconv.Unquote(`"` + source + `"`)
+	if err != nil {
+		text = source
+	}
+	verb := regexp.MustCompile(`%[.0-9]*[a-z]`)
+	return regexp.MustCompile(verb.ReplaceAllString(regexp.QuoteMeta(text), ".*"))
+}
+
+// A message that is added needs a row that carries out its remedy.
+func TestEveryRemedyOfARefusalIsTried(t *testing.T) {
+	all := messages(t)
+	if len(all) < 60 {
+		t.Fatalf("found %d messages only", len(all))
+	}
+	known := map[string]string{}
+	for _, r := range remedies {
+		says := r.parts()
+		known[says[len(says)-1]] = "a row"
+	}
+	maps.Copy(known, triedBy)
+	maps.Copy(known, noRemedy)
+	used := map[string][]string{}
+	for _, text := range slices.Sorted(maps.Keys(all)) {
+		tried := false
+		for says := range known {
+			if strings.Contains(text, says) {
+				tried = true
+				used[says] = append(used[says], text)
+			}
+		}
+		if !tried {
+			t.Errorf("%s: %s: no row of remedies carries out what it says", all[text], text)
+		}
+	}
+	for says := range known {
+		if len(used[says]) != 1 {
+			t.Errorf("%q is in %d messages, want one: %q", says, len(used[says]), used[says])
+		}
+	}
+}
+
+// The tests that are named exist: a function, or a row with that name.
+func TestTheTestsOfRemediesExist(t *testing.T) {
+	var source strings.Builder
+	for _, pattern := range []string{"*_test.go", "../../test/boot/*_test.go", "../../cmd/composefs-setup-root/testdata/script/*"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source.WriteString("\nfile " + filepath.Base(file) + "(\n")
+			source.Write(text)
+		}
+	}
+	for says, test := range triedBy {
+		name, row, isRow := strings.Cut(test, "/")
+		if !strings.Contains(source.String(), "\nfunc "+name+"(") && !strings.Contains(source.String(), "\nfile "+name+"(") || isRow && !strings.Contains(source.String(), `name: "`+row+`"`) {
+			t.Errorf("%q is tried by %s, which doesn't exist", says, test)
+		}
+	}
+}
