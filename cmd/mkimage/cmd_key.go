@@ -100,11 +100,10 @@ type keyFile struct {
 }
 
 func (k keyFile) String() string {
-	id := k.ID
-	if id == "" {
-		id = "unknown without its password"
+	if k.ID == "" {
+		return fmt.Sprintf("%s: %s key, called %s; --password-file tells its number", k.File, k.Kind, k.Name)
 	}
-	return fmt.Sprintf("%s: %s key %s, called %s", k.File, k.Kind, id, k.Name)
+	return fmt.Sprintf("%s: %s key %s, called %s", k.File, k.Kind, k.ID, k.Name)
 }
 
 func newKeyShow(u *ui) *cobra.Command {

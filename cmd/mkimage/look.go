@@ -72,6 +72,9 @@ func (o *lookOptions) readOf(name string, only []string) (image, error) {
 	}
 	defer f.Close()
 	m, err := readImage(f, only)
+	if other := notAnImage(f, err); other != err {
+		return image{}, other
+	}
 	if err != nil {
 		return image{}, fmt.Errorf("%s: %w", name, err)
 	}

@@ -70,7 +70,7 @@ func (m *mounting) mount(k *kernel.Kernel, image *os.File, dir string) (mounted,
 	}
 	header, err := erofs.ReadHeader(image)
 	if err != nil {
-		return result, err
+		return result, notAnImage(image, err)
 	}
 	if header.HasACL {
 		if err := k.Need(kernel.EROFSACL); err != nil {
@@ -132,7 +132,7 @@ func (m *mounting) measure(image *os.File) (verity.Digest, error) {
 	}
 	without := errors.Is(err, verity.ErrNotEnabled) || errors.Is(err, verity.ErrUnsupported)
 	if without && m.checking != checkOff {
-		return found, fmt.Errorf("%w: %s, or do without by noverity (--verity off)", err, howToVerity(image, errors.Is(err, verity.ErrUnsupported)))
+		return found, fmt.Errorf("%w: %s, or mount it without, by --verity off (of mount.composefs: noverity)", err, howToVerity(image, errors.Is(err, verity.ErrUnsupported)))
 	}
 	if !without {
 		return found, err
@@ -163,6 +163,9 @@ func (m *mounting) attach(k *kernel.Kernel, i mount.Image, dir string) error {
 		return opened.err
 	}
 	root, err := i.Mount(k)
+	if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
+		return fmt.Errorf("%w: mounting needs root", err)
+	}
 	if err != nil {
 		return explainMissing(err)
 	}
@@ -182,7 +185,7 @@ func explainMissing(err error) error {
 		return err
 	}
 	if missing.Feature == kernel.OverlayVerity {
-		return fmt.Errorf("%w: boot a newer kernel, or do without by noverity (--verity off), which leaves what files hold unchecked", err)
+		return fmt.Errorf("%w: boot a newer kernel, or mount it without, by --verity off (of mount.composefs: noverity), which leaves the content of files unchecked", err)
 	}
 	return fmt.Errorf("%w: boot a newer kernel, or one that has it", err)
 }

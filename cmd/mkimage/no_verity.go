@@ -35,7 +35,7 @@ func howToVerity(f *os.File, unsupported bool) string {
 	if _, err := os.Stat(feature.file); err != nil {
 		return "this kernel is built without it (CONFIG_FS_VERITY): boot another one"
 	}
-	return fmt.Sprintf("the %s there has it off: run `%s %s`, and build the repository again", feature.name, feature.command, deviceOf(f))
+	return fmt.Sprintf("the %s there has it off: run `%s %s`, and build into a new repository: files that are there don't get it", feature.name, feature.command, deviceOf(f))
 }
 
 // mountOf returns the line of mountinfo for the file system of a file, in fields.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -84,6 +85,9 @@ func (o *sealOptions) open(u *ui) (signers []signer, err error) {
 		key, err := o.openKey(u, name)
 		if err != nil {
 			return nil, err
+		}
+		if slices.ContainsFunc(signers, func(s signer) bool { return s.key.ID() == key.ID() }) {
+			continue // named twice
 		}
 		signers = append(signers, signer{key: key})
 	}

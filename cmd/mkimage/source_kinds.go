@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/crfs"
 	"github.com/composefs-go/composefs/internal/doctor"
 	"github.com/composefs-go/composefs/internal/dumpfile"
@@ -64,23 +65,8 @@ func otherSource(f *os.File, err error, want string) string {
 	if !malformed || n == 0 {
 		return ""
 	}
-	kind, has := "", func(magic string) bool { return bytes.HasPrefix(head, []byte(magic)) }
-	switch text := textKind(head); {
-	case len(head) > 262 && string(head[257:262]) == "ustar":
-		kind = "a tar archive"
-	case has("/ "):
-		kind = "a dump"
-	case has("{"):
-		kind = "JSON"
-	case text != "":
-		kind = text
-	case doctor.Detect(head) == "image":
-		kind = "an image"
-	case doctor.Detect(head) == "uki":
-		kind = "an EFI program"
-	case has("\x1f\x8b"), has("\x28\xb5\x2f\xfd"):
-		kind = "packed"
-	default:
+	kind := contentKind(head)
+	if kind == "" {
 		kind = "no text"
 	}
 	archive := want == "a tar archive"
@@ -91,6 +77,42 @@ func otherSource(f *os.File, err error, want string) string {
 		return ""
 	}
 	return kind
+}
+
+// contentKind tells what a file is by its first bytes, "" if they don't tell.
+func contentKind(head []byte) string {
+	has := func(magic string) bool { return bytes.HasPrefix(head, []byte(magic)) }
+	switch text := textKind(head); {
+	case len(head) == 0:
+		return "empty"
+	case len(head) > 262 && string(head[257:262]) == "ustar":
+		return "a tar archive"
+	case has("/ "):
+		return "a dump"
+	case has("{"):
+		return "JSON"
+	case text != "":
+		return text
+	case doctor.Detect(head) == "image":
+		return "an image"
+	case doctor.Detect(head) == "uki":
+		return "an EFI program"
+	case doctor.Detect(head) == "disk":
+		return "a disk"
+	case has("\x1f\x8b"), has("\x28\xb5\x2f\xfd"):
+		return "packed"
+	}
+	return ""
+}
+
+// notAnImage says of what couldn't be read as an image what it is instead.
+func notAnImage(f *os.File, err error) error {
+	head := make([]byte, 2048)
+	n, _ := f.ReadAt(head, 0)
+	if kind := contentKind(head[:n]); errors.Is(err, erofs.ErrCorrupt) && kind != "" && kind != "an image" {
+		return fmt.Errorf("%s is %s: want an image", f.Name(), kind)
+	}
+	return err
 }
 
 // archiveName are names that tar archives go by.

@@ -58,7 +58,7 @@ type check struct {
 	facts map[string]string
 }
 
-const needsVerity = "lacks overlayfs verity=require, which came with Linux 6.6: boot a newer kernel, or do without by noverity"
+const needsVerity = "lacks overlayfs verity=require, which came with Linux 6.6: boot a newer kernel, or mount it without, by --verity off"
 
 func (c check) all(k kernel) {
 	for _, name := range []string{"plain", "noverity", "tryverity", "signed-noverity", "writable", "mkimage-off"} {
