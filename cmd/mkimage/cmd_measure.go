@@ -12,6 +12,7 @@ import (
 
 func newMeasure(u *ui) *cobra.Command {
 	var o lookOptions
+	var register registerOptions
 	var algorithm string
 	cmd := &cobra.Command{
 		Use:   "measure FILE...",
@@ -20,9 +21,16 @@ func newMeasure(u *ui) *cobra.Command {
 the file has fs-verity, and else computed. FILE may be any file; that of an image is
 the image's digest.
 
-With --repo FILE is the digest or ref of an image.`,
-		Example: "  mkimage measure image.erofs",
-		Args:    usageArgs(cobra.MinimumNArgs(1)),
+With --repo FILE is the digest or ref of an image.
+
+With --pcr it prints what the TPM's register is after a good boot of the image FILE, in
+each bank, where the policy has [measure] tpm and nobody else has extended it: no volume
+key before (tpm2-measure-pcr= in crypttab), no systemd-pcrmachine after. Before the boot
+it is zero. --root-uuid is the UUID of the file system on the root partition, as
+lsblk -no UUID prints it; a kernel before 6.9 doesn't tell it to the boot: "unknown".`,
+		Example: "  mkimage measure image.erofs\n" +
+			"  mkimage measure --repo repo --pcr --root-uuid $(lsblk -no UUID /dev/vda2) debian/13",
+		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			alg, err := verity.ParseAlgorithm(algorithm)
 			if err != nil {
@@ -33,10 +41,17 @@ With --repo FILE is the digest or ref of an image.`,
 					return err
 				}
 			}
+			if register.pcr {
+				return register.run(cmd, u, &o, alg, args)
+			}
+			if register.root != "" || register.policy != "" {
+				return usagef(cmd, "--root-uuid and --policy are for --pcr")
+			}
 			return o.measure(u, alg, args)
 		},
 	}
 	o.flags(cmd)
+	register.flags(cmd)
 	cmd.Flags().StringVar(&algorithm, "digest", "sha256", "hash: sha256 or sha512 (with --repo, the repository's)")
 	return cmd
 }

@@ -44,20 +44,18 @@ func capSteps(o Options) plan {
 	return plan{{stageClose, fmt.Sprintf("extend PCR %d with the end of the verified part of the boot", m.PCR), CodeKernel, (*session).extendCap}}
 }
 
-// capEvent ends what the register says of the initramfs.
-const capEvent = "composefs-handover"
-
 func (s *session) extendCap() error {
 	if s.boot.TPM.Status != "measured" {
 		return nil
 	}
-	_, err := s.sys.Extend(s.boot.TPM.PCR, capEvent, true)
+	_, err := s.sys.Extend(s.boot.TPM.PCR, bootcfg.HandOverEvent, true)
 	return err
 }
 
 func (s *session) extend() error {
 	m := s.o.Config.Measure
-	r := tpmRecord{Status: "measured", PCR: m.PCR, Event: s.event()}
+	r := tpmRecord{Status: "measured", PCR: m.PCR, Events: bootcfg.Events(s.level, s.image.Digest, s.sys.RootID())}
+	r.Event = r.Events[0]
 	var err error
 	r.Digests, err = s.sys.Extend(m.PCR, r.Event, m.TPM == bootcfg.Require)
 	switch {
@@ -69,23 +67,11 @@ func (s *session) extend() error {
 	case err != nil:
 		return err
 	}
-	root := "composefs-root:" + s.sys.RootID()
-	if _, err := s.sys.Extend(m.PCR, root, true); err != nil {
+	if _, err := s.sys.Extend(m.PCR, r.Events[1], true); err != nil {
 		return err
 	}
-	r.Events = []string{r.Event, root, capEvent}
 	s.boot.TPM = r
 	return nil
-}
-
-// event names the image, and what else is true only of it: a key that is bound to
-// "composefs:DIGEST" is for boots whose every byte the kernel checks.
-func (s *session) event() string {
-	name := "composefs"
-	if s.level != bootcfg.Require {
-		name += "-" + string(s.level)
-	}
-	return name + ":" + s.image.Digest.String()
 }
 
 // spoil measures that the boot was refused, so that nothing that runs now can bring

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -41,6 +43,7 @@ func TestMeasure(t *testing.T) {
 			want := fmt.Sprintf("%064x", 0)
 			if c.event != "" {
 				want = extended(c.event+"fsverity-sha256-12:"+b.image, "composefs-root:"+rootUUID(t, b.disk), "composefs-handover")
+				checkPredicted(t, b, c.row, c.pcr, want)
 				checkMeasured(t, console, c.pcr, c.event+"fsverity-sha256-12:"+b.image)
 			}
 			if got := console.Guest()[fmt.Sprintf("pcr %d", c.pcr)]; got != want {
@@ -60,6 +63,19 @@ func extended(events ...string) string {
 		pcr = sha256.Sum256(append(pcr[:], digest[:]...))
 	}
 	return fmt.Sprintf("%x", pcr)
+}
+
+// checkPredicted checks that mkimage says of the boot what the register is to be.
+func checkPredicted(t *testing.T, b base, r row, pcr int, want string) {
+	t.Helper()
+	policy := filepath.Join(t.TempDir(), "policy")
+	if err := os.WriteFile(policy, []byte(r.policy), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	said, err := shared.mkimage("measure", "--repo", b.repo, "--pcr", "--policy", policy, "--root-uuid", rootUUID(t, b.disk), b.image)
+	if line := fmt.Sprintf("%d:sha256=%s", pcr, want); err != nil || !strings.Contains(said+"\n", line+"\n") {
+		t.Errorf("mkimage predicts %q, %v; want %s", said, err, line)
+	}
 }
 
 // rootUUID is the UUID of the root partition's file system, without hyphens.
