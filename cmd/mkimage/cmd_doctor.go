@@ -155,6 +155,8 @@ func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store r
 		return e.Image(f, st.Size()), nil
 	case "disk":
 		return e.Disk(ctx, name)
+	case "":
+		return nil, fmt.Errorf("%s is %s, of which doctor knows nothing: want %s", name, otherKind(head[:n]), doctorWants)
 	}
 	image, err := readSmall(name, doctor.MaxBootFile)
 	if err != nil {

@@ -27,6 +27,8 @@ var advice = map[doctor.Kind]string{
 	"credential-secret":       "remove the file before the image is built",
 	"devicetree":              "put the file there, or correct the entry",
 	"devicetree-overlay":      "put the file there, or correct the entry",
+	"disk-size":               "copy the whole of it, to a disk that is large enough, or make it again with `mkimage disk`",
+	"partition-table":         "copy the disk again, or make it again with `mkimage disk`",
 	"digest":                  "build the image into the repository again, or make the disk again with `mkimage disk`",
 	"efi":                     "put the file there, or correct the entry",
 	"entries":                 "put a UKI into EFI/Linux, or make the disk again with `mkimage disk --uki`",

@@ -150,6 +150,10 @@ var mistakes = []mistake{
 	{"ls of a pipe", "mkfifo pipe", "mkimage ls pipe", 1, "pipe is a pipe: want a regular file$", "mkimage ls --repo repo stable"},
 	{"keys that aren't there", "", "mkimage verify --repo repo --keys nokeys stable", 2, "nokeys: read the trusted keys: no such file or directory$", "mkimage verify --repo repo --keys mykey.pub stable"},
 	{"a file for modules", "", "mkimage doctor --modules digest initrd.img", 1, "--modules: digest is a file: want a directory", "mkimage doctor --modules root/usr/lib/modules/6.12.1-test initrd.img"},
+	{"doctor of a pipe", "mkfifo pipe", "mkimage doctor pipe", 1, "pipe is a pipe: want a UKI", "mkimage doctor linux.efi"},
+	{"doctor of zeros", "head -c 70000 /dev/zero >zero.efi", "mkimage doctor zero.efi", 1, "zero.efi is a file of zeros, of which doctor knows nothing: want a UKI", "mkimage doctor linux.efi"},
+	{"doctor of a program", "", "mkimage doctor setup-root", 1, "setup-root is a program, of which doctor knows nothing", "mkimage doctor initrd.img"},
+	{"doctor of a partition", "mkfs.vfat -C esp.img 2000 >/dev/null", "mkimage doctor esp.img", 1, "esp.img is a FAT file system without a disk around it", "mkimage doctor linux.efi"},
 	{"doctor of a text", "", "mkimage doctor digest", 1, "digest is a text, of which doctor knows nothing", "mkimage doctor linux.efi"},
 	// Damage.
 	{"an object is damaged", damage("printf x | dd of=$o conv=notrunc"), "mkimage verify --repo repo --objects stable", 5, "object .*digest mismatch: .*restore it, or build the image again", rebuildAndVerify},

@@ -2,6 +2,12 @@ package main
 
 // diskRemedies are about what firmware and boot loaders find on a disk.
 var diskRemedies = []trial{
+	{"disk-size", "", "truncate -s 200M disk.img", "disk.img", "disk"},
+	{"disk-size", "", "truncate -s -512 disk.img", "disk.img", "disk"},
+	{"disk-size", "", "truncate -s 700 disk.img", "disk.img", "disk"},
+	{"disk-size", "", "printf 'label: dos\nstart=2048, size=10000, type=ef\n' >table; truncate -s 10M old.img; sfdisk -q old.img <table; truncate -s 2M old.img; mv old.img disk.img", "disk.img", "disk"},
+	{"disk-size", "", "disk --sector-size 4096 --esp-size 260; truncate -s 200M disk.img", "disk.img", "disk"},
+	{"partition-table", "", "dd if=/dev/zero of=disk.img bs=512 seek=1 count=33 conv=notrunc; truncate -s -20K disk.img; truncate -s +20K disk.img", "disk.img", "disk"},
 	{"esp", "", "sfdisk -q --part-type disk.img 1 L", "disk.img", "disk"},
 	{"boot-partition", "", extended, "disk.img", `. ./start; mkfs.vfat -F 16 --offset $start disk.img 40000 >/dev/null`},
 	{"boot-partition", "", extended, "disk.img", "sfdisk -q --delete disk.img 3"},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math"
 	"os"
@@ -20,6 +21,9 @@ import (
 // A Disk is a disk or its image, read without privileges and without mounting.
 type Disk struct {
 	dir        string // scratch directory, with a link "disk" to it
+	Size       int64  // in bytes
+	TableSize  int64  // of the disk that the partition table was made for, 0 if it doesn't say
+	Damaged    bool   // of a GPT only the entry is left that protects it from older programs
 	Partitions []Partition
 }
 
@@ -36,6 +40,9 @@ const (
 	espType    = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
 	espTypeMBR = "ef"
 )
+
+// protective is the type of the entry of the old kind that covers a disk with a GPT.
+const protective = "ee"
 
 // OpenDisk reads the partition table, with sfdisk but for large sectors, and tells the file systems.
 func OpenDisk(ctx context.Context, name string) (*Disk, error) {
@@ -66,6 +73,15 @@ func (d *Disk) read(ctx context.Context) error {
 		return err
 	}
 	defer f.Close()
+	if d.Size, err = f.Seek(0, io.SeekEnd); err != nil {
+		return err
+	}
+	for _, sector := range []int64{512, largeSector} {
+		d.TableSize = max(d.TableSize, sizeInGPT(f, sector))
+	}
+	if d.TableSize > d.Size {
+		return nil // what is read of it now would be misleading
+	}
 	if hasGPT(f, largeSector) && !hasGPT(f, 512) {
 		d.readLarge(f)
 		return nil
@@ -80,19 +96,22 @@ func (d *Disk) read(ctx context.Context) error {
 			SectorSize int64
 			Partitions []struct {
 				Node, Type, UUID, Name, Attrs string
-				Start                         int64
+				Start, Size                   int64
 			}
 		}
 	}
 	if err := json.Unmarshal(out, &table); err != nil {
 		return fmt.Errorf("understand sfdisk: %w", err)
 	}
-	for _, p := range table.PartitionTable.Partitions {
+	parts := table.PartitionTable.Partitions
+	d.Damaged = len(parts) == 1 && parts[0].Type == protective
+	for _, p := range parts {
 		number, _ := strconv.Atoi(strings.TrimLeft(strings.TrimPrefix(p.Node, "disk"), "p"))
 		part := Partition{
 			Partition: blockdev.Partition{Number: number, Type: strings.ToLower(p.Type), UUID: strings.ToLower(p.UUID), NoAuto: strings.Contains(p.Attrs, "63")},
 			Name:      p.Name, Offset: p.Start * max(512, table.PartitionTable.SectorSize),
 		}
+		d.TableSize = max(d.TableSize, part.Offset+p.Size*max(512, table.PartitionTable.SectorSize))
 		if id, ok := strings.CutPrefix(table.PartitionTable.ID, "0x"); ok && table.PartitionTable.Label == "dos" {
 			part.UUID = fmt.Sprintf("%s-%02x", strings.ToLower(id), number)
 		}
@@ -109,6 +128,26 @@ func hasGPT(f *os.File, sector int64) bool {
 	b := make([]byte, 8)
 	_, err := f.ReadAt(b, sector)
 	return err == nil && string(b) == "EFI PART"
+}
+
+// sizeInGPT returns the size of the disk that a GPT was made for, which is up to its
+// backup, 0 if there is no sound one.
+func sizeInGPT(f *os.File, sector int64) int64 {
+	head := make([]byte, 512)
+	n, _ := f.ReadAt(head, sector) // the file may end there
+	if head = head[:n]; n < 92 || string(head[:8]) != "EFI PART" {
+		return 0
+	}
+	le := binary.LittleEndian
+	size, sum, backup := le.Uint32(head[12:]), le.Uint32(head[16:]), le.Uint64(head[32:])
+	if size < 92 || int(size) > len(head) || backup >= uint64(math.MaxInt64/sector) {
+		return 0
+	}
+	clear(head[16:20])
+	if crc32.ChecksumIEEE(head[:size]) != sum {
+		return 0
+	}
+	return int64(backup+1) * sector
 }
 
 // readLarge reads the GPT of a disk with large sectors.

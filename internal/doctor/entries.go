@@ -27,6 +27,14 @@ func (e *Examiner) Disk(ctx context.Context, name string) (*Report, error) {
 }
 
 func (e *Examiner) disk(ctx context.Context, r *Report, d *Disk) error {
+	switch {
+	case d.TableSize > d.Size:
+		r.Stop("disk-size", "the disk is cut short: its partition table was made for %d bytes, and there are %d", d.TableSize, d.Size)
+		return nil
+	case d.Damaged:
+		r.Stop("partition-table", "the partition table is damaged: all that is left of a GPT is the entry that protects it from older programs")
+		return nil
+	}
 	esp, ok := d.ESP()
 	if !ok {
 		r.Stop("esp", "the disk has no EFI system partition: firmware finds nothing to boot")
