@@ -33,7 +33,7 @@ func setupRoot(t *testing.T, env ...string) []byte {
 	return text
 }
 
-func newKey(t *testing.T) sign.PrivateKey {
+func newKey(t testing.TB) sign.PrivateKey {
 	t.Helper()
 	k, err := sign.NewKey()
 	if err != nil {
@@ -65,7 +65,7 @@ func link(to string) *fstest.MapFile {
 }
 
 // common is what every good initrd has.
-func common(t *testing.T, names ...string) fstest.MapFS {
+func common(t testing.TB, names ...string) fstest.MapFS {
 	t.Helper()
 	root := fstest.MapFS{
 		keyFile:                        {Data: newKey(t).Public("").Text(), Mode: 0o644},
@@ -88,7 +88,7 @@ func asInit(t *testing.T, setupRoot []byte) fstest.MapFS {
 	return root
 }
 
-func asDracut(t *testing.T, setupRoot []byte) fstest.MapFS {
+func asDracut(t testing.TB, setupRoot []byte) fstest.MapFS {
 	root := common(t, "erofs", "overlay", "ext4", "nvme-core", "nvme")
 	root[modulesDir+"modules.dep"] = text("kernel/nvme.ko: kernel/nvme-core.ko\nkernel/nvme-core.ko:\nkernel/erofs.ko:\n")
 	root[program] = &fstest.MapFile{Data: setupRoot, Mode: 0o755}
@@ -202,9 +202,16 @@ func TestWhatABootNeeds(t *testing.T) {
 		{"what wants the unit, masked", asUnit, linked(strings.Replace(wants, "usr/lib", "etc", 1)), "", "unit-wanted", "initrd-root-fs.target"},
 		{"unit replaced", asUnit, put("etc/systemd/system/composefs-setup-root.service", "[Service]\nExecStart=/bin/sh\n"), "", "unit-command", "/bin/sh"},
 		{"another command by a drop-in", asUnit, put(unitFile+".d/x.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n"), "", "unit-command", "/bin/true"},
+		{"the command in a section that nobody reads", asUnit, put(unitFile+".d/x.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n[X-Ours]\nExecStart=\nExecStart=/"+program+"\n"), "", "unit-command", "/bin/true"},
+		{"another command after a comment", asUnit, put(unitFile+".d/x.conf", "[Service]\n# a comment \\\nExecStart=/bin/true\n"), "", "unit-command", "/bin/true"},
+		{"another command after a backslash that continues nothing", asUnit, put(unitFile+".d/x.conf", "[Service]\nX=1 \\ \nExecStart=/bin/true\n"), "", "unit-command", "/bin/true"},
+		{"another command after another end of a line", asUnit, put(unitFile+".d/x.conf", "[Service]\nX=1\rExecStart=/bin/true\n"), "", "unit-command", "/bin/true"},
+		{"another command after a mark of Windows", asUnit, put(unitFile+".d/x.conf", "\ufeff[Service]\r\nExecStart=/bin/true\r\n"), "", "unit-command", "/bin/true"},
+		{"a comment within a line", asUnit, put(unitFile+".d/x.conf", "[Unit]\nConditionPathExists=\\\n# why\n/absent\n"), "", "unit-skipped", `"ConditionPathExists=/absent"`},
+		{"a condition where systemd reads none", asUnit, put(unitFile+".d/x.conf", "[Service]\nConditionPathExists=/absent\n"), "", "", ""},
 		{"one more command by a drop-in", asUnit, put(unitFile+".d/x.conf", "[Service]\nExecStart=/bin/sh\n"), "", "unit-command", "/bin/sh"},
 		{"the same command by a drop-in", asUnit, put(unitFile+".d/x.conf", "[Service]\nExecStart = \n# ExecStart=/bin/sh\nExecStart=\\\n/"+program+"\nTimeoutStartSec=9\n"), "", "", ""},
-		{"a condition by a drop-in", asUnit, put("etc/systemd/system/composefs-setup-root.service.d/x.conf", "[Unit]\nConditionPathExists=/absent\n"), "", "unit-skipped", "ConditionPathExists=/absent (/etc"},
+		{"a condition by a drop-in", asUnit, put("etc/systemd/system/composefs-setup-root.service.d/x.conf", "[Unit]\nConditionPathExists=/absent\n"), "", "unit-skipped", `"ConditionPathExists=/absent" ("/etc`},
 		{"a condition by a drop-in for a prefix", asUnit, put("run/systemd/system/composefs-.service.d/x.conf", "[Unit]\nAssertPathExists=/absent\n"), "", "unit-skipped", "composefs-.service.d/x.conf"},
 		{"a condition by a drop-in for all services", asUnit, put("usr/local/lib/systemd/system/service.d/x.conf", "[Service]\nExecCondition=false\n"), "", "unit-skipped", "/service.d/x.conf"},
 		{"a condition that another takes back", asUnit, func(root fstest.MapFS) {

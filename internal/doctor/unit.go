@@ -41,9 +41,9 @@ func (i *Initrd) startUnit(r *Report) Start {
 	for _, s := range settings {
 		switch {
 		case strings.HasPrefix(s.key, "Condition"), strings.HasPrefix(s.key, "Assert"), s.key == "ExecCondition":
-			r.Stop("unit-skipped", "%s has %s=%s (/%s): systemd takes a unit that it skips for one that has done its work", unit, s.key, s.value, s.from)
+			r.Stop("unit-skipped", "%s has the line %q (%q): systemd takes a unit that it skips for one that has done its work", unit, s.key+"="+s.value, "/"+s.from)
 		case s.key == "SuccessExitStatus":
-			r.Stop("unit-status", "%s has %s=%s (/%s): a refused boot would count as a good one", unit, s.key, s.value, s.from)
+			r.Stop("unit-status", "%s has the line %q (%q): a refused boot would count as a good one", unit, s.key+"="+s.value, "/"+s.from)
 		}
 	}
 	if !i.wanted() {
@@ -145,24 +145,56 @@ type setting struct{ key, value, from string }
 func parseUnit(files []fragment) []setting {
 	var all []setting
 	for _, f := range files {
-		text := strings.ReplaceAll(string(f.text), "\\\n", " ")
-		for line := range strings.Lines(text) {
-			key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
-			if !ok || strings.ContainsAny(key[:min(len(key), 1)], "#;[") {
+		section := ""
+		for _, line := range unitLines(f.text) {
+			if strings.HasPrefix(line, "[") {
+				section = line
 				continue
 			}
+			key, value, ok := strings.Cut(line, "=")
 			s := setting{strings.TrimSpace(key), strings.TrimSpace(value), f.name}
+			if !ok || section != sectionOf(s.key) {
+				continue // systemd takes no notice either
+			}
 			if s.value != "" {
 				all = append(all, s)
 				continue
 			}
-			all = slices.DeleteFunc(all, func(old setting) bool { return old.key == s.key || group(old.key) == group(s.key) })
+			all = slices.DeleteFunc(all, func(old setting) bool { return group(old.key) == group(s.key) })
 		}
 	}
 	return all
 }
 
-// group is what an empty assignment takes back together with its own.
+// unitLines returns the lines as systemd joins them: a comment is none, whatever it ends
+// with, and may stand within a line that is continued.
+func unitLines(text []byte) (lines []string) {
+	begun := ""
+	ends := strings.NewReplacer("\r\n", "\n", "\r", "\n", "\x00", "\n")
+	for line := range strings.SplitSeq(ends.Replace(strings.TrimPrefix(string(text), "\ufeff")), "\n") {
+		line = strings.TrimLeft(line, " \t")
+		if strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
+			continue
+		}
+		begun += line
+		if rest := strings.TrimRight(begun, "\\"); (len(begun)-len(rest))%2 == 1 {
+			begun = begun[:len(begun)-1] + " "
+			continue
+		}
+		lines, begun = append(lines, strings.TrimSpace(begun)), ""
+	}
+	return append(lines, strings.TrimSpace(begun))
+}
+
+// sectionOf is where a setting of those that matter here has to stand.
+func sectionOf(key string) string {
+	if group(key) != key {
+		return "[Unit]"
+	}
+	return "[Service]"
+}
+
+// group is what an empty assignment takes back; only those of conditions are more than one.
 func group(key string) string {
 	for _, list := range []string{"Condition", "Assert"} {
 		if strings.HasPrefix(key, list) {
