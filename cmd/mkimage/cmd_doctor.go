@@ -48,7 +48,8 @@ Without THING it is about the running system: what was verified when it booted, 
 which key, and what was not; and every mount that lies over the image, such as a system
 extension. It sees what the process that runs it sees; run it as root.
 
-Disks are read with sfdisk, debugfs and mtools, without privileges. The exit status is
+Disks are read with sfdisk, debugfs and mtools, without privileges. A root partition that
+isn't ext4 can't be: mount it, and name its repository with --repo. The exit status is
 1 if there is a finding that stops a boot; warnings don't count.`
 
 func newDoctor(u *ui) *cobra.Command {

@@ -62,7 +62,7 @@ var advice = map[doctor.Kind]string{
 	"init-interpreter/script": "build the image from a whole system, with `mkimage build --boot`",
 	"init-library":            "build the image from a whole system, with `mkimage build --boot`",
 	"init-library/elsewhere":  "list its directory in etc/ld.so.conf of the tree, run `ldconfig -r TREE`, and build the image again",
-	"init-library/unreadable": "build the image from a whole system, with `mkimage build --boot`",
+	"init-library/unreadable": "build the image into the repository again, or make the disk again with `mkimage disk`",
 	"init-program/format":     "build the image from a whole system, with `mkimage build --boot`",
 	"init-program/loop":       "build the image from a whole system, with `mkimage build --boot`",
 	"init-program/mode":       "make it executable in the tree, and build the image again",
