@@ -50,6 +50,9 @@ type node struct {
 // Format: initramfs buffer format of the kernel's documentation, and its
 // init/initramfs.c for what that leaves open.
 func Open(image []byte) (*Archive, error) {
+	if hasBootConfig(image) {
+		return nil, fmt.Errorf("%w: it ends in a boot configuration, which changes the command line: leave that out", ErrArchive)
+	}
 	a := &Archive{root: directory()}
 	left := int64(min(maxUnpacked, max(minUnpacked, maxRatio*len(image))))
 	for at := 0; at < len(image); {
@@ -57,7 +60,7 @@ func Open(image []byte) (*Archive, error) {
 			at++
 			continue
 		}
-		n, err := a.member(image[at:], at, &left)
+		n, err := a.segment(image[at:], at, &left)
 		if err != nil {
 			return nil, fmt.Errorf("%w: at byte %d: %w", ErrArchive, at, err)
 		}
@@ -69,8 +72,8 @@ func Open(image []byte) (*Archive, error) {
 	return a, nil
 }
 
-// member unpacks the archive that the bytes begin with and returns its size.
-func (a *Archive) member(image []byte, at int, left *int64) (int, error) {
+// segment unpacks the archive that the bytes begin with and returns its size.
+func (a *Archive) segment(image []byte, at int, left *int64) (int, error) {
 	if image[0] == '0' {
 		if at%4 != 0 {
 			return 0, errors.New("want an archive at a multiple of 4, as the kernel does")
@@ -85,6 +88,21 @@ func (a *Archive) member(image []byte, at int, left *int64) (int, error) {
 	}
 	err = a.unpack(newSource(p.r, left), false)
 	return p.size(), err
+}
+
+// bootConfigMagic is at the end of a boot configuration, which is at the end of an
+// initrd. The kernel takes it for more of the command line and cuts it off.
+const bootConfigMagic = "#BOOTCONFIG\n"
+
+// hasBootConfig looks for it as the kernel does, which allows for boot loaders that
+// fill the initrd up to a multiple of 4.
+func hasBootConfig(image []byte) bool {
+	for fill := range min(4, len(image)) {
+		if bytes.HasSuffix(image[:len(image)-fill], []byte(bootConfigMagic)) {
+			return true
+		}
+	}
+	return false
 }
 
 func directory() *node {

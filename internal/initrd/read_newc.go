@@ -43,40 +43,63 @@ func (a *Archive) unpack(s *source, single bool) error {
 func (a *Archive) unpackOne(s *source) error {
 	linked := make(map[header]*node) // by inode and device alone
 	for {
-		h, err := readHeader(s)
-		if err != nil {
-			return err
-		}
-		name, err := readName(s, h)
-		if err != nil {
-			return err
-		}
-		if name == trailer {
+		m, err := readMember(s)
+		if errors.Is(err, errTrailer) {
 			return nil
+		}
+		if err != nil {
+			return err
 		}
 		if a.members++; a.members > maxMembers {
 			return fmt.Errorf("it has more than %d members", maxMembers)
 		}
-		data, err := readData(s, h.size)
+		n, err := newNode(m.header, m.data)
 		if err != nil {
-			return fmt.Errorf("read %q: %w", name, err)
+			return fmt.Errorf("read %q: %w", m.name, err)
 		}
-		n, err := newNode(h, data)
-		if err != nil {
-			return fmt.Errorf("read %q: %w", name, err)
-		}
-		key := header{ino: h.ino, major: h.major, minor: h.minor}
-		if first := linked[key]; first != nil && h.links > 1 && n.mode.IsRegular() {
+		key := header{ino: m.ino, major: m.major, minor: m.minor}
+		if first := linked[key]; first != nil && m.links > 1 && n.mode.IsRegular() {
 			// The content is with one of the names, usually the last.
-			if len(data) > 0 {
-				first.data = data
+			if len(m.data) > 0 {
+				first.data = m.data
 			}
 			n = first
-		} else if h.links > 1 && n.mode.IsRegular() {
+		} else if m.links > 1 && n.mode.IsRegular() {
 			linked[key] = n
 		}
-		a.add(name, n)
+		a.add(m.name, n)
 	}
+}
+
+// member is a file in an archive, as it is written.
+type member struct {
+	header
+	name string
+	data []byte
+}
+
+// errTrailer says that an archive ends here.
+var errTrailer = errors.New("end of the archive")
+
+// readMember reads the next member, or errTrailer.
+func readMember(s *source) (m member, err error) {
+	if m.header, err = readHeader(s); err != nil {
+		return m, err
+	}
+	if m.name, err = readName(s, m.header); err != nil {
+		return m, err
+	}
+	if m.name == trailer {
+		if m.size > 0 {
+			// The kernel goes on behind it, and other readers in it.
+			return m, fmt.Errorf("want an end without content, found %q with %d bytes", trailer, m.size)
+		}
+		return m, errTrailer
+	}
+	if m.data, err = readData(s, m.size); err != nil {
+		return m, fmt.Errorf("read %q: %w", m.name, err)
+	}
+	return m, nil
 }
 
 func readHeader(s *source) (header, error) {
@@ -110,7 +133,10 @@ func readName(s *source, h header) (string, error) {
 	if _, err := io.ReadFull(s, b); err != nil {
 		return "", fmt.Errorf("archive is cut off in a name: %w", noEOF(err))
 	}
-	name, _, _ := strings.Cut(string(b), "\x00")
+	name, _, ended := strings.Cut(string(b), "\x00")
+	if !ended {
+		return "", fmt.Errorf("want a name that ends in a NUL, found %.80q", b)
+	}
 	if name == trailer {
 		return name, nil // nothing needs to follow
 	}

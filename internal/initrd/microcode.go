@@ -1,0 +1,120 @@
+package initrd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+)
+
+// microcodeDir is where the kernel looks for microcode, before it unpacks anything.
+const microcodeDir = "kernel/x86/microcode"
+
+// ErrMicrocode is the cause when an initrd has something other than microcode in it.
+var ErrMicrocode = errors.New("not microcode alone")
+
+// CheckMicrocode refuses an initrd for microcode in which anything is but that: files
+// below kernel/x86/microcode, and directories. It is unpacked like any other, and
+// before the main one, so that whatever else is in it would be there at boot. Every
+// member is looked at as it is written, those that Open leaves out or replaces too.
+//
+// It must not be compressed: the kernel finds no microcode in what is.
+func CheckMicrocode(image []byte) error {
+	if hasBootConfig(image) {
+		return fmt.Errorf("%w: it ends in a boot configuration, which changes the command line", ErrMicrocode)
+	}
+	c := microcodeCheck{seen: map[string]fs.FileMode{".": fs.ModeDir}}
+	left := int64(len(image))
+	for at := 0; at < len(image); {
+		switch {
+		case image[at] == 0:
+			at++
+			continue
+		case image[at] != '0' || at%4 != 0:
+			return fmt.Errorf("%w: at byte %d: want a cpio archive that is not compressed, at a multiple of 4", ErrMicrocode, at)
+		}
+		s := newSource(bytes.NewReader(image[at:]), &left)
+		if err := c.archive(s); err != nil {
+			return fmt.Errorf("%w: archive at byte %d: %w", ErrMicrocode, at, err)
+		}
+		at += int(s.at)
+	}
+	if c.files == 0 {
+		return fmt.Errorf("%w: want a file below %s, found none", ErrMicrocode, microcodeDir)
+	}
+	return nil
+}
+
+// microcodeCheck is what is known of the members so far.
+type microcodeCheck struct {
+	seen           map[string]fs.FileMode // types, by name
+	files, members int
+}
+
+func (c *microcodeCheck) archive(s *source) error {
+	for {
+		m, err := readMember(s)
+		if errors.Is(err, errTrailer) {
+			return nil
+		}
+		if err == nil {
+			err = c.member(m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (c *microcodeCheck) member(m member) error {
+	if c.members++; c.members > maxMembers {
+		return fmt.Errorf("it has more than %d members", maxMembers)
+	}
+	n, err := newNode(m.header, nil)
+	if err != nil {
+		return fmt.Errorf("read %q: %w", m.name, err)
+	}
+	name, kind := m.name, n.mode.Type()
+	if kind.IsDir() {
+		name = strings.TrimSuffix(name, "/")
+	}
+	before, again := c.seen[name]
+	parent, below := c.seen[path.Dir(name)]
+	switch {
+	case !fs.ValidPath(name):
+		return fmt.Errorf("want a plain relative name, found %q", m.name)
+	case !kind.IsDir() && !kind.IsRegular():
+		return fmt.Errorf("%q is neither a file nor a directory, but %s", m.name, kindName(kind))
+	case kind.IsRegular() && m.links > 1:
+		return fmt.Errorf("%q is a hard link", m.name)
+	case kind.IsRegular() && path.Dir(name) != microcodeDir && !strings.HasPrefix(name, microcodeDir+"/"),
+		kind.IsDir() && name != "." && !strings.HasPrefix(microcodeDir+"/", name+"/") && !strings.HasPrefix(name, microcodeDir+"/"):
+		return fmt.Errorf("%q is not below %s", m.name, microcodeDir)
+	case again && !(before.IsDir() && kind.IsDir()):
+		return fmt.Errorf("%q is there twice", m.name)
+	case !below || !parent.IsDir():
+		return fmt.Errorf("%q has no directory to be in: want one before it", m.name)
+	}
+	c.seen[name] = kind
+	if kind.IsRegular() {
+		c.files++
+	}
+	return nil
+}
+
+// kindName is what people call a type of file.
+func kindName(kind fs.FileMode) string {
+	switch {
+	case kind&fs.ModeSymlink != 0:
+		return "a symbolic link"
+	case kind&fs.ModeDevice != 0:
+		return "a device"
+	case kind&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case kind&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "of no known type"
+}
