@@ -64,6 +64,26 @@ func (c Cmdline) Lookup(key string) (value string, ok bool) {
 	return "", false
 }
 
+// ErrInit is the cause when the kernel would start something else than /init in an
+// initramfs.
+var ErrInit = errors.New("composefs-setup-root would not be started")
+
+// CheckInit refuses a command line with which the kernel doesn't start /init of the
+// initramfs. Of several rdinit= the last one counts, and one without "=" isn't the
+// kernel's. With a name that isn't there, or none, the kernel mounts root= itself.
+func (c Cmdline) CheckInit() error {
+	for _, a := range slices.Backward(c.Args) {
+		if a.Key != "rdinit" || !a.Assigned {
+			continue
+		}
+		if a.Value != "/init" {
+			return fmt.Errorf("%w: rdinit=%s has the kernel start that instead of /init of the initramfs", ErrInit, a.Value)
+		}
+		return nil
+	}
+	return nil
+}
+
 // ParseCmdline reads a kernel command line. Parameters that aren't ours are kept
 // as they are; a malformed one of ours is an error, never skipped.
 func ParseCmdline(line string) (Cmdline, error) {

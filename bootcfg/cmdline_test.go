@@ -138,6 +138,25 @@ func TestLookupTakesTheLastValue(t *testing.T) {
 	}
 }
 
+// The expectations are those of rdinit_setup() in init/main.c, which gets what follows
+// "rdinit=", and of next_arg().
+func TestOnlyInitOfTheInitramfsIsStarted(t *testing.T) {
+	for line, good := range map[string]bool{
+		"": true, "ro quiet": true, "rdinit=/init": true, `rdinit="/init"`: true, `"rdinit=/init"`: true,
+		"rdinit": true, "rdinit=/bin/sh rdinit=/init": true, "quiet -- rdinit=/bin/sh": true, "rdinit.x=/bin/sh": true, `x="a rdinit=/bin/sh"`: true, "xrdinit=/bin/sh": true,
+		"rdinit=/bin/sh": false, `"rdinit=/bin/sh"`: false, `rdinit="/bin/sh"`: false, "rdinit=": false, `rdinit=""`: false, "rdinit=init": false,
+		"rdinit=/init rdinit=/bin/sh": false, "rdinit=/bin/sh rdinit": false, "rdinit=//init": false, "rdinit=/init/": false, "rdinit=/init\trdinit=/absent": false,
+	} {
+		c, err := bootcfg.ParseCmdline(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.CheckInit(); (err == nil) != good || err != nil && !errors.Is(err, bootcfg.ErrInit) {
+			t.Errorf("%q: found %v, want good: %v", line, err, good)
+		}
+	}
+}
+
 // Whatever the line, an accepted image can be named again and means the same.
 func FuzzParseCmdline(f *testing.F) {
 	for _, s := range []string{"", `a="b c" -- d`, "composefs=" + hexA, `"composefs.digest=?v1-sha512-12:` + hex512 + `"`, "composefs.ref=a/b", "composefs=\"", "\"\"=\"\" --"} {

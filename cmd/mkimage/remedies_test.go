@@ -39,7 +39,7 @@ type trial struct {
 var untried = map[doctor.Kind]string{}
 
 func remedies() []trial {
-	return slices.Concat(initrdRemedies(), cmdlineRemedies, ukiRemedies, diskRemedies, entryRemedies, storeRemedies, imageRemedies, onDiskRemedies, systemRemedies)
+	return slices.Concat(initrdRemedies(), argumentRemedies(), cmdlineRemedies, ukiRemedies, diskRemedies, entryRemedies, storeRemedies, imageRemedies, onDiskRemedies, systemRemedies)
 }
 
 func TestEachRemedyOfDoctorIsTried(t *testing.T) {

@@ -24,6 +24,7 @@ func (i *Initrd) Cmdline(r *Report, text string, start Start, trust Trust, arch 
 		}
 	}
 	checkTwice(r, line)
+	i.Arguments(r, line, start, trust)
 	root, _ := line.Lookup("root")
 	fstype, _ := line.Lookup("rootfstype")
 	i.checkRoot(r, root, start, arch)

@@ -22,7 +22,8 @@ type Examiner struct {
 	Store   Store           // the repository, nil if it isn't known
 	Now     time.Time       // certificates are held against; the zero time is none
 
-	onDisk bool // the partitions are known
+	onDisk bool     // the partitions are known
+	addons []string // command lines that are appended
 }
 
 // machines are the values of PE headers as those of ELF.
@@ -74,12 +75,17 @@ func (e *Examiner) profile(r *Report, f uki.Profile, u ukiOnDisk) {
 		}
 	}
 	checkLength(r, strings.Join(append([]string{line}, u.addons...), " "), u.machine)
+	if err := checkMicrocode(f.Section(".ucode")); err != nil {
+		r.Stop("microcode", "%v", err)
+	}
 	image, ok := f.Section(".initrd")
 	if !ok {
 		r.Stop("initrd/section", "there is no initrd (.initrd) in it")
 		return
 	}
-	here.boot(r, image, line, release, machines[u.machine])
+	with := *here
+	with.addons = u.addons
+	with.boot(r, image, line, release, machines[u.machine])
 }
 
 // boot examines an initrd with the command line and the kernel that go with it.
@@ -95,6 +101,11 @@ func (e *Examiner) boot(r *Report, image []byte, line, release string, machine e
 	var device Root
 	if line != "" {
 		cmdline, device = i.Cmdline(r, line, start, trust, e.Arch)
+	}
+	for _, addon := range e.addons {
+		if c, err := bootcfg.ParseCmdline(addon); err == nil {
+			i.arguments(r, c, start, trust)
+		}
 	}
 	i.checkBeside(r, start, cmdline)
 	if device.Type == "" {

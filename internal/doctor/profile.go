@@ -11,6 +11,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/bootcfg/uki"
+	"github.com/composefs-go/composefs/internal/initrd"
 )
 
 // ukiOnDisk is what is known of a UKI besides the profile that is examined.
@@ -77,13 +78,21 @@ func (i *Initrd) checkBeside(r *Report, start Start, line bootcfg.Cmdline) {
 	if text, err := fs.ReadFile(i.Root, "init"); err == nil && bytes.Contains(text, []byte(keepsOut)) {
 		return
 	}
-	for _, key := range []string{"systemd.import_credentials", "rd.systemd.import_credentials"} {
-		if value, ok := line.Lookup(key); ok && slices.Contains([]string{"no", "0", "n", "false", "f", "off"}, strings.ToLower(value)) {
-			return
-		}
+	if !importsCredentials(line) {
+		return
 	}
 	r.Warn("esp-files",
 		"systemd in the initrd takes credentials from the EFI system partition, which nobody has signed: where there is no TPM they start any program before the image is verified")
+}
+
+// importsCredentials reports whether systemd takes credentials in at all.
+func importsCredentials(line bootcfg.Cmdline) bool {
+	for _, key := range []string{"systemd.import_credentials", "rd.systemd.import_credentials"} {
+		if value, ok := line.Lookup(key); ok && isOff(value) {
+			return false
+		}
+	}
+	return true
 }
 
 // forMachine returns an examiner for the machine, if it is known.
@@ -156,6 +165,11 @@ func addonLines(ctx context.Context, r *Report, d *Disk, esp Partition, name str
 			}
 			if c, err := bootcfg.ParseCmdline(line); err != nil || c.Asked() {
 				r.Stop("addon/image", "%s: an addon must not name an image: %s", file, line)
+			} else if err := c.CheckInit(); err != nil {
+				r.Stop("addon/rdinit", "%s: %v", file, err)
+			}
+			if err := checkMicrocode(f.Section(".ucode")); err != nil {
+				r.Stop("addon/microcode", "%s: %v", file, err)
 			}
 			if line != "" {
 				lines = append(lines, line)
@@ -163,6 +177,17 @@ func addonLines(ctx context.Context, r *Report, d *Disk, esp Partition, name str
 		}
 	}
 	return lines, nil
+}
+
+// checkMicrocode checks what is unpacked before the initrd, if there is anything.
+func checkMicrocode(section []byte, ok bool) error {
+	if !ok {
+		return nil
+	}
+	if err := initrd.CheckMicrocode(section); err != nil {
+		return fmt.Errorf(".ucode, which the kernel unpacks before the initrd: %w", err)
+	}
+	return nil
 }
 
 // cutPrefixFold is strings.CutPrefix for names of FAT, which have no case.

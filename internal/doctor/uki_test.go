@@ -53,6 +53,11 @@ func TestWhatAUKINeeds(t *testing.T) {
 			return slices.DeleteFunc(sections, func(s uki.Section) bool { return s.Name == name })
 		}
 	}
+	add := func(name string, data []byte) func([]uki.Section) []uki.Section {
+		return func(sections []uki.Section) []uki.Section {
+			return slices.Insert(sections, 0, uki.Section{Name: name, Data: data})
+		}
+	}
 	arm := bytes.Clone(stub)
 	at := int(arm[0x3c]) | int(arm[0x3d])<<8
 	arm[at+4], arm[at+5] = 0x64, 0xaa
@@ -88,6 +93,10 @@ func TestWhatAUKINeeds(t *testing.T) {
 		{name: "an initrd of nothing", change: put(".initrd", []byte{0}), want: "initrd", says: "malformed initrd"},
 		{name: "an initrd of zeros", change: put(".initrd", make([]byte, 4096)), want: "initrd", says: "malformed initrd"},
 		{name: "no command line", change: without(".cmdline"), want: "?cmdline", says: "the boot loader decides"},
+
+		{name: "microcode", change: add(".ucode", archive(fstest.MapFS{"kernel/x86/microcode/GenuineIntel.bin": text("x")})), want: ""},
+		{name: "a key with the microcode", change: add(".ucode", archive(fstest.MapFS{"kernel/x86/microcode/GenuineIntel.bin": text("x"), keyFile: text("x")})), want: "microcode", says: `"usr" is not below kernel/x86/microcode`},
+		{name: "another first program", change: put(".cmdline", []byte(goodLine+" rdinit=/bin/sh")), want: "rdinit", says: "rdinit=/bin/sh"},
 
 		{name: "no name for a menu", change: without(".osrel"), want: "?os-release", says: "systemd-boot leaves it out"},
 		{name: "an empty name", change: put(".osrel", []byte("PRETTY_NAME=\"\"\nVERSION_ID=1\n")), want: "?os-release", says: "neither PRETTY_NAME"},
