@@ -24,8 +24,9 @@ lies in loader/addons goes for all UKIs.
 
 Under Secure Boot an addon counts only if it is signed by a key that firmware trusts.
 Whoever signs one vouches for what it makes of every UKI, so sign as little as
-possible: an addon can't pin another image, which is refused here, but arguments like
-init= or systemd.unit= are as good as a root shell.
+possible: an addon can't pin another image or start another initrd's program (rdinit=), which is
+refused here, but arguments like init= or systemd.unit= are as good as a root shell, and
+an initrd replaces files of that in the UKI.
 
 The kernel cuts off a command line that is too long. With --uki the addon is refused if
 it makes that of the UKI too long; mkimage doctor finds it of all addons on a disk.`
@@ -79,12 +80,18 @@ func (o *ukiAddonOptions) run(cmd *cobra.Command, u *ui) error {
 	if bootcfg.OpenQuote(line) {
 		return usagef(cmd, "--cmdline: a double quote isn't closed, so that what other addons append would be part of that argument: %s", line)
 	}
+	if c, err := bootcfg.ParseCmdline(line); err == nil && c.CheckInit() != nil {
+		return usagef(cmd, "--cmdline: %w", c.CheckInit())
+	}
 	parts := uki.Options{Cmdline: line, Uname: o.uname}
 	err = readParts([]part{
 		{"--stub", o.stub, &parts.Stub}, {"--devicetree", o.deviceTree, &parts.DeviceTree}, {"--initrd", o.initrd, &parts.Initrd},
 		{"--microcode", o.microcode, &parts.Microcode}, {"--sbat", o.sbat, &parts.SBAT},
 	})
 	if err != nil {
+		return err
+	}
+	if err := checkMicrocode(o.microcode, parts.Microcode); err != nil {
 		return err
 	}
 	program, err := uki.AssembleAddon(parts)

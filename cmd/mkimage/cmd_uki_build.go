@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -41,7 +42,11 @@ files into a UKI; whatever they lack, they have from the UKI:
       --cmdline "root=PARTLABEL=root systemd.unit=rescue.target" --output rescue.profile
   mkimage uki build … --image $DIGEST --join rescue.profile --output linux.efi
 
-Every profile must name the same image.
+Every profile must name the same image. None may have rdinit=, with which the kernel
+starts something else than composefs-setup-root.
+
+--microcode is unpacked before the initrd, so that there must be nothing in it but files
+below kernel/x86/microcode, not compressed.
 
 --pcr-key signs what PCR 11 of the TPM will be (.pcrsig), so that the TPM gives a
 secret that is bound to that key to each UKI that was built with it, and to no other.`
@@ -168,6 +173,8 @@ func (o *ukiBuildOptions) checkMeant(u *ui, program []byte, meant string) error 
 		switch {
 		case p.lineErr != nil:
 			return p.in(p.lineErr)
+		case len(p.refused) > 0:
+			return p.in(errors.Join(p.refused...))
 		case p.image() == meant:
 		case o.onlyProfile() && p.Cmdline == "":
 		case p.image() == "":
@@ -196,6 +203,8 @@ func (o *ukiBuildOptions) line(cmd *cobra.Command) (line, meant string, err erro
 		return "", "", usagef(cmd, "--cmdline: %w", err)
 	case bootcfg.OpenQuote(line):
 		return "", "", usagef(cmd, "--cmdline: a double quote isn't closed, so that what addons append would be part of that argument: %s", line)
+	case c.CheckInit() != nil:
+		return "", "", usagef(cmd, "--cmdline: %w", c.CheckInit())
 	case c.Asked() && o.image != "":
 		return "", "", usagef(cmd, "--cmdline names an image already, %s; leave that out, or --image", imageNames(c))
 	}

@@ -48,10 +48,12 @@ there is a verdict for each, and all must name the same image; --image DIGEST sa
 which.
 
 The exit status is 6 if the signature is refused. It is 2 if a profile verifies
-nothing, because it names no image or its initrd doesn't start composefs-setup-root, or
-if its command line, policy or keys are such that composefs-setup-root would refuse to
-boot; and 5 if it names another image than --image says. Validity periods of
-certificates aren't looked at, as by firmware.`
+nothing, because it names no image or its initrd doesn't start composefs-setup-root; if
+its command line leads away from what is verified (rdinit=, mount.usr=, an init= in
+/var) or its microcode is more than that; or if its command line, policy or keys are
+such that composefs-setup-root would refuse to boot. What else the signer should know,
+of shells for instance, is a warning. The status is 5 if a profile names another image
+than --image says. Validity periods of certificates aren't looked at, as by firmware.`
 
 func newUKIVerify(u *ui) *cobra.Command {
 	var trusted, images []string

@@ -29,10 +29,7 @@ func TestScripts(t *testing.T) {
 	// The modes of their files are the usual ones, whatever the umask is here.
 	umask := unix.Umask(0o022)
 	t.Cleanup(func() { unix.Umask(umask) })
-	setupRoot := filepath.Join(t.TempDir(), "composefs-setup-root")
-	if out, err := exec.Command("go", "build", "-o", setupRoot, "../composefs-setup-root").CombinedOutput(); err != nil {
-		t.Fatalf("build composefs-setup-root: %v\n%s", err, out)
-	}
+	setupRoot := buildSetupRoot(t, runtime.GOARCH)
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true, Condition: have, Setup: func(e *testscript.Env) error {
 		examples, err := filepath.Abs("../../examples")
 		e.Setenv("EXAMPLES", examples)
@@ -42,16 +39,30 @@ func TestScripts(t *testing.T) {
 	}})
 }
 
+// buildSetupRoot makes composefs-setup-root for an architecture.
+func buildSetupRoot(t *testing.T, arch string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "composefs-setup-root")
+	cmd := exec.Command("go", "build", "-o", name, "../composefs-setup-root")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build composefs-setup-root: %v\n%s", err, out)
+	}
+	return name
+}
+
 // What needs a newer systemd than Debian 12's: its stubs of Debian 13 are $STUB and
-// $ADDON_STUB.
+// $ADDON_STUB; $SETUP_ROOT is for their machine.
 func TestSystemdScripts(t *testing.T) {
 	dir := testutil.RequireScript(t, "../../scripts/systemd-boot", "trixie")
 	efi, err := filepath.Abs(filepath.Join(dir, "usr/lib/systemd/boot/efi"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	setupRoot := buildSetupRoot(t, "amd64")
 	testscript.Run(t, testscript.Params{Dir: "testdata/systemd", RequireExplicitExec: true, Condition: have, Setup: func(e *testscript.Env) error {
 		e.Setenv("STUB", filepath.Join(efi, "linuxx64.efi.stub"))
+		e.Setenv("SETUP_ROOT", setupRoot)
 		e.Setenv("ADDON_STUB", filepath.Join(efi, "addonx64.efi.stub"))
 		return nil
 	}})

@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 
-	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/sign/secureboot"
-	"github.com/composefs-go/composefs/verity"
 )
 
 // ukiContents is what a UKI or an addon says about the boots that it makes. What
@@ -31,6 +30,7 @@ type ukiContents struct {
 	Signatures   []shownSigner   `json:"signatures,omitempty"`
 	Sections     []sectionReport `json:"sections,omitempty"`
 	Problems     []string        `json:"problems,omitempty"` // that would stop a boot, or that hide something
+	Warnings     []string        `json:"warnings,omitempty"` // what the signer should know
 
 	problems []error
 }
@@ -39,42 +39,6 @@ type ukiContents struct {
 type shownTrust struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
-}
-
-// shownPolicy is the part of a policy that decides what is booted.
-type shownPolicy struct {
-	Written         bool            `json:"written"` // it is a file in the initrd, not what holds without one
-	Signature       string          `json:"signature"`
-	FSVerity        string          `json:"fs-verity"`
-	MinimumSequence uint64          `json:"minimum-sequence"`
-	Revoked         []verity.Digest `json:"revoked,omitempty"`
-	OSIDs           []string        `json:"os-id,omitempty"`
-	AllowInsecure   bool            `json:"allow-insecure"`
-	Argument        string          `json:"argument"`
-	Shell           bool            `json:"shell"` // the policy allows one in the initramfs
-}
-
-func (p shownPolicy) String() string {
-	s := fmt.Sprintf("signature = %s, fs-verity = %s, minimum-sequence = %d", p.Signature, p.FSVerity, p.MinimumSequence)
-	if len(p.Revoked) > 0 {
-		s += fmt.Sprintf(", %d revoked", len(p.Revoked))
-	}
-	if len(p.OSIDs) > 0 {
-		s += ", os-id = " + strings.Join(p.OSIDs, " ")
-	}
-	if p.AllowInsecure {
-		s += ", allow-insecure"
-	}
-	if p.Argument == string(bootcfg.Optional) {
-		s += ", argument = optional: without an image nothing is verified"
-	}
-	if p.Shell {
-		s += ", a shell is allowed"
-	}
-	if !p.Written {
-		s += " (what holds without a policy)"
-	}
-	return s
 }
 
 // shownSigner is a signature of which nothing is known but what it claims.
@@ -137,7 +101,7 @@ func readUKI(program []byte) (o openedUKI, err error) {
 		return o, nil
 	}
 	for _, p := range profiles {
-		o.profiles = append(o.profiles, readProfile(p))
+		o.profiles = append(o.profiles, readProfile(p, o.Machine))
 	}
 	return o, nil
 }
@@ -179,11 +143,17 @@ func (o openedUKI) contents(name string) *ukiContents {
 		c.Profiles = o.profiles
 	}
 	for _, p := range o.profiles {
-		for _, err := range p.problems {
+		in := func(err error) error {
 			if len(o.profiles) > 1 {
-				err = p.in(err)
+				return p.in(err)
 			}
-			c.problem(err)
+			return err
+		}
+		for _, err := range p.problems {
+			c.problem(in(err))
+		}
+		for _, w := range p.Warnings {
+			c.Warnings = append(c.Warnings, oneLine(in(errors.New(w))))
 		}
 	}
 	return c
@@ -268,6 +238,9 @@ func (c *ukiContents) String() string {
 	}
 	for _, p := range c.Problems {
 		row(&b, "problem", p)
+	}
+	for _, w := range c.Warnings {
+		row(&b, "warning", w)
 	}
 	for _, s := range c.Sections {
 		fmt.Fprintf(&b, "%-11s %10d  sha256:%s\n", printable(s.Name), s.Size, s.SHA256)

@@ -97,6 +97,9 @@ func (o *ukiBuildOptions) parts(cmd *cobra.Command) (parts uki.Options, meant st
 	if err := o.checkMixup(parts.Linux, initrds); err != nil {
 		return parts, "", err
 	}
+	if err := checkMicrocode(o.microcode, parts.Microcode); err != nil {
+		return parts, "", err
+	}
 	parts.Initrd = uki.JoinInitrds(initrds...)
 	if o.hwids != "" {
 		if parts.HWIDs, err = uki.PackHWIDs(os.DirFS(o.hwids)); err != nil {
@@ -112,6 +115,17 @@ func (o *ukiBuildOptions) parts(cmd *cobra.Command) (parts uki.Options, meant st
 		return parts, "", err
 	}
 	return parts, meant, checkInitrdMachine(parts)
+}
+
+// checkMicrocode refuses anything but microcode in what is unpacked before the initrd.
+func checkMicrocode(name string, content []byte) error {
+	if name == "" {
+		return nil
+	}
+	if err := initrd.CheckMicrocode(content); err != nil {
+		return fmt.Errorf("--microcode: %s: %w", name, err)
+	}
+	return nil
 }
 
 // readStub reads systemd's stub for the kernel.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/composefs-go/composefs/bootcfg"
@@ -26,10 +27,12 @@ type ukiProfile struct {
 	Keys     []shownTrust `json:"keys,omitempty"`
 	Policy   *shownPolicy `json:"policy,omitempty"`
 	Problems []string     `json:"problems,omitempty"`
+	Warnings []string     `json:"warnings,omitempty"` // what the signer should know
 
 	line     bootcfg.Cmdline
 	lineErr  error
 	problems []error
+	refused  []error // those with which no UKI is built
 }
 
 // errBoots is the cause when a profile boots something without verifying it.
@@ -38,6 +41,12 @@ var errBoots = errors.New("nothing would be verified")
 func (p *ukiProfile) problem(err error) {
 	p.problems = append(p.problems, err)
 	p.Problems = append(p.Problems, oneLine(err))
+}
+
+// refuse takes a problem with which no UKI is built.
+func (p *ukiProfile) refuse(err error) {
+	p.refused = append(p.refused, err)
+	p.problem(err)
 }
 
 // in says of an error which profile it is about.
@@ -78,6 +87,14 @@ func (p *ukiProfile) read(from uki.Profile) {
 	if p.lineErr != nil {
 		p.problem(fmt.Errorf(".cmdline: %w", p.lineErr))
 	}
+	if err := p.line.CheckInit(); err != nil {
+		p.refuse(fmt.Errorf(".cmdline: %w", err))
+	}
+	if microcode, ok := from.Section(".ucode"); ok {
+		if err := initrd.CheckMicrocode(microcode); err != nil {
+			p.refuse(fmt.Errorf(".ucode, which the kernel unpacks before the initrd: %w", err))
+		}
+	}
 	if p.line.Asked() {
 		p.Images = strings.Split(imageNames(p.line), " ")
 	}
@@ -96,8 +113,9 @@ func readAddon(from uki.Profile) *ukiProfile {
 	return p
 }
 
-// readProfile reads a profile, and looks whether anything in it is verified.
-func readProfile(from uki.Profile) *ukiProfile {
+// readProfile reads a profile of a UKI for a machine, and looks whether anything in it
+// is verified.
+func readProfile(from uki.Profile, machine uint16) *ukiProfile {
 	p := &ukiProfile{}
 	p.read(from)
 	if _, ok := from.Section(".linux"); !ok {
@@ -111,12 +129,55 @@ func readProfile(from uki.Profile) *ukiProfile {
 		p.problem(fmt.Errorf("%w: the command line names no image: %q", errBoots, p.Cmdline))
 	}
 	if root, err := initrd.Open(image); ok && err == nil {
-		start, _ := (&doctor.Initrd{Root: root}).Examine(&doctor.Report{})
-		if start == doctor.StartNone {
-			p.problem(fmt.Errorf("%w: .initrd doesn't start composefs-setup-root", errBoots))
-		}
+		p.examine(root, machine)
 	}
 	return p
+}
+
+// condemned are the checks of doctor of which each finding means that the root might
+// not be verified, whether it stops the boot or not.
+var condemned = []string{
+	"init", "setup-root", "executable", "machine", "unit", "unit-command", "unit-wanted", "unit-masked", "unit-skipped", "unit-status", "gate",
+	"initrd-unit", "unverified-init", "unverified-mount",
+}
+
+// examine looks with the doctor's eyes whether composefs-setup-root is started, and
+// whether the command line leads away from what it verifies.
+func (p *ukiProfile) examine(root fs.ReadLinkFS, machine uint16) {
+	i, r := &doctor.Initrd{Root: root}, &doctor.Report{}
+	if a, ok := uki.ArchOfMachine(machine); ok {
+		i.Machine = elfMachines[a.Go]
+	}
+	start, trust := i.Examine(r)
+	found := false
+	for _, f := range r.Findings {
+		if !slices.Contains(condemned, f.Check) {
+			continue
+		}
+		found = true
+		if start == doctor.StartNone {
+			p.problem(fmt.Errorf("%w: .initrd doesn't start composefs-setup-root: %s", errBoots, f.Problem))
+		} else {
+			p.problem(fmt.Errorf(".initrd: %s", f.Problem))
+		}
+	}
+	if start == doctor.StartNone && !found {
+		p.problem(fmt.Errorf("%w: .initrd doesn't start composefs-setup-root", errBoots))
+	}
+	if p.lineErr != nil {
+		return
+	}
+	r = &doctor.Report{}
+	i.Arguments(r, p.line, start, trust)
+	for _, f := range r.Findings {
+		switch {
+		case f.Check == "rdinit": // which was said of the command line alone
+		case f.Stops || slices.Contains(condemned, f.Check):
+			p.problem(fmt.Errorf(".cmdline: %s", f.Problem))
+		default:
+			p.Warnings = append(p.Warnings, ".cmdline: "+f.Problem)
+		}
+	}
 }
 
 // readInitrd reads the policy and the keys, as composefs-setup-root would.
@@ -132,16 +193,19 @@ func (p *ukiProfile) readInitrd(image []byte) {
 		return
 	}
 	keys, err := sign.LoadKeyring(root, strings.Trim(config.Verify.Keys, "/"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		p.problem(fmt.Errorf("keys in .initrd: %w", err))
+	// Only the directory that is looked at without being told may be missing.
+	if errors.Is(err, fs.ErrNotExist) && config.Verify.Keys == bootcfg.KeysPath {
+		err = nil
+	}
+	if err != nil {
+		p.problem(fmt.Errorf("keys in .initrd: %s: %w", config.Verify.Keys, err))
 	} else if err := config.Verify.Permits(p.line, keys); err != nil {
 		p.problem(fmt.Errorf("policy in .initrd: %w", err))
 	}
 	for _, k := range keys {
 		p.Keys = append(p.Keys, shownTrust{ID: sign.FormatID(k.ID), Name: k.Name})
 	}
-	v := config.Verify
-	p.Policy = &shownPolicy{written, string(v.SignatureWith(len(keys))), string(v.FSVerity), v.MinimumSequence, v.Revoked, v.OSIDs, v.AllowInsecure, string(v.Argument), config.Shell == bootcfg.ShellAllow}
+	p.Policy = showPolicy(config, len(keys), written)
 }
 
 // readPolicy returns the policy of an initrd, and whether it is written there.
