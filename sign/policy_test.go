@@ -59,7 +59,7 @@ func TestPolicy(t *testing.T) {
 		{"no key", sign.Policy{}, seal, [][]byte{sig}, sign.ErrNoKeys, "into the initramfs"},
 		{"by another key", policy, seal, [][]byte{theirSig}, sign.ErrUnknownKey,
 			"it is signed by " + theirID + ", trusted are " + ourID + ` ("release"), `},
-		{"of another seal", policy, seal, [][]byte{o}, sign.ErrBadSignature, `key ` + ourID + ` ("release") for this text`},
+		{"of another seal", policy, seal, [][]byte{o}, sign.ErrBadSignature, `key ` + ourID + ` ("release") didn't make it for this text`},
 		{"of a changed seal", policy, newer, [][]byte{sig}, sign.ErrBadSignature, "seal the image again"},
 		{"bad one beside an unknown one", policy, newer, [][]byte{theirSig, sig}, sign.ErrBadSignature, ourID},
 		{"for another image", policy, otherSeal, [][]byte{o}, sign.ErrOtherDigest, "want " + digest256 + ", found " + other.String()},

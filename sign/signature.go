@@ -49,7 +49,7 @@ func ParseSignature(text []byte) (Signature, error) {
 // Verify checks that the key made the signature for the message.
 func (k Key) Verify(message []byte, s Signature) error {
 	if !minisign.Verify(k.key, message, s.text) {
-		return fmt.Errorf("%w: it isn't that of key %s for this text", ErrBadSignature, k)
+		return fmt.Errorf("%w: key %s didn't make it for this text", ErrBadSignature, k)
 	}
 	return nil
 }

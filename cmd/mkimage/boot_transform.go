@@ -62,7 +62,7 @@ func bootTransform(u *ui, s source, name, how string) error {
 // sayDropped says what isn't in the image, though it is in the tree.
 func sayDropped(u *ui, d transform.Dropped) {
 	if d.ACLs > 0 {
-		u.remark("remark: --boot leaves out the access control lists of %s: who has rights by them alone loses them", countFiles(d.ACLs))
+		u.remark("remark: --boot leaves out the access control lists of %s: users who have access only by these lose it", countFiles(d.ACLs))
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Other)) {
 		u.remark("remark: --boot leaves out the extended attribute %q of %s", name, countFiles(d.Other[name]))
@@ -80,27 +80,27 @@ func countFiles(n int) string {
 var inits = []string{"sbin/init", "etc/init", "bin/init"}
 
 // writables are directories that people expect to write to.
-var writables = []string{"home", "root", "srv", "opt", "mnt"}
+var writables = []string{"home", "root", "srv", "opt", "mnt", "usr/local"}
 
 // sayMissing says what a machine with this root will lack.
 func sayMissing(u *ui, root *tree.Node, name string) {
 	hasInit := slices.ContainsFunc(inits, func(name string) bool { return resolve(root, name) != nil })
 	if !hasInit {
-		u.remark("remark: %s has no init program, neither of %s: the boot will be refused, unless the command line names another with init=", name, paths(inits))
+		u.remark("remark: %s has no init program, none of %s: the boot will be refused, unless the command line names another with init=", name, paths(inits))
 	}
 	modules := resolve(root, "usr/lib/modules")
 	if modules == nil {
 		modules = resolve(root, "lib/modules")
 	}
 	if modules == nil || modules.Len() == 0 {
-		u.remark("remark: %s has no kernel, as in /usr/lib/modules/VERSION: the machine will have no modules but those of the initrd", name)
+		u.remark("remark: %s has no kernel, as in /usr/lib/modules/VERSION: the machine will have only the modules in the initrd", name)
 	}
 	if resolve(root, "tmp") == nil {
-		u.remark("remark: %s has no /tmp: make it, so that one can be mounted there", name)
+		u.remark("remark: %s has no /tmp: make an empty one, to mount a tmpfs on", name)
 	}
 	var fixed []string
 	for _, dir := range writables {
-		if n := root.Lookup(dir); n != nil && n.Kind == tree.Directory {
+		if n := lookup(root, dir); n != nil && n.Kind == tree.Directory {
 			fixed = append(fixed, dir)
 		}
 	}

@@ -90,11 +90,12 @@ func TestBootSaysWhatWillBeMissed(t *testing.T) {
 		spoil func() error
 		want  string
 	}{
-		"no init":        {func() error { return os.Remove("tree/usr/lib/systemd/systemd") }, "remark: tree has no init program, neither of /sbin/init, /etc/init and /bin/init: "},
+		"no init":        {func() error { return os.Remove("tree/usr/lib/systemd/systemd") }, "remark: tree has no init program, none of /sbin/init, /etc/init and /bin/init: "},
 		"init in a loop": {func() error { os.Remove("tree/usr/bin/init"); return os.Symlink("init", "tree/usr/bin/init") }, "remark: tree has no init program"},
 		"no kernel":      {func() error { return os.RemoveAll("tree/usr/lib/modules") }, "remark: tree has no kernel, as in /usr/lib/modules/VERSION: "},
 		"no /tmp":        {func() error { return os.Remove("tree/tmp") }, "remark: tree has no /tmp: "},
 		"one read-only":  {func() error { return removeAll("home", "root", "srv", "mnt") }, "remark: /opt will be read-only in the booted system"},
+		"/usr/local":     {func() error { return os.MkdirAll("tree/usr/local", 0o755) }, "remark: /home, /root, /srv, /opt, /mnt and /usr/local will be read-only"},
 		"a link to /var": {func() error { removeAll("home"); return os.Symlink("var/home", "tree/home") }, "remark: /root, /srv, /opt and /mnt will be read-only"},
 		"an attribute": {func() error {
 			return unix.Setxattr("tree/usr/lib/systemd/systemd", "user.note", []byte("x"), 0)

@@ -41,26 +41,26 @@ With --repo the image and the contents of all files that are larger than 64 byte
 go into the repository, which is made if it isn't there. If anything fails, the
 repository stays as it was. Several builds into one repository may run at once.
 
-What of that is in the repository already is checked, and written anew if it is
-damaged: the kernel vouches for what has fs-verity, everything else is read.
+Objects that are in the repository already are checked, and written anew if they are
+damaged: the kernel vouches for an object with fs-verity, any other one is read.
 
 --boot makes the tree one to boot from: / takes /usr's attributes, /boot, /run and
 /sysroot become empty, extended attributes other than security.capability are
 dropped, and if the tree has an SELinux policy, all files are labelled by it. Mount
 points that the tree lacks (/boot, /dev, /etc, /proc, /run, /sys, /sysroot, /var) are
-made, and remarks say what a machine with this root will miss.
+made, and remarks say what a machine with this root will lack.
 
-For a tree that has them the digest is cfsctl's. --boot=RELEASE makes none and gives the
-digest of that release in any case: composefs-rs-0.9.0, or composefs-rs-0.9.4, which
-gives /boot and /sysroot the nanoseconds of /usr's time too.
+For a tree that has all of them the digest is the same as cfsctl's. --boot=RELEASE makes
+none, and always gives the digest of that release: composefs-rs-0.9.0, or
+composefs-rs-0.9.4, which gives /boot and /sysroot the nanoseconds of /usr's time too.
 
---format v0 and v1 are the formats of the C tools, v2 is that of composefs-rs. A
-dump is read as the tool reads it whose format it is.
+--format v0 and v1 are the formats of the C tools, v2 is the format of composefs-rs. A
+dump is read as the tools of that format read it.
 
-Whiteouts in a layer (.wh.NAME, .wh..wh..opq) hide what lower layers have, wherever
-they stand in their own, as the OCI image format says. composefs-rs applies them in the
-order of the entries; where that makes another image build says so, and
---whiteouts=in-order makes that one.
+Whiteouts in a layer (.wh.NAME, .wh..wh..opq) hide files of lower layers, wherever in
+the layer they are, as the OCI image format says. composefs-rs applies them in the order
+of the entries. Where that makes another image, build says so; --whiteouts=in-order
+makes the image of composefs-rs.
 
 --one-use-key seals the image with a key that is made now, signs nothing else and is
 never written anywhere. Put its public half into the initrd that boots this image,
@@ -69,9 +69,9 @@ and nobody, you included, can make that initrd boot another one.
 --cache makes the next build of a directory faster: it reads no file again whose
 inode, size, modification and change time are the same as before, neither of the
 directory nor of the repository. Only ext4, XFS,
-Btrfs and F2FS keep them well enough; elsewhere all files are read. Who can set the
-clock back or write to the disk below the file system, as root can, can hide a change
-from it. Without --cache every file is read and hashed.
+Btrfs and F2FS keep these well enough; elsewhere all files are read. Root, or anybody
+else who can set the clock back or write to the disk below the file system, can hide a
+change from it. Without --cache every file is read and hashed.
 
 The same tree gives the same digest, on every machine and file system.`
 
@@ -91,7 +91,7 @@ func newBuild(u *ui) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.repo, "repo", "", "repository `DIR` to put image and objects in")
 	f.StringVarP(&o.output, "output", "o", "", "write the image to `FILE` (- is standard output; the digest then goes to standard error)")
-	f.StringVar(&o.ref, "ref", "", "let `NAME` in the repository stand for the image")
+	f.StringVar(&o.ref, "ref", "", "make `NAME` in the repository point to the image")
 	f.StringVar(&o.format, "format", "", "image format: v0, v1 or v2 (default: the repository's, else v1)")
 	f.StringVar(&o.algorithm, "digest", "", "hash: sha256 or sha512 (default: the repository's, else sha256)")
 	f.StringVar(&o.boot, "boot", "", "make it a tree to boot from; with =`RELEASE` exactly as that release does")

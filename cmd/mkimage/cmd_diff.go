@@ -21,12 +21,12 @@ type diffOptions struct {
 }
 
 const diffLong = `Diff says in which paths and attributes A and B differ, one difference a line, and
-at the end which objects an update from A to B moves: those of B that A hasn't.
+at the end how many objects an update from A to B needs: objects of B that A hasn't.
 
 A and B are images (files; with --repo also digests and refs), or what mkimage build
-takes: directories, tar:FILE, dump:FILE, crfs:FILE. What isn't an image is compared
-with one as if it had been built in that format; what --use-epoch and the like leave
-out is left out of both sides' directories and archives.
+takes: directories, tar:FILE, dump:FILE, crfs:FILE. A directory or archive is compared
+with an image as if it had been built in the same format; --use-epoch and the like
+apply to directories and archives on both sides.
 
 The exit status is that of diff(1): 0 if there is no difference, 1 if there is one,
 more if there was trouble.`
@@ -52,7 +52,7 @@ func newDiff(u *ui) *cobra.Command {
 	f := cmd.Flags()
 	o.look.flags(cmd)
 	f.BoolVar(&o.first, "first", false, "stop after the first difference")
-	f.StringVar(&o.digest, "digest", "", "hash for the files of directories and archives: sha256 or sha512 (default: that of the image)")
+	f.StringVar(&o.digest, "digest", "", "hash for the files of directories and archives: sha256 or sha512 (default: as in the image)")
 	f.BoolVar(&o.read.UseEpoch, "use-epoch", false, "take all times in directories for 0")
 	f.BoolVar(&o.read.SkipXattrs, "skip-xattrs", false, "leave extended attributes in directories out")
 	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "of the extended attributes in directories keep only user.*")

@@ -31,14 +31,14 @@ It needs no privileges and no loop device. The file is sparse, and the same inpu
 gives the same bytes; SOURCE_DATE_EPOCH sets all times.
 
 With --write-device FILE is a disk such as /dev/sdX, and all that is on it is
-overwritten. One that is mounted, or otherwise in use, is refused, as is a partition.
+overwritten. A disk that is mounted or otherwise in use is refused, and so is a partition.
 The image is made in $TMPDIR (/var/tmp) first.
 
 A disk boots only where its sectors have the size that the partition table was made for:
-512 bytes in nearly all disks and virtual machines, 4096 in some (lsblk -o LOG-SEC). For
-those say --sector-size 4096.
+512 bytes in nearly all disks and virtual machines, 4096 in some (lsblk -o LOG-SEC),
+which need --sector-size 4096.
 
-/var begins with what the image has there.
+/var begins as a copy of the image's.
 
 The programs on the EFI system partition say for which architecture the disk is: they
 must be for one, which decides the type of the root partition and the name of --uki,
@@ -71,8 +71,8 @@ func newDisk(u *ui) *cobra.Command {
 	f.StringArrayVar(&o.images, "image", nil, "put `IMAGE` (a digest or a ref) and its objects on the disk (repeatable)")
 	f.StringVar(&o.uki, "uki", "", "boot `FILE`: it becomes the program that firmware starts")
 	f.StringArrayVar(&o.esp, "esp", nil, "put a file into the EFI system partition, as `PATH=FILE` (repeatable)")
-	f.Int64Var(&o.espSize, "esp-size", 0, "size of the EFI system partition in `MIB` (default: what is needed, and some room)")
-	f.Int64Var(&o.rootSize, "root-size", 0, "size of the root partition in `MIB` (default: what is needed, and some room)")
+	f.Int64Var(&o.espSize, "esp-size", 0, "size of the EFI system partition in `MIB` (default: as needed, with some room)")
+	f.Int64Var(&o.rootSize, "root-size", 0, "size of the root partition in `MIB` (default: as needed, with some room)")
 	f.BoolVar(&o.emptyVar, "empty-var", false, "begin with an empty /var")
 	f.IntVar(&o.sectorSize, "sector-size", 0, "`BYTES` of the disk's sectors, 512 or 4096 (default: the device's, else 512)")
 	f.StringVarP(&o.output, "output", "o", "", "write the disk to `FILE`")

@@ -25,8 +25,8 @@ type doctorOptions struct {
 	repo, modules, cmdline, rootFS string
 }
 
-const doctorLong = `Doctor looks for what would stop a boot, before anybody tries, and says what to do
-about each thing that it finds. THING is a file; what it is shows in its content:
+const doctorLong = `Doctor finds problems that would stop a boot, before anybody tries it, and says what to
+do about each. THING is a file, of a kind that doctor tells by its content:
 
   a UKI        can firmware start its kernel, is that new enough, is it signed as it
                is now; is composefs-setup-root in its initrd and started, are its
@@ -34,8 +34,8 @@ about each thing that it finds. THING is a file; what it is shows in its content
                image and a root, and does the policy permit it
   an initrd    the same; --cmdline TEXT is the command line that it will get
   an image     does it have an init program with all that this is linked with, and
-               directories to mount upon; is there what it shouldn't have, such as
-               host keys, a machine-id, or an fstab with /
+               directories to mount upon; does it have files that it shouldn't have,
+               such as host keys, a machine-id, or an fstab with /
   a disk       each UKI and each boot loader entry on it, as above, and whether boot
                loaders take it into their menu; and on the root partition the image,
                its seal, fs-verity and all of its objects
@@ -44,9 +44,9 @@ With --repo the image that the command line names must be in that repository, be
 sealed as the initrd's keys and policy want it, and have all its objects; then THING
 may also be a digest or a ref there.
 
-Without THING it is about the running system: what was verified when it booted, by
-which key, and what was not; and every mount that lies over the image, such as a system
-extension. It sees what the process that runs it sees; run it as root.
+Without THING doctor examines the running system: what was verified at the boot, by
+which key, and what wasn't; and every mount over the image, such as a system extension.
+It sees only what its user may see; run it as root.
 
 Disks are read with sfdisk, debugfs and mtools, without privileges. A root partition that
 isn't ext4 can't be: mount it, and name its repository with --repo. The exit status is
@@ -77,9 +77,9 @@ func newDoctor(u *ui) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.repo, "repo", "", "repository `DIR` that the root partition will have")
-	f.StringVar(&o.modules, "modules", "", "the kernel's modules: `DIR`, to know what is built into it")
+	f.StringVar(&o.modules, "modules", "", "the kernel's modules: `DIR`, which also says what is built into the kernel")
 	f.StringVar(&o.cmdline, "cmdline", "", "the kernel command line, for what comes without one: `TEXT`")
-	f.StringVar(&o.rootFS, "root-fs", "", "file system of the root partition: `TYPE` (default: that of the disk, rootfstype=, or any)")
+	f.StringVar(&o.rootFS, "root-fs", "", "file system of the root partition: `TYPE` (default: as on the disk, as rootfstype= says, or any)")
 	return cmd
 }
 

@@ -20,8 +20,8 @@ func newDump(u *ui) *cobra.Command {
 		Long: `Dump prints each IMAGE in composefs-dump format, one file a line. Of that text
 mkimage build dump:FILE makes the same image again.
 
-With --dialect rust it is what cfsctl create-dumpfile prints of the image's source: of
-a V1 image the attributes that mark directories with whiteouts are left out.
+With --dialect rust it prints the same as cfsctl create-dumpfile does for the image's
+source: for a V1 image without the attributes that mark directories with whiteouts.
 
 IMAGE is a file, or with --repo a digest or ref.`,
 		Example: "  mkimage dump image.erofs | mkimage build dump:-",

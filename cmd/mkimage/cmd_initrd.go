@@ -25,10 +25,10 @@ type initrdOptions struct {
 const initrdLong = `Initrd makes an initrd without any other tool: composefs-setup-root as /init, the
 kernel modules that it takes to reach the root partition, the keys and the policy.
 
-The modules come from --modules, the kernel's directory: those for the root file
-system, EROFS and overlayfs must be there or be built in; those for the usual disks
-are taken if they are there. --keys are the public keys of which one must have
-sealed the image; without any, a seal isn't asked for.`
+The modules come from --modules, the kernel's directory. Modules for the root file
+system, EROFS and overlayfs must be there or be built in; modules for the usual disks
+are taken if they are there. One of the public keys --keys must have sealed the image;
+without any key the boot requires no seal.`
 
 func newInitrd(u *ui) *cobra.Command {
 	var o initrdOptions

@@ -39,7 +39,7 @@ func newKeyNew(u *ui) *cobra.Command {
 		Short: "make a key pair: NAME.key seals, NAME.pub verifies",
 		Long: `New makes an Ed25519 key pair in minisign's format: NAME.key, which seals images
 and must stay secret, and NAME.pub, which goes into the initramfs of each machine
-that is to boot them. Files that are there already stay as they are.
+that is to boot them. Existing files are never overwritten.
 
 minisign reads both. With --password-file the private key is encrypted.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
@@ -111,9 +111,9 @@ func newKeyShow(u *ui) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show FILE...",
 		Short: "show the numbers of keys, public or private",
-		Long: `Show prints the number by which signatures, boot.json and messages name a key, the
-name that it has there, and of which kind the file is. The number of an encrypted
-private key is encrypted too: --password-file tells it.`,
+		Long: `Show prints the number by which signatures, boot.json and messages name a key, its
+name there, and the kind of the file. The number of an encrypted private key is
+encrypted too: it takes --password-file.`,
 		Example: "  mkimage key show mykey.pub /etc/composefs/keys.d/*.pub",
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {

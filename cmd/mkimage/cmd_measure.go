@@ -17,9 +17,9 @@ func newMeasure(u *ui) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "measure FILE...",
 		Short: "print the fs-verity digests of files",
-		Long: `Measure prints the fs-verity digest of each FILE, one a line. It is the kernel's if
-the file has fs-verity, and else computed. FILE may be any file; that of an image is
-the image's digest.
+		Long: `Measure prints the fs-verity digest of each FILE, one a line. It comes from the kernel
+if the file has fs-verity, and is computed otherwise. FILE may be any file; for the
+file of an image it is the image's digest.
 
 With --repo FILE is the digest or ref of an image.
 

@@ -14,9 +14,9 @@ func newMissing(u *ui) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "missing {--basedir DIR | --repo DIR} IMAGE...",
 		Short: "list the objects that images need and that aren't there",
-		Long: `Missing prints those paths of objects (see mkimage objects) that exist neither in the
-repository nor in any of the directories of --basedir. Nothing printed means that
-all is there; whether it is intact says mkimage verify --objects.
+		Long: `Missing prints the paths of objects (see mkimage objects) that exist neither in the
+repository nor in any of the directories --basedir. If it prints nothing, all objects
+are there; mkimage verify --objects says whether they are intact.
 
 IMAGE is a file, or with --repo a digest or ref.`,
 		Example: "  mkimage missing --basedir repo/objects image.erofs\n  mkimage missing --repo repo debian/13",

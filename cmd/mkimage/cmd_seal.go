@@ -38,8 +38,8 @@ A key that isn't on this machine signs in three steps:
   mkimage seal --repo repo --add-signature HEX.seal.minisig --keys KEY.pub IMAGE
 
 The statement is a short text, for people to read before they sign. --add-signature
-reads it beside the signature, or else takes the one in the repository, and refuses
-what composefs-setup-root would refuse.`
+reads it beside the signature, or else takes the one in the repository, and refuses one
+that composefs-setup-root would refuse.`
 
 func newSeal(u *ui) *cobra.Command {
 	var o sealCommand

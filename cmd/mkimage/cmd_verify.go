@@ -50,7 +50,7 @@ func newVerify(u *ui) *cobra.Command {
 	var o verifyOptions
 	cmd := &cobra.Command{
 		Use:   "verify --repo DIR [--keys FILE|DIR] [--policy FILE] {IMAGE | --ref NAME}",
-		Short: "say what the boot would say about an image: its content, seal and objects",
+		Short: "check an image as the boot would: its content, its seal and its objects",
 		Long:  verifyLong,
 		Example: "  mkimage verify --repo repo --keys mykey.pub --objects debian/13\n" +
 			"  mkimage verify --repo repo --keys keys.d --policy setup-root-conf.toml debian/13",
@@ -75,9 +75,9 @@ func newVerify(u *ui) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.repo, "repo", "", "repository `DIR`")
 	f.StringArrayVar(&o.keys, "keys", nil, "trusted public keys: a .pub `FILE`, or a directory of them (repeatable)")
-	f.StringVar(&o.policy, "policy", "", "the policy, a `FILE` as setup-root-conf.toml is")
+	f.StringVar(&o.policy, "policy", "", "policy `FILE`, in the format of setup-root-conf.toml")
 	f.Uint64Var(&o.minimum, "minimum-sequence", 0, "refuse seals with a lower `NUMBER`, whatever the policy says")
-	f.StringVar(&o.ref, "ref", "", "say what a boot by composefs.ref=`NAME` would say of IMAGE (default: of the image that it points to)")
+	f.StringVar(&o.ref, "ref", "", "give the verdict of a boot by composefs.ref=`NAME` (IMAGE: default the image that NAME points to)")
 	f.BoolVar(&o.inPlace, "in-place", false, "the repository is where it is booted from: its file system must have fs-verity if the policy requires that")
 	f.BoolVar(&o.objects, "objects", false, "check the content of every object too")
 	return cmd

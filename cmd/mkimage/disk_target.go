@@ -31,7 +31,7 @@ func (o *diskOptions) open(cmd *cobra.Command) (diskTarget, error) {
 	var special *osfile.SpecialError
 	switch {
 	case err == nil && (standardOutputs[o.output] || isStream(path)):
-		return diskTarget{}, usagef(cmd, "--output: a disk isn't written from its begin to its end; name a file")
+		return diskTarget{}, usagef(cmd, "--output: a disk isn't written from beginning to end; name a file")
 	case errors.As(err, &special) && special.Kind() == "a block device":
 		return diskTarget{}, usagef(cmd, "--output: %s is a block device; to overwrite all that is on it, say --write-device", o.output)
 	case err == nil:

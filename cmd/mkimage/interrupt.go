@@ -85,6 +85,26 @@ func (s *stoppableReader) Read(p []byte) (int, error) {
 	}
 }
 
+// openStoppable opens what may be a pipe, for which somebody has to come, until the
+// context ends.
+func openStoppable(ctx context.Context, name string) (*os.File, error) {
+	type opened struct {
+		f   *os.File
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		f, err := os.Open(name)
+		done <- opened{f, err}
+	}()
+	select {
+	case o := <-done:
+		return o.f, o.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 // A stoppableWriter writes until the context ends.
 type stoppableWriter struct {
 	ctx context.Context

@@ -44,7 +44,7 @@ func TestASignalEndsABuildThatWaitsForInputAndLeavesNothing(t *testing.T) {
 		said   string
 	}{
 		unix.SIGINT:  {130, "mkimage: interrupted\n"},
-		unix.SIGTERM: {143, "mkimage: interrupted by SIGTERM\n"},
+		unix.SIGTERM: {143, "mkimage: terminated by SIGTERM\n"},
 	} {
 		dir := t.TempDir()
 		cmd := program(t, "build", "--repo", "repo", "tar:-")
@@ -94,7 +94,7 @@ func TestASignalEndsTheWritingOfADisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the file is begun", func() bool {
-		begun, _ := filepath.Glob("out/.disk.img-*/*")
+		begun, _ := filepath.Glob("out/.tmp-disk.img-*/*")
 		return len(begun) > 0
 	})
 	status, said := signalled(t, cmd, unix.SIGINT, &stderr)

@@ -23,21 +23,21 @@ func TestLayersAreReadAsRuntimesDoAndOddOnesAreNamed(t *testing.T) {
 		gone   []string
 	}{
 		{"opaque marker after a file", []string{"tar:opq-low.tar,opq-dotfile.tar"}, 0,
-			`opq-low.tar,opq-dotfile.tar: "/root/.bashrc" is another in composefs-rs, which applies whiteouts in the order of the entries: its digest of this image differs; to get that one say --whiteouts=in-order` + "\n",
+			`remark: opq-low.tar,opq-dotfile.tar: composefs-rs, which applies whiteouts in the order of the entries, has another "/root/.bashrc": its digest of this image differs; to get its digest say --whiteouts=in-order` + "\n",
 			[]string{"/root/.bashrc", "/root/z"}, []string{"/root/old"}},
 		{"the same in order", []string{"--whiteouts=in-order", "tar:opq-low.tar,opq-dotfile.tar"}, 0,
-			`opq-low.tar,opq-dotfile.tar: "/root/.bashrc" isn't what the OCI image format says it is: there whiteouts hide lower layers alone; for the image that runtimes make leave out --whiteouts` + "\n",
+			`remark: opq-low.tar,opq-dotfile.tar: "/root/.bashrc" isn't as the OCI image format has it: there whiteouts hide files of lower layers only; for the image as container runtimes have it leave --whiteouts out` + "\n",
 			[]string{"/root/z"}, []string{"/root/old", "/root/.bashrc"}},
 		{"an unknown rule", []string{"--whiteouts=x", "tar:opq-low.tar"}, exitUsage, "--whiteouts: want oci or in-order, found \"x\"\nsee: mkimage build --help\n", nil, nil},
 		{"through a link", []string{"tar:link-lower.tar,link-upper.tar"}, exitFailure,
 			`link-upper.tar: entry 1, "lib/new": want a directory at "lib", found a symbolic link to "usr/lib"; to let layers write through links, as container runtimes do, say --follow-layer-links` + "\n", nil, nil},
 		{"through a link, as it says", []string{"--follow-layer-links", "tar:link-lower.tar,link-upper.tar"}, 0, "", []string{"/usr/lib/new", "/usr/lib/old"}, []string{"/lib/new"}},
 		{"a whiteout through a link", []string{"--follow-layer-links", "tar:wh-low.tar,wh-symlink.tar"}, 0, "", []string{"/secret"}, []string{"/usr/lib/key"}},
-		{"without an end", []string{"tar:noend.tar"}, 0, `noend.tar: entry 1, "a": the archive ends here without two blocks of zeros: it may be cut; to refuse such archives say --strict` + "\n", []string{"/a"}, nil},
+		{"without an end", []string{"tar:noend.tar"}, 0, `remark: noend.tar: entry 1, "a": the archive ends here without two blocks of zeros: it may be cut; to refuse such archives say --strict` + "\n", []string{"/a"}, nil},
 		{"without an end, quietly", []string{"--quiet", "tar:noend.tar"}, 0, "", []string{"/a"}, nil},
 		{"without an end, strictly", []string{"--strict", "tar:nullblock.tar"}, exitFailure, `nullblock.tar: entry 1, "a": the archive ends here without two blocks of zeros: it may be cut` + "\n", nil, nil},
-		{"lz4", []string{"tar:packed.tar.lz4"}, exitFailure, "packed.tar.lz4: the archive is packed with lz4: want plain, gzip or zstd; unpack it on the way: lz4 -dc FILE | mkimage build tar:-\n", nil, nil},
-		{"a large window", []string{"tar:long-window.tar.zst"}, exitFailure, "long-window.tar.zst: unpacking the archive takes a zstd window of more than 128 MiB, which is the limit; unpack it on the way: zstd --long=31 -dc FILE | mkimage build tar:-\n", nil, nil},
+		{"lz4", []string{"tar:packed.tar.lz4"}, exitFailure, "packed.tar.lz4: the archive is packed with lz4: want plain, gzip or zstd; unpack it on the way: lz4 -dc packed.tar.lz4 | mkimage build tar:-\n", nil, nil},
+		{"a large window", []string{"tar:long-window.tar.zst"}, exitFailure, "long-window.tar.zst: unpacking the archive takes a zstd window of more than 128 MiB, which is the limit; unpack it on the way: zstd --long=31 -dc long-window.tar.zst | mkimage build tar:-\n", nil, nil},
 		{"too large", []string{"--max-expansion", "1000", "tar:opq-low.tar"}, exitFailure, `opq-low.tar: entry 2, "root/.bashrc": tar archive goes beyond a limit: it unpacks to more than 1000 bytes; if you trust the archive, raise the limit: mkimage build --max-expansion BYTES` + "\n", nil, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestAPackedArchiveIsReadAsTheMessageSays(t *testing.T) {
 			t.Errorf("%v: %s", pack, out)
 			continue
 		}
-		unpack, rest, _ := strings.Cut(strings.TrimSpace(advice), " FILE | ")
+		unpack, rest, _ := strings.Cut(strings.TrimSpace(advice), " "+name+" | ")
 		if rest != "mkimage build tar:-" {
 			t.Errorf("%v: %s", pack, advice)
 		}

@@ -24,7 +24,7 @@ func (o *lookOptions) flags(cmd *cobra.Command) {
 }
 
 func (o *lookOptions) filterFlag(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&o.filter, "filter", nil, "only what is called `NAME` at the top of the image, and what is below (repeatable)")
+	cmd.Flags().StringArrayVar(&o.filter, "filter", nil, "only the file or directory `NAME` at the top of the image, with everything below it (repeatable)")
 }
 
 // check finds filters that could never match.

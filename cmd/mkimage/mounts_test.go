@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,9 +26,21 @@ func TestAMountInTheRootIsNamed(t *testing.T) {
 	t.Cleanup(func() { unix.Unmount(proc, unix.MNT_DETACH) })
 	writeIn(t, proc, "f", []byte("x"))
 	out, err := program(t, "build", root).CombinedOutput()
-	want := "mkimage: another file system (tmpfs) is mounted at " + proc + "; unmount it, or say --mounts=empty for an empty directory in its place, --mounts=include for what is mounted\n"
+	want := "mkimage: another file system (tmpfs) is mounted at " + proc + "; unmount it, or say --mounts=empty for an empty directory in its place, --mounts=include for the mounted files\n"
 	if err == nil || string(out) != want {
 		t.Errorf("%v: %s, want %s", err, out, want)
+	}
+	// What isn't read may be written to.
+	for rule, fits := range map[string]bool{"empty": true, "include": false} {
+		for _, flag := range []string{"--output=" + filepath.Join(proc, "image"), "--repo=" + filepath.Join(proc, "repo")} {
+			out, err := program(t, "build", "--mounts="+rule, flag, root).CombinedOutput()
+			if refused := strings.Contains(string(out), " is inside "+root); (err == nil) != fits || refused == fits {
+				t.Errorf("%s %s: %v: %s", rule, flag, err, out)
+			}
+		}
+	}
+	if err := errors.Join(os.Remove(filepath.Join(proc, "image")), os.RemoveAll(filepath.Join(proc, "repo"))); err != nil {
+		t.Fatal(err)
 	}
 	digests := map[string]bool{}
 	for _, rule := range []string{"empty", "include"} {

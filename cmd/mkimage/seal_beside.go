@@ -25,7 +25,7 @@ func trustedKeys(names []string) (sign.Keyring, error) {
 	}
 	keys, err := loadKeyring(names)
 	if err == nil && len(keys) == 0 {
-		err = fmt.Errorf("%w: no key is trusted: %s has no file *.pub: put that of the signing key there", errRefused, names[0])
+		err = fmt.Errorf("%w: no key is trusted: %s has no file *.pub: put the .pub file of the signing key there", errRefused, names[0])
 	}
 	return keys, err
 }

@@ -22,7 +22,7 @@ var mountRules = map[string]directory.MountRule{
 
 // mountsFlag adds --mounts. The rule is set by checkMounts.
 func (how *reading) mountsFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&how.mounts, "mounts", "refuse", "what is mounted inside a directory: refuse it, take an empty directory (empty), or what is there (include)")
+	cmd.Flags().StringVar(&how.mounts, "mounts", "refuse", "file systems mounted inside the directory: refuse them, take an empty directory (empty), or take their content (include)")
 }
 
 func (how *reading) checkMounts() (err error) {
@@ -40,7 +40,7 @@ func readDirectory(ctx context.Context, u *ui, dir string, how *reading) (source
 	}
 	root, err := readCached(ctx, u, dir, how)
 	if mount := (*directory.MountError)(nil); errors.As(err, &mount) {
-		err = fmt.Errorf("%w; unmount it, or say --mounts=empty for an empty directory in its place, --mounts=include for what is mounted", err)
+		err = fmt.Errorf("%w; unmount it, or say --mounts=empty for an empty directory in its place, --mounts=include for the mounted files", err)
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		err = unreadableError{err}

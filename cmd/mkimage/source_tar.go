@@ -66,7 +66,7 @@ func readTar(ctx context.Context, u *ui, files string, how *reading) (source, er
 		return b.Apply(ctx, r)
 	})
 	if err != nil {
-		return source{}, tarError(err)
+		return source{}, tarError(err, current)
 	}
 	current = files
 	return source{b.Tree(), kept.content}, nil
@@ -77,9 +77,9 @@ func remarkOf(name string, err error) error {
 	var order *tarball.WhiteoutOrder
 	switch {
 	case errors.As(err, &order) && order.InOrder:
-		err = fmt.Errorf("%w; for the image that runtimes make leave out --whiteouts", err)
+		err = fmt.Errorf("%w; for the image as container runtimes have it leave --whiteouts out", err)
 	case order != nil:
-		err = fmt.Errorf("%w; to get that one say --whiteouts=in-order", err)
+		err = fmt.Errorf("%w; to get its digest say --whiteouts=in-order", err)
 	case errors.Is(err, tarball.ErrNoEnd):
 		err = fmt.Errorf("%w; to refuse such archives say --strict", err)
 	}
@@ -90,7 +90,10 @@ func remarkOf(name string, err error) error {
 }
 
 // tarError adds what helps.
-func tarError(err error) error {
+func tarError(err error, name string) error {
+	if name == "-" {
+		name = "FILE"
+	}
 	var packed *tarball.PackedError
 	var link *tarball.LinkError
 	var expansion *tarball.ExpansionError
@@ -100,7 +103,7 @@ func tarError(err error) error {
 	case errors.As(err, &expansion):
 		return fmt.Errorf("%w; if you trust the archive, raise the limit: mkimage build --max-expansion BYTES", err)
 	case errors.As(err, &packed):
-		return fmt.Errorf("%w; unpack it on the way: %s FILE | mkimage build tar:-", err, packed.Unpack)
+		return fmt.Errorf("%w; unpack it on the way: %s %s | mkimage build tar:-", err, packed.Unpack, shellWord(name))
 	case errors.As(err, &link):
 		return fmt.Errorf("%w; to let layers write through links, as container runtimes do, say --follow-layer-links", err)
 	}

@@ -163,7 +163,7 @@ func oneInput(u *ui, name, want string, read func(io.Reader) error) error {
 	if name == "-" {
 		return read(&stoppableReader{ctx: u.ctx, r: u.in})
 	}
-	f, err := os.Open(name)
+	f, err := openStoppable(u.ctx, name)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func oneInput(u *ui, name, want string, read func(io.Reader) error) error {
 	}
 	if err := read(from); err != nil {
 		if found := otherSource(f, err, want); found != "" {
-			return fmt.Errorf("%s is %s: want %s", name, found, want)
+			return fmt.Errorf("%s: want %s, found %s", name, want, found)
 		}
 		return fmt.Errorf("%s: %w", name, err)
 	}

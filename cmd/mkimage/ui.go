@@ -52,14 +52,14 @@ func (u *ui) remark(format string, args ...any) {
 		return
 	}
 	u.progress.stop()
-	text := fmt.Sprintf(format, args...)
+	text := strings.TrimPrefix(fmt.Sprintf(format, args...), "remark: ")
 	if u.json {
 		u.errorLine(struct {
 			Remark string `json:"remark"`
-		}{strings.TrimPrefix(text, "remark: ")})
+		}{text})
 		return
 	}
-	fmt.Fprintln(u.err, text)
+	fmt.Fprintln(u.err, "remark: "+text)
 }
 
 // errorLine prints a value to standard error, which with --json has one on each line.

@@ -22,8 +22,8 @@ composefs_mount() {
         die "composefs: boot refused, see the lines above"
 }
 
-# This passes when all is done, or when the policy wants nothing verified: then the
-# program says that of what another hook has mounted.
+# This passes when all is done, or when the policy requires no verification: then the
+# program says so of the root that another hook has mounted.
 if ! "$composefs_program" --verified --sysroot "$NEWROOT" 2> /dev/null; then
     composefs_mount
 elif ! [ -e /run/composefs/root ] && ismounted "$NEWROOT"; then

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The last hook before the root is switched, in an initramfs without systemd: whatever
-# mounted what is there now, nothing but a verified root is switched to.
+# mounted the root, only a verified one is switched to.
 
 # shellcheck source=/dev/null
 command -v getarg > /dev/null || . /lib/dracut-lib.sh

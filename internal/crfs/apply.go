@@ -35,7 +35,7 @@ func (p *parser) apply(e *entry) error {
 	}
 	p.key = "mode"
 	if bits := e.mode &^ 0o7777; bits != 0 && bits != kind.bits {
-		return fmt.Errorf("its type bits are %#o, those of type %s are %#o", bits, e.kind, kind.bits)
+		return fmt.Errorf("its type bits are %#o, but type %s has %#o", bits, e.kind, kind.bits)
 	}
 	p.key = "name"
 	path, err := split(e.name)

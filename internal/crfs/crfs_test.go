@@ -124,7 +124,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"a number as text", entries(`{"mode": "420"}`), `entry 0, key "mode": want a number, found "420"`},
 		{"a fraction", entries(`{"uid": 1.5}`), `entry 0, key "uid": want a whole number from 0 to 4294967295, found 1.5`},
 		{"a number that is too large", entries(`{"gid": 4294967296}`), `entry 0, key "gid": want a whole number from 0 to 4294967295, found 4294967296`},
-		{"a mode of another type", entries(`{"type": "dir", "name": "a", "mode": 33188}`), `entry 0, key "mode": its type bits are 0100000, those of type dir are 040000`},
+		{"a mode of another type", entries(`{"type": "dir", "name": "a", "mode": 33188}`), `entry 0, key "mode": its type bits are 0100000, but type dir has 040000`},
 		{"dot dot", entries(`{"type": "dir", "name": "a/../b"}`), `entry 0, key "name": invalid file name ".."`},
 		{"a long name", entries(`{"type": "dir", "name": "` + strings.Repeat("n", 256) + `"}`), `invalid file name: 256 bytes`},
 		{"a file as directory", entries(ok, `{"type": "dir", "name": "f/a"}`), `entry 1, key "name": want a directory at "f", found another type of file`},

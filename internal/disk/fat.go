@@ -29,7 +29,7 @@ func checkFATName(name string) error {
 	case strings.HasSuffix(name, ".") || strings.Trim(name, " ") != name:
 		return fmt.Errorf("%w: FAT does not keep the dot or space at the end of the name %q", ErrEntry, name)
 	case slices.Contains(deviceNames, strings.ToLower(stem)):
-		return fmt.Errorf("%w: FAT does not allow the name %q, which is that of a device", ErrEntry, name)
+		return fmt.Errorf("%w: FAT does not allow the name %q: DOS has a device of that name", ErrEntry, name)
 	}
 	return nil
 }

@@ -186,7 +186,7 @@ func (i *imageCheck) readOnly() {
 		}
 	}
 	if len(dirs) > 0 {
-		i.r.Fact("read-only", "%s: in the booted system nobody can write there; make it a link into /var, or mount something there", strings.Join(dirs, ", "))
+		i.r.Fact("read-only", "%s: in the booted system nobody can write there; use links to directories below /var, or mount something there", strings.Join(dirs, ", "))
 	}
 }
 

@@ -55,7 +55,7 @@ func (d Dialect) Parse(r io.Reader) (*tree.Node, error) {
 		return nil, p.fault(Xattrs, errors.New("the last line has no newline"))
 	}
 	if p.dirs.root == nil {
-		return nil, fmt.Errorf("%w: it is empty; the first line must be that of /", ErrSyntax)
+		return nil, fmt.Errorf("%w: it is empty; the first line must describe /", ErrSyntax)
 	}
 	if d == Rust {
 		tree.Relink(p.dirs.root)
@@ -136,7 +136,7 @@ func (p *parser) placePath(path []byte) (dir *tree.Node, name string, err error)
 	case isRoot:
 		return nil, "", nil
 	case p.dirs.root == nil:
-		return nil, "", fmt.Errorf("the first line must be that of /, found %.40q", path)
+		return nil, "", fmt.Errorf("the first line must describe /, found %.40q", path)
 	}
 	p.path = canonical(p.path[:0], path)
 	parent, last := p.path[:0], p.path
@@ -197,7 +197,7 @@ func (p *parser) node(n *tree.Node, f *fields) error {
 			return p.fault(Payload, errors.New("a symlink needs a target"))
 		}
 		if p.dialect == Strict && n.Size != uint64(len(payload)) {
-			return p.fault(Size, fmt.Errorf("want that of the symlink's target, %d, found %d", len(payload), n.Size))
+			return p.fault(Size, fmt.Errorf("want the length of the symlink's target, %d, found %d", len(payload), n.Size))
 		}
 		if p.dialect == Strict && len(content) > 0 {
 			return p.fault(Content, errors.New("a symlink has no content"))
@@ -228,7 +228,7 @@ func (p *parser) numbers(n *tree.Node, f *fields) error {
 	if n.Kind == tree.CharDevice || n.Kind == tree.BlockDevice {
 		n.Rdev = uint32(v[Rdev])
 	} else if p.dialect == Strict && v[Rdev] != 0 {
-		return p.fault(Rdev, fmt.Errorf("want 0 for what is no device, found %d", v[Rdev]))
+		return p.fault(Rdev, fmt.Errorf("want 0 for a file that is no device, found %d", v[Rdev]))
 	}
 	before, after, _ := bytes.Cut(f[Mtime], []byte{'.'})
 	sec, err := number(before, 10)

@@ -199,7 +199,7 @@ func (p *parser) rustNumbers(n *tree.Node, f *fields) error {
 	}
 	n.Size, n.Nlink, n.UID, n.GID, n.Rdev = v[Size], uint32(v[Nlink]), uint32(v[UID]), uint32(v[GID]), uint32(v[Rdev])
 	if n.Rdev != 0 && n.Kind != tree.CharDevice && n.Kind != tree.BlockDevice {
-		return p.fault(Rdev, fmt.Errorf("want 0 for what is no device, found %d", n.Rdev))
+		return p.fault(Rdev, fmt.Errorf("want 0 for a file that is no device, found %d", n.Rdev))
 	}
 	before, after, _ := bytes.Cut(f[Mtime], []byte{'.'})
 	before, old := bytes.CutPrefix(before, []byte{'-'})

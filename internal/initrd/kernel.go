@@ -79,7 +79,7 @@ func OpenKernel(root, version string) (*Kernel, error) {
 		}
 	}
 	found, _ := KernelVersions(root)
-	return nil, fmt.Errorf("%w: want modules of kernel %s in %s, found those of %q", ErrModules, version, filepath.Join(root, directories[0]), found)
+	return nil, fmt.Errorf("%w: want modules of kernel %s in %s, found modules of %q", ErrModules, version, filepath.Join(root, directories[0]), found)
 }
 
 // NewKernel is OpenKernel for modules anywhere; dir is what messages call it.

@@ -212,8 +212,8 @@ func TestInOrderWhiteoutsGiveTheDigestsOfComposefsRS(t *testing.T) {
 			inOrder bool
 			remark  string
 		}{
-			{true, `"/etc/c" isn't what the OCI image format says it is: there whiteouts hide lower layers alone`},
-			{false, `"/etc/c" is another in composefs-rs, which applies whiteouts in the order of the entries: its digest of this image differs`},
+			{true, `"/etc/c" isn't as the OCI image format has it: there whiteouts hide files of lower layers only`},
+			{false, `composefs-rs, which applies whiteouts in the order of the entries, has another "/etc/c": its digest of this image differs`},
 		} {
 			var said []error
 			root, err := layered(layers, remarks(&said), func(o *tarball.Options) { o.InOrder, o.Sink = rule.inOrder, directory.NewDigests(c.alg) })
@@ -348,12 +348,12 @@ func TestArchivesFromElsewhere(t *testing.T) {
 		{"link-lower.tar link-upper.tar", `entry 1, "lib/new": want a directory at "lib", found a symbolic link to "usr/lib"`, "", nil},
 		{"link-lower.tar link-upper.tar", "/lib->usr/lib /usr/755 /usr/lib/755 /usr/lib/new=n /usr/lib/old=o", "", follow},
 		{"wh-low.tar wh-after.tar", "/d/755 /d/old=o /d/x=upx /lib->usr/lib /secret=s /usr/755 /usr/lib/755 /usr/lib/key=k",
-			`"/d/x" is another in composefs-rs, which applies whiteouts in the order of the entries: its digest of this image differs`, nil},
+			`composefs-rs, which applies whiteouts in the order of the entries, has another "/d/x": its digest of this image differs`, nil},
 		{"wh-low.tar wh-after.tar", "/d/755 /d/old=o /lib->usr/lib /secret=s /usr/755 /usr/lib/755 /usr/lib/key=k",
-			`"/d/x" isn't what the OCI image format says it is: there whiteouts hide lower layers alone`, inOrder},
+			`"/d/x" isn't as the OCI image format has it: there whiteouts hide files of lower layers only`, inOrder},
 		{"wh-low.tar wh-symlink.tar", `entry 1, "lib/.wh.key": want a directory at "lib", found a symbolic link to "usr/lib"`, "", nil},
 		{"wh-low.tar wh-symlink.tar", "/d/755 /d/old=o /d/x=lowx /lib->usr/lib /secret=s /usr/755 /usr/lib/755", "", follow},
-		{"opq-low.tar opq-dotfile.tar", "/root/755 /root/.bashrc=new /root/z=z", `"/root/.bashrc" is another in composefs-rs, which applies whiteouts in the order of the entries: its digest of this image differs`, nil},
+		{"opq-low.tar opq-dotfile.tar", "/root/755 /root/.bashrc=new /root/z=z", `composefs-rs, which applies whiteouts in the order of the entries, has another "/root/.bashrc": its digest of this image differs`, nil},
 		{"hardlink-data.tar", `entry 2, "b": it is a hard link with 40 bytes of content behind it (pax -o linkdata), which isn't supported: want hard links without content`, "", nil},
 		{"incremental.tar", `entry 1, "./": type 'D': it is a directory of an incremental archive, which lists what is in it (GNU tar --listed-incremental): want an archive of its own`, "", nil},
 		{"packed.tar.lz4", "the archive is packed with lz4: want plain, gzip or zstd", "", nil},

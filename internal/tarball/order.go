@@ -21,11 +21,11 @@ type WhiteoutOrder struct {
 func (e *WhiteoutOrder) Error() string {
 	switch {
 	case e.InOrder:
-		return quoted(e.Path) + " isn't what the OCI image format says it is: there whiteouts hide lower layers alone"
+		return quoted(e.Path) + " isn't as the OCI image format has it: there whiteouts hide files of lower layers only"
 	case e.Err != nil:
 		return "composefs-rs, which applies whiteouts in the order of the entries, doesn't read this image: " + e.Err.Error()
 	}
-	return quoted(e.Path) + " is another in composefs-rs, which applies whiteouts in the order of the entries: its digest of this image differs"
+	return "composefs-rs, which applies whiteouts in the order of the entries, has another " + quoted(e.Path) + ": its digest of this image differs"
 }
 
 // fork makes the second view if there is none so far and a whiteout is about to show
