@@ -74,6 +74,7 @@ var absent = map[string]string{
 	"missing --repo":           "missing --repo nosuch stable",
 	"missing --basedir":        "missing --basedir nosuch image",
 	"measure FILE":             "measure nosuch",
+	"measure --policy":         "measure --repo repo --pcr --root-uuid 00000000-0000-0000-0000-000000000001 --policy nosuch stable",
 	"measure --repo":           "measure --repo nosuch stable",
 	"diff A":                   "diff nosuch root",
 	"diff B":                   "diff root nosuch",
