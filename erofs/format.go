@@ -2,9 +2,12 @@ package erofs
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/bits"
+	"strings"
 
 	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/verity"
 )
 
 const (
@@ -184,3 +187,117 @@ func chunkCount(size uint64) uint64 { return (size-1)>>chunkBits(size) + 1 }
 
 // roundUp rounds x up to a multiple of the power of two a.
 func roundUp[T int | int64 | uint64](x, a T) T { return (x + a - 1) &^ (a - 1) }
+
+// metacopyHeaderSize is the part of a metacopy value before the digest: version 0,
+// length of the whole, flags 0, algorithm.
+const metacopyHeaderSize = 4
+
+// appendMetacopy appends the value of trusted.overlay.metacopy; without a digest
+// that is empty.
+func appendMetacopy(b []byte, d verity.Digest) []byte {
+	if d.IsZero() {
+		return b
+	}
+	b = append(b, 0, byte(metacopyHeaderSize+d.Algorithm().Size()), 0, byte(d.Algorithm()))
+	return d.AppendBytes(b)
+}
+
+// parseMetacopy is the inverse of appendMetacopy.
+func parseMetacopy(b []byte) (verity.Digest, error) {
+	if len(b) == 0 {
+		return verity.Digest{}, nil
+	}
+	if len(b) < metacopyHeaderSize || b[0] != 0 || int(b[1]) != len(b) || b[2] != 0 {
+		return verity.Digest{}, fmt.Errorf("malformed %s of %d bytes", nameMetacopy, len(b))
+	}
+	return verity.NewDigest(verity.Algorithm(b[3]), b[metacopyHeaderSize:])
+}
+
+// Names that have a meaning here. Those of overlayfs say where content lies and
+// what is deleted; an image stores the ones that its tree has escaped, as
+// overlayfs itself does, so that they come out again at the mount.
+const (
+	overlayPrefix        = "trusted.overlay."
+	overlayEscapedPrefix = "trusted.overlay.overlay."
+
+	nameMetacopy = "trusted.overlay.metacopy"
+	nameRedirect = "trusted.overlay.redirect"
+	nameOpaque   = "trusted.overlay.opaque"
+
+	nameEscapedWhiteout  = "trusted.overlay.overlay.whiteout"
+	nameEscapedWhiteouts = "trusted.overlay.overlay.whiteouts"
+	nameEscapedOpaque    = "trusted.overlay.overlay.opaque"
+	nameUserWhiteout     = "user.overlay.whiteout"
+	nameUserWhiteouts    = "user.overlay.whiteouts"
+	nameUserOpaque       = "user.overlay.opaque"
+
+	nameSELinux    = "security.selinux"
+	nameACLAccess  = "system.posix_acl_access"
+	nameACLDefault = "system.posix_acl_default"
+)
+
+// escapeName returns the name under which an image stores an xattr.
+func escapeName(name string) string {
+	if rest, ok := strings.CutPrefix(name, overlayPrefix); ok {
+		return overlayEscapedPrefix + rest
+	}
+	return name
+}
+
+// xattrPrefixes are the prefixes that an index stands for. Readers know all.
+var xattrPrefixes = [...]string{
+	0: "", 1: "user.", 2: nameACLAccess, 3: nameACLDefault, 4: "trusted.", 5: "lustre.", 6: "security.",
+}
+
+// splitName takes a name apart: the index of the prefix that fits, out of those
+// of the given indexes, and the rest. None starts with another one.
+func splitName(name string, prefixes []uint8) (index uint8, suffix string) {
+	for _, i := range prefixes {
+		if rest, ok := strings.CutPrefix(name, xattrPrefixes[i]); ok {
+			return i, rest
+		}
+	}
+	return 0, name
+}
+
+// filterSeed is EROFS_XATTR_FILTER_SEED.
+const filterSeed = 0x25bbe08f
+
+// filterBit returns the bit that is clear in the filter of an inode that has an
+// xattr of this name.
+func filterBit(index uint8, suffix string) uint32 {
+	return 1 << (xxh32([]byte(suffix), filterSeed+uint32(index)) & 31)
+}
+
+const (
+	xxhPrime1 uint32 = 2654435761
+	xxhPrime2 uint32 = 2246822519
+	xxhPrime3 uint32 = 3266489917
+	xxhPrime4 uint32 = 668265263
+	xxhPrime5 uint32 = 374761393
+)
+
+// xxh32 is the 32-bit xxHash of b, which the kernel's xattr filter uses.
+func xxh32(b []byte, seed uint32) uint32 {
+	h := seed + xxhPrime5
+	length := uint32(len(b))
+	if len(b) >= 16 {
+		v := [4]uint32{seed + xxhPrime1 + xxhPrime2, seed + xxhPrime2, seed, seed - xxhPrime1}
+		for ; len(b) >= 16; b = b[16:] {
+			for i := range v {
+				v[i] = bits.RotateLeft32(v[i]+binary.LittleEndian.Uint32(b[4*i:])*xxhPrime2, 13) * xxhPrime1
+			}
+		}
+		h = bits.RotateLeft32(v[0], 1) + bits.RotateLeft32(v[1], 7) + bits.RotateLeft32(v[2], 12) + bits.RotateLeft32(v[3], 18)
+	}
+	h += length
+	for ; len(b) >= 4; b = b[4:] {
+		h = bits.RotateLeft32(h+binary.LittleEndian.Uint32(b)*xxhPrime3, 17) * xxhPrime4
+	}
+	for _, c := range b {
+		h = bits.RotateLeft32(h+uint32(c)*xxhPrime5, 11) * xxhPrime1
+	}
+	h = (h ^ h>>15) * xxhPrime2
+	h = (h ^ h>>13) * xxhPrime3
+	return h ^ h>>16
+}

@@ -1,10 +1,14 @@
 package erofs
 
 import (
+	"bytes"
 	"fmt"
+	"iter"
 	"slices"
+	"strings"
 
 	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/verity"
 )
 
 // Tree reads the tree that the image was made of. Writing it in the image's
@@ -214,4 +218,199 @@ func (l *loader) claim(i *record) error {
 		return i.faultAt(start, "its data is missing, or another inode's too", ErrCorrupt)
 	}
 	return nil
+}
+
+// claims notes which slots of an image belong to something already. Every inode
+// and every block of data has its own; an image where two things share a slot
+// could make its reader do much more work than the image is long.
+type claims []uint64
+
+func newClaims(size uint64) claims { return make(claims, (size/slotSize+63)/64) }
+
+// claim takes the bytes off to end, and reports whether all were free and there.
+func (c claims) claim(off, end uint64) bool {
+	first, last := off/slotSize, (end+slotSize-1)/slotSize
+	if end < off || end > uint64(len(c))*64*slotSize {
+		return false
+	}
+	for s := first; s < last; s++ {
+		if c[s/64]&(1<<(s%64)) != 0 {
+			return false
+		}
+		c[s/64] |= 1 << (s % 64)
+	}
+	return true
+}
+
+// fill sets all of a node but its children.
+func (l *loader) fill(n *tree.Node, i *record) error {
+	n.Kind, n.Perm, n.Nlink, n.UID, n.GID, n.Mtime = i.kind, i.perm, i.nlink, i.uid, i.gid, i.mtime
+	switch i.kind {
+	case tree.CharDevice, tree.BlockDevice:
+		n.Rdev, n.Size = i.u, l.impliedSize(i)
+	case tree.FIFO, tree.Socket:
+		n.Size = l.impliedSize(i)
+	case tree.Directory:
+		n.Size = i.size
+	case tree.Symlink:
+		target, err := i.content(tree.TargetMax, "symlink target")
+		if err != nil {
+			return err
+		}
+		if len(target) == 0 || bytes.IndexByte(target, 0) >= 0 {
+			return i.faultAt(i.partOffset(0), "symlink target is empty or has a NUL", ErrCorrupt)
+		}
+		n.Target, n.Size = l.arena.String(target), i.size
+	case tree.Regular:
+		n.Size = i.size
+		if i.layout != layoutChunk {
+			content, err := i.content(tree.InlineMax, "content")
+			if err != nil {
+				return err
+			}
+			n.Inline = content
+		}
+	}
+	return l.fillXattrs(n, i)
+}
+
+// impliedSize returns the SIZE that a node without content must have had for its
+// inode to be extended; the image doesn't store it.
+func (l *loader) impliedSize(i *record) uint64 {
+	const fits = 1<<16 - 1
+	if !i.extended || !l.rewritten() || i.mtime != l.m.buildTime() || i.nlink > fits || i.uid > fits || i.gid > fits {
+		return 0
+	}
+	return 1 << 32
+}
+
+// fillXattrs sets a node's xattrs and what those of overlayfs say.
+func (l *loader) fillXattrs(n *tree.Node, i *record) error {
+	list, err := l.xattrs.read(i)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	external := i.layout == layoutChunk && (i.size > 0 || !l.rewritten())
+	var own []tree.Xattr
+	for _, x := range list {
+		keep, err := l.interpret(n, &x, external)
+		if err != nil {
+			return i.faultAt(i.xattrs, err.Error(), ErrCorrupt)
+		}
+		if keep && own == nil {
+			own = l.arena.Xattrs(len(list))
+		}
+		if keep {
+			own = append(own, x)
+		}
+	}
+	if len(own) > 0 {
+		n.SetXattrs(own)
+	}
+	if l.rewritten() {
+		restoreWhiteout(n)
+	}
+	return nil
+}
+
+// interpret acts on an xattr that says where external content is, gives others the
+// name that the tree had for them, and reports whether to keep it.
+func (l *loader) interpret(n *tree.Node, x *tree.Xattr, external bool) (keep bool, err error) {
+	switch {
+	case !strings.HasPrefix(x.Name, overlayPrefix):
+		keep = true
+	case strings.HasPrefix(x.Name, overlayEscapedPrefix):
+		keep = true
+		x.Name = "trusted." + x.Name[len(overlayPrefix):]
+	case !external:
+	case x.Name == nameMetacopy:
+		n.Object, err = parseMetacopy(x.Value)
+	case x.Name == nameRedirect:
+		payload := bytes.TrimPrefix(x.Value, []byte{'/'})
+		if len(payload) > tree.PayloadMax || bytes.IndexByte(payload, 0) >= 0 {
+			return false, fmt.Errorf("%s of %d bytes", x.Name, len(x.Value))
+		}
+		n.Payload = l.arena.String(payload)
+	}
+	if keep && len(x.Name) > tree.XattrNameMax {
+		return false, fmt.Errorf("extended attribute: a name of %d bytes", len(x.Name))
+	}
+	return keep, err
+}
+
+// restoreWhiteout makes a whiteout again of the file that stands for one.
+func restoreWhiteout(n *tree.Node) {
+	if n.Kind != tree.Regular || n.Size > 0 {
+		return
+	}
+	_, inner := n.Xattr(overlayPrefix + "whiteout")
+	_, user := n.Xattr(nameUserWhiteout)
+	if inner && user {
+		n.Kind, n.Rdev = tree.CharDevice, 0
+		n.RemoveXattr(overlayPrefix + "whiteout")
+		n.RemoveXattr(nameUserWhiteout)
+	}
+}
+
+// dropMarkers takes away from directories with whiteouts what the writer puts
+// there again.
+func (l *loader) dropMarkers() {
+	for i, d := range l.dirs {
+		if !slices.ContainsFunc(d.node.Entries(), isOwnWhiteout) && !(i == 0 && l.only != nil && isMarked(d.node)) {
+			continue
+		}
+		for _, name := range markers {
+			if v, ok := d.node.Xattr(name); ok && len(v) == 0 {
+				d.node.RemoveXattr(name)
+			}
+		}
+	}
+}
+
+// markers are the xattrs of a directory with whiteouts, by the names in the tree.
+var markers = [...]string{overlayPrefix + "whiteouts", nameUserWhiteouts}
+
+func isOwnWhiteout(e tree.Entry) bool { return !e.Link && e.Node.IsWhiteout() }
+
+// isMarked reports whether a directory has both markers: then it has whiteouts,
+// though they may be among what wasn't wanted.
+func isMarked(dir *tree.Node) bool {
+	for _, name := range markers {
+		if v, ok := dir.Xattr(name); !ok || len(v) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Objects returns the digests of all objects that the image's files refer to, in
+// the order of their paths; by the digest to verify, by the path in the object
+// store, or both. An object of several files comes several times. After an error
+// there is nothing more.
+func (m *Image) Objects() iter.Seq2[verity.Digest, error] {
+	return func(yield func(verity.Digest, error) bool) {
+		root, err := m.Tree()
+		if err != nil {
+			yield(verity.Digest{}, err)
+			return
+		}
+		yieldObjects(root, yield)
+	}
+}
+
+func yieldObjects(n *tree.Node, yield func(verity.Digest, error) bool) bool {
+	if hasObject(n) {
+		if !n.Object.IsZero() && !yield(n.Object, nil) {
+			return false
+		}
+		if d := tree.PayloadObject(n.Payload); !d.IsZero() && d != n.Object && !yield(d, nil) {
+			return false
+		}
+	}
+	for _, e := range n.Entries() {
+		if !e.Link && !yieldObjects(e.Node, yield) {
+			return false
+		}
+	}
+	return true
 }

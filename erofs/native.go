@@ -1,13 +1,30 @@
 package erofs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/composefs-go/composefs/internal/tree"
 )
+
+// nativeRules are those of composefs-rs, for V2.
+var nativeRules = rules{
+	number:   (*Plan).numberNative,
+	measure:  (*Plan).measureNative,
+	place:    (*inode).placeNative,
+	prefixes: []uint8{1, 2, 3, 4, 5, 6},
+	refsMax:  math.MaxUint32,
+	compare: func(a, b sharedXattr) int {
+		return cmp.Or(cmp.Compare(a.index, b.index), cmp.Compare(a.suffix, b.suffix), cmp.Compare(a.value, b.value))
+	},
+	absoluteIDs:  true,
+	inoIsNid:     true,
+	wholeSeconds: true,
+}
 
 // What a V2 image has at most of a file, in bytes: composefs-rs doesn't read more.
 const (

@@ -2,6 +2,8 @@ package erofs
 
 import (
 	"fmt"
+	"hash/maphash"
+	"math"
 	"slices"
 
 	"github.com/composefs-go/composefs/internal/tree"
@@ -59,6 +61,25 @@ func (i *inode) recordSize() int64 {
 	return compactSize
 }
 
+// rules are what formats lay out each in its own way. What isn't here is the same
+// in all of them: the records, directory blocks, xattr entries, and the order of
+// the parts of an image.
+type rules struct {
+	number  func(p *Plan, root *tree.Node) error // all inodes in their order, with their xattrs
+	measure func(p *Plan, inode uint32) error    // size, layout and tail of an inode, and its form
+	place   func(in *inode, from int64) int64    // where it goes, at from or behind; returns where it ends
+	compare func(a, b sharedXattr) int           // the order of shared xattrs
+
+	prefixes     []uint8 // of xattr names, by index
+	refsMax      uint32  // how many xattrs an inode has by reference at most
+	absoluteIDs  bool    // those count from the image's start, not from the block where the table starts
+	inoIsNid     bool    // i_ino is the place, not the number in the order
+	wholeSeconds bool    // no nanoseconds are stored
+}
+
+// formatRules are the rules by format.
+var formatRules = [...]*rules{V0: &classicRules, V1: &classicRules, V2: &nativeRules}
+
 // NewPlan lays out an image of the tree. It reads the tree only, and the tree must
 // not change before the image is written.
 func NewPlan(root *Node, f Format) (*Plan, error) {
@@ -95,18 +116,353 @@ func (p *Plan) Size() int64 { return p.blocks * blockSize }
 // Inodes returns the number of inodes, stubs included.
 func (p *Plan) Inodes() int { return len(p.inodes) }
 
-// ChooseFormat returns the format in which libcomposefs writes a tree when allowed
-// formats from least to most: the least, but V1 for a tree with whiteouts.
-func ChooseFormat(root *Node, least, most Format) (Format, error) {
-	if least > V1 || most > V1 {
-		return 0, fmt.Errorf("%w: want formats up to %v, found %v to %v", ErrUnsupported, V1, least, most)
-	}
-	if least < V1 && most >= V1 && hasWhiteout(root) {
-		return V1, nil
-	}
-	return least, nil
+// reserve makes room for a tree's inodes.
+func (p *Plan) reserve(root *tree.Node) {
+	names, dirs := count(root)
+	p.inodes = make([]inode, 0, names+stubCount)
+	p.targets = make([]uint32, 0, names+stubCount)
+	p.xattrs = newXattrTable(names, p.rules.prefixes)
+	p.refs = make([]uint32, 0, 3*names+dirs)
 }
 
-func hasWhiteout(n *tree.Node) bool {
-	return n.IsWhiteout() || slices.ContainsFunc(n.Entries(), func(e tree.Entry) bool { return !e.Link && hasWhiteout(e.Node) })
+// count returns about how many inodes and directories a tree makes.
+func count(n *tree.Node) (names, dirs int) {
+	names, dirs = 1+n.Len(), 1
+	for _, e := range n.Entries() {
+		if e.Node.Kind == tree.Directory {
+			below, d := count(e.Node)
+			names, dirs = names+below-1, dirs+d
+		}
+	}
+	return names, dirs
+}
+
+// entries returns a directory's entries with the stubs, but without dots.
+func (p *Plan) entries(dir uint32) []tree.Entry {
+	if dir == 0 {
+		return p.rootList
+	}
+	return p.inodes[dir].node.Entries()
+}
+
+// setXattrs notes an inode's xattrs.
+func (p *Plan) setXattrs(in *inode, list []effectiveXattr) {
+	in.refs, in.refCount = uint32(len(p.refs)), uint32(len(list))
+	for _, x := range list {
+		p.refs = append(p.refs, p.xattrs.add(x))
+	}
+}
+
+const (
+	// tailMax is the most that the last part of a directory or of content may
+	// have, in bytes, to lie behind the inode and not in a block.
+	tailMax = blockSize / 2
+	// xattrCountMax is the largest i_xattr_icount.
+	xattrCountMax = math.MaxUint16
+)
+
+func (i *inode) moveLongTail() {
+	if i.tail > tailMax {
+		i.blocks, i.tail = i.blocks+1, 0
+	}
+}
+
+func (p *Plan) measureDirectory(dir uint32) {
+	in := &p.inodes[dir]
+	p.names.start(p.entries(dir))
+	for used := p.names.fill(); used > 0; used = p.names.fill() {
+		if p.names.done() {
+			in.tail = uint32(used)
+		} else {
+			in.blocks++
+		}
+	}
+	in.moveLongTail()
+	in.size = uint64(in.blocks)*blockSize + uint64(in.tail)
+}
+
+// measureXattrs decides which xattrs are stored by reference: the first ones that
+// are shared.
+func (p *Plan) measureXattrs(in *inode) error {
+	if in.refCount == 0 {
+		return nil
+	}
+	size := int64(xattrHeaderSize)
+	for _, id := range p.pairs(in) {
+		if p.byReference(in.shared, id) {
+			in.shared++
+			size += 4
+		} else {
+			size += p.xattrs.entrySize(id)
+		}
+	}
+	if in.shared > math.MaxUint8 { // not where refsMax is lower
+		return fmt.Errorf("%d extended attributes that other files have too, an inode has room for %d", in.shared, math.MaxUint8)
+	}
+	if xattrCount(size) > xattrCountMax {
+		return fmt.Errorf("extended attributes take %d bytes, an inode has room for %d", size, 4*(xattrCountMax-1)+xattrHeaderSize)
+	}
+	in.xattrs = uint32(size)
+	return nil
+}
+
+// byReference reports whether an inode with so many references before has the
+// pair by reference too.
+func (p *Plan) byReference(before, id uint32) bool {
+	return before < p.rules.refsMax && p.xattrs.pairs[id].count > 1
+}
+
+// pairs returns an inode's xattrs, in the order in which they are stored.
+func (p *Plan) pairs(in *inode) []uint32 { return p.refs[in.refs : in.refs+in.refCount] }
+
+// xattrCount returns i_xattr_icount for an xattr area of so many bytes.
+func xattrCount(size int64) int64 {
+	if size == 0 {
+		return 0
+	}
+	return (size-xattrHeaderSize)/4 + 1
+}
+
+// place gives inodes, shared xattrs and blocks their offsets.
+func (p *Plan) place() error {
+	pos := int64(inodesOffset)
+	dataBlocks := int64(0)
+	for i := range p.inodes {
+		in := &p.inodes[i]
+		pos = p.rules.place(in, roundUp(pos, slotSize))
+		if in.layout == layoutPlain && in.tail > 0 {
+			in.layout = layoutInline
+		}
+		dataBlocks += int64(in.blocks)
+	}
+	if p.inodes[0].nid() > math.MaxUint16 {
+		return fmt.Errorf("the root has inode number %d, the superblock has room for %d", p.inodes[0].nid(), math.MaxUint16)
+	}
+	p.inodesEnd = roundUp(pos, slotSize)
+	if !p.rules.absoluteIDs {
+		p.xattrBlock = p.inodesEnd / blockSize
+	}
+	p.dataStart = roundUp(p.inodesEnd+p.xattrs.size, blockSize)
+	p.blocks = p.dataStart/blockSize + dataBlocks
+	if p.blocks > math.MaxUint32 {
+		return fmt.Errorf("the image has %d blocks, the superblock has room for %d", p.blocks, uint32(math.MaxUint32))
+	}
+	next := p.dataStart / blockSize
+	for i := range p.inodes {
+		if in := &p.inodes[i]; in.blocks > 0 {
+			in.block = next
+			next += int64(in.blocks)
+		}
+	}
+	return nil
+}
+
+// roomAt returns the number of bytes from pos to the end of its block.
+func roomAt(pos int64) int64 { return blockSize - pos%blockSize }
+
+// names goes through the entries of a directory and the two dots, in order, one
+// block at a time.
+type names struct {
+	entries []tree.Entry
+	next    int     // of entries
+	dots    int     // how many are gone by
+	block   []named // the current block
+}
+
+// A named is one entry: its name, and which of entries it is, or one of the dots.
+type named struct {
+	name  string
+	entry int
+}
+
+// The two entries that every directory has besides those of its node.
+const (
+	dotSelf   = -1
+	dotParent = -2
+)
+
+// start begins with another directory.
+func (s *names) start(entries []tree.Entry) { s.entries, s.next, s.dots = entries, 0, 0 }
+
+func (s *names) done() bool { return s.next == len(s.entries) && s.dots == 2 }
+
+// peek returns the next entry; there must be one. Names may sort before "." and
+// between the dots.
+func (s *names) peek() named {
+	if s.dots < 2 {
+		dot := named{".."[:s.dots+1], -1 - s.dots}
+		if s.next == len(s.entries) || dot.name < s.entries[s.next].Name {
+			return dot
+		}
+	}
+	return named{s.entries[s.next].Name, s.next}
+}
+
+// fill makes block of as many entries as fit, and returns how many bytes they
+// need; 0 when no entries are left.
+func (s *names) fill() (used int) {
+	s.block = s.block[:0]
+	for !s.done() {
+		n := s.peek()
+		if used+direntSize+len(n.name) > blockSize {
+			return used
+		}
+		used += direntSize + len(n.name)
+		s.block = append(s.block, n)
+		if n.entry < 0 {
+			s.dots++
+		} else {
+			s.next++
+		}
+	}
+	return used
+}
+
+// xattrTable holds each distinct pair of name and value once, and counts the
+// inodes that have it: those with several are shared.
+type xattrTable struct {
+	pairs  []xattrPair
+	names  []xattrName
+	byName map[string]uint32 // → names
+	byPair pairIndex
+	shared []uint32   // pairs with several users, in the order of the shared table
+	size   int64      // of the shared table
+	text   tree.Arena // owns the values
+
+	prefixes []uint8 // indexes of those that names are taken apart at
+}
+
+type xattrPair struct {
+	value  string
+	name   uint32 // in names
+	count  uint32
+	offset int64 // in the shared table
+}
+
+type xattrName struct {
+	full   string
+	suffix string
+	index  uint8
+	bit    uint32 // in the filter
+}
+
+// A sharedXattr is a pair with its name, for comparison.
+type sharedXattr struct {
+	*xattrName
+	value string
+}
+
+func newXattrTable(inodes int, prefixes []uint8) *xattrTable {
+	t := &xattrTable{byName: make(map[string]uint32), prefixes: prefixes}
+	t.byPair.reserve(2 * inodes)
+	return t
+}
+
+// add notes one more user of a pair and returns its place in pairs.
+func (t *xattrTable) add(x effectiveXattr) uint32 {
+	name, ok := t.byName[x.name]
+	if !ok {
+		name = uint32(len(t.names))
+		index, suffix := splitName(x.name, t.prefixes)
+		t.names = append(t.names, xattrName{x.name, suffix, index, filterBit(index, suffix)})
+		t.byName[x.name] = name
+	}
+	place := t.byPair.find(t.pairs, name, x.value)
+	if *place == 0 {
+		t.pairs = append(t.pairs, xattrPair{name: name, value: t.text.String(x.value)})
+		*place = uint32(len(t.pairs))
+	}
+	id := *place - 1
+	t.pairs[id].count++
+	return id
+}
+
+// entrySize returns the size in bytes of a pair's entry.
+func (t *xattrTable) entrySize(id uint32) int64 {
+	p := &t.pairs[id]
+	return roundUp(int64(xattrEntrySize+len(t.names[p.name].suffix)+len(p.value)), 4)
+}
+
+// appendEntry appends a pair's entry to b, which is at a multiple of 4.
+func (t *xattrTable) appendEntry(b []byte, id uint32) []byte {
+	p := &t.pairs[id]
+	n := &t.names[p.name]
+	b = append(b, uint8(len(n.suffix)), n.index, uint8(len(p.value)), uint8(len(p.value)>>8))
+	b = append(append(b, n.suffix...), p.value...)
+	for used := len(n.suffix) + len(p.value); used%4 != 0; used++ {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// share lays out the table of shared pairs, when all users are counted.
+func (t *xattrTable) share(compare func(a, b sharedXattr) int) {
+	for id := range t.pairs {
+		if t.pairs[id].count > 1 {
+			t.shared = append(t.shared, uint32(id))
+		}
+	}
+	slices.SortFunc(t.shared, func(i, j uint32) int {
+		a, b := &t.pairs[i], &t.pairs[j]
+		return compare(sharedXattr{&t.names[a.name], a.value}, sharedXattr{&t.names[b.name], b.value})
+	})
+	for _, id := range t.shared {
+		t.pairs[id].offset = t.size
+		t.size += t.entrySize(id)
+	}
+}
+
+// A pairIndex finds pairs by name and value. It is a hash table of nothing but places
+// in a list, since nearly every file has pairs of its own, and a map would need more
+// memory than they do.
+//
+// A slot holds a place plus 1, or 0 while it is empty; who isn't in his slot is in
+// one of those behind it, before the next empty one.
+type pairIndex struct {
+	slots []uint32 // a power of two of them
+	seed  maphash.Seed
+}
+
+// reserve makes room for n pairs.
+func (x *pairIndex) reserve(n int) {
+	size := 16
+	for size < 2*n {
+		size *= 2
+	}
+	x.slots, x.seed = make([]uint32, size), maphash.MakeSeed()
+}
+
+// find returns the slot of a pair. If it is empty, the caller puts the pair there.
+func (x *pairIndex) find(pairs []xattrPair, name uint32, value []byte) *uint32 {
+	if 4*len(pairs) > 3*len(x.slots) {
+		x.grow(pairs)
+	}
+	mask := uint64(len(x.slots) - 1)
+	for i := x.hash(name, maphash.Bytes(x.seed, value)); ; i++ {
+		place := &x.slots[i&mask]
+		if *place == 0 {
+			return place
+		}
+		if p := &pairs[*place-1]; p.name == name && p.value == string(value) {
+			return place
+		}
+	}
+}
+
+// hash mixes the name's number into the hash of the value.
+func (x *pairIndex) hash(name uint32, value uint64) uint64 {
+	return value + uint64(name)*0x9e3779b97f4a7c15
+}
+
+// grow makes a table twice as large.
+func (x *pairIndex) grow(pairs []xattrPair) {
+	x.slots = make([]uint32, 2*len(x.slots))
+	mask := uint64(len(x.slots) - 1)
+	for id := range pairs {
+		i := x.hash(pairs[id].name, maphash.String(x.seed, pairs[id].value))
+		for x.slots[i&mask] != 0 {
+			i++
+		}
+		x.slots[i&mask] = uint32(id + 1)
+	}
 }

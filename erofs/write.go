@@ -227,3 +227,46 @@ func (p *Plan) emitBlocks(e *emitter, i uint32) {
 	}
 	e.padTo((in.block+int64(in.blocks))*blockSize, "end of data block")
 }
+
+// emitDirectory writes the blocks first to last, exclusive, of a directory. They
+// are as long as their entries; what follows them is filled up with zeros.
+func (p *Plan) emitDirectory(e *emitter, dir, first, last uint32) {
+	e.names.start(p.entries(dir))
+	for i := range last {
+		used := e.names.fill()
+		if i < first {
+			continue
+		}
+		e.buf = p.appendDirBlock(e.buf, dir, e.names.block)
+		if i+1 < last {
+			e.buf = appendZeros(e.buf, blockSize-used)
+			e.spill()
+		}
+	}
+}
+
+func (p *Plan) appendDirBlock(b []byte, dir uint32, block []named) []byte {
+	nameOffset := direntSize * len(block)
+	for _, n := range block {
+		target := &p.inodes[p.target(dir, n.entry)]
+		b = binary.LittleEndian.AppendUint64(b, target.nid())
+		b = binary.LittleEndian.AppendUint16(b, uint16(nameOffset))
+		b = append(b, byte(target.kind), 0)
+		nameOffset += len(n.name)
+	}
+	for _, n := range block {
+		b = append(b, n.name...)
+	}
+	return b
+}
+
+// target returns the inode that an entry of a directory leads to.
+func (p *Plan) target(dir uint32, entry int) uint32 {
+	switch entry {
+	case dotSelf:
+		return dir
+	case dotParent:
+		return p.inodes[dir].parent
+	}
+	return p.targets[int(p.inodes[dir].targets)+entry]
+}
