@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/tree"
 )
 
 // ChooseFormat returns the format in which libcomposefs writes a tree when allowed

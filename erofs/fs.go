@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/tree"
 )
 
 // ErrNoContent is the cause when a file is read whose content is an object, which

@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/verity"
 )
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // hugeFiles are the vectors with files of more than 8 TiB. Their chunk map ought to

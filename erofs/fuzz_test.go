@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/testutil"
-	"github.com/composefs-go/composefs/internal/tree"
-	"github.com/composefs-go/composefs/internal/treediff"
+	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/check/treediff"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // Any bytes are either refused with what is wrong where, or give in bounded memory a

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // The images that say most in the fewest bytes are read in memory that their size

@@ -8,11 +8,11 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/kernel"
-	"github.com/composefs-go/composefs/internal/kernelview"
-	"github.com/composefs-go/composefs/internal/mount"
-	"github.com/composefs-go/composefs/internal/testutil"
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/boot/kernel"
+	"github.com/composefs-go/composefs/internal/boot/mount"
+	"github.com/composefs-go/composefs/internal/testing/kernelview"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // mountImage mounts an image nowhere, for the length of a test, and returns its root.

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/tree"
 )
 
 // nativeRules are those of composefs-rs, for V2.

@@ -6,7 +6,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/tree"
 )
 
 // A Plan gives everything in an image its place. Making it needs the tree only,

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/verity"
 )
 

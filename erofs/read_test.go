@@ -12,10 +12,10 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/dumpfile"
-	"github.com/composefs-go/composefs/internal/testutil"
-	"github.com/composefs-go/composefs/internal/tree"
-	"github.com/composefs-go/composefs/internal/treediff"
+	"github.com/composefs-go/composefs/erofs/dumpfile"
+	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/check/treediff"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 func open(t testing.TB, image []byte) *erofs.Image {

@@ -1,6 +1,6 @@
 package erofs
 
-import "github.com/composefs-go/composefs/internal/tree"
+import "github.com/composefs-go/composefs/erofs/tree"
 
 // The tree that an image is made of and read into.
 type (

@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/dumpfile"
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/erofs/dumpfile"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 	"github.com/composefs-go/composefs/verity"
 )
 

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/tree"
 )
 
 // Write writes an image of the tree. It is a function of tree and format alone,

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // Where the test's programs have what signing is about.

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // systemdStub is where the distributions have it.

@@ -15,7 +15,7 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // requireMeasure returns a directory with a systemd-measure, for ukify to find. That of

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // systemd is systemd's own programs of Debian 13, unpacked: those of the machine

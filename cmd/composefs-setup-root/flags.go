@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/composefs-go/composefs/bootcfg"
-	"github.com/composefs-go/composefs/internal/setup"
+	"github.com/composefs-go/composefs/internal/boot/setup"
 )
 
 // settings are what the flags say.

@@ -12,8 +12,8 @@ import (
 	"runtime/debug"
 
 	"github.com/composefs-go/composefs/bootcfg"
-	"github.com/composefs-go/composefs/internal/kmsg"
-	"github.com/composefs-go/composefs/internal/setup"
+	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/boot/setup"
 	"github.com/composefs-go/composefs/internal/version"
 )
 

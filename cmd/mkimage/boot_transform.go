@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/composefs-go/composefs/internal/transform"
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/source/transform"
 )
 
 // ownWay is what --boot is without a release: composefs-rs 0.9.0's way, for trees too

@@ -9,8 +9,8 @@ import (
 	"path"
 	"strings"
 
-	"github.com/composefs-go/composefs/internal/transform"
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/source/transform"
 	"github.com/composefs-go/composefs/verity"
 )
 

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/composefs-go/composefs/internal/tree"
-	"github.com/composefs-go/composefs/internal/treediff"
+	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/check/treediff"
 	"github.com/composefs-go/composefs/verity"
 )
 

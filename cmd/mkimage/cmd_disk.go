@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/composefs-go/composefs/internal/disk"
-	"github.com/composefs-go/composefs/internal/repo"
+	"github.com/composefs-go/composefs/internal/artifact/disk"
+	"github.com/composefs-go/composefs/internal/store/repo"
 )
 
 type diskOptions struct {

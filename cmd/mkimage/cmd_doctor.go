@@ -16,8 +16,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/composefs-go/composefs/internal/doctor"
-	"github.com/composefs-go/composefs/internal/repo"
+	"github.com/composefs-go/composefs/internal/check/doctor"
+	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/verity"
 )
 

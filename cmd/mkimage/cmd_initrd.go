@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/bootcfg"
-	"github.com/composefs-go/composefs/internal/initrd"
+	"github.com/composefs-go/composefs/internal/artifact/initrd"
 )
 
 // maxProgram bounds composefs-setup-root, in bytes; it has less than 3 MiB.

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/composefs-go/composefs/internal/mount"
+	"github.com/composefs-go/composefs/internal/boot/mount"
 )
 
 func newUmount(*ui) *cobra.Command {

@@ -7,8 +7,8 @@ import (
 	"slices"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/directory"
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/directory"
+	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/verity"
 )
 

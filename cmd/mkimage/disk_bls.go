@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/composefs-go/composefs/bootcfg"
-	"github.com/composefs-go/composefs/internal/disk"
+	"github.com/composefs-go/composefs/internal/artifact/disk"
 )
 
 // entryMax is more than the longest boot loader entry.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/composefs-go/composefs/internal/disk"
+	"github.com/composefs-go/composefs/internal/artifact/disk"
 )
 
 func TestEntriesThatCantBootAreNamedWhenADiskIsMade(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
-	"github.com/composefs-go/composefs/internal/disk"
+	"github.com/composefs-go/composefs/internal/artifact/disk"
 )
 
 // bootPath is where firmware looks for a program when nobody told it another place.

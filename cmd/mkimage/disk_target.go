@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/composefs-go/composefs/internal/disk"
+	"github.com/composefs-go/composefs/internal/artifact/disk"
 	"github.com/composefs-go/composefs/internal/osfile"
 )
 

@@ -1,6 +1,6 @@
 package main
 
-import "github.com/composefs-go/composefs/internal/doctor"
+import "github.com/composefs-go/composefs/internal/check/doctor"
 
 // advice says, for each kind of finding, what to do about it.
 var advice = map[doctor.Kind]string{

@@ -16,14 +16,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/composefs-go/composefs/internal/doctor"
+	"github.com/composefs-go/composefs/internal/check/doctor"
 )
 
-// kindsOfFindings reads the source of internal/doctor: each constant of type Kind is a
+// kindsOfFindings reads the source of internal/check/doctor: each constant of type Kind is a
 // kind of finding, and nothing else is.
 func kindsOfFindings(t *testing.T) []doctor.Kind {
 	t.Helper()
-	const dir, path = "../../internal/doctor", "github.com/composefs-go/composefs/internal/doctor"
+	const dir, path = "../../internal/check/doctor", "github.com/composefs-go/composefs/internal/check/doctor"
 	fset := token.NewFileSet()
 	var files []*ast.File
 	names, err := filepath.Glob(dir + "/*.go")

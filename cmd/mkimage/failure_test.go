@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/composefs-go/composefs/internal/doctor"
+	"github.com/composefs-go/composefs/internal/check/doctor"
 )
 
 func TestWithJSONAnErrorIsOneObjectOnStandardError(t *testing.T) {

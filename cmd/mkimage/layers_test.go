@@ -8,12 +8,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // A layered build, what it says, and what of the advice in that works.
 func TestLayersAreReadAsRuntimesDoAndOddOnesAreNamed(t *testing.T) {
-	const cases = "../../internal/tarball/testdata/cases/"
+	const cases = "../../internal/source/tarball/testdata/cases/"
 	for _, tt := range []struct {
 		name   string
 		args   []string

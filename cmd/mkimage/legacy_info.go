@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/composefs-go/composefs/internal/dumpfile"
+	"github.com/composefs-go/composefs/erofs/dumpfile"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
 )

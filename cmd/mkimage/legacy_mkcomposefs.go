@@ -14,10 +14,10 @@ import (
 	"golang.org/x/term"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/directory"
-	"github.com/composefs-go/composefs/internal/dumpfile"
-	"github.com/composefs-go/composefs/internal/repo"
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/directory"
+	"github.com/composefs-go/composefs/erofs/dumpfile"
+	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/verity"
 )
 

@@ -7,7 +7,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/composefs-go/composefs/internal/kernel"
+	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )

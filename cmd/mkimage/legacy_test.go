@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // vectorDir has dumps with what mkcomposefs and composefs-info 1.0.8 make of them.

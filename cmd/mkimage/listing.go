@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/verity"
 )
 

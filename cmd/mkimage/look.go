@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/repo"
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/store/repo"
 )
 
 // A lookOptions says where images are that a command looks into, and at what.

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/kernel"
-	"github.com/composefs-go/composefs/internal/mount"
+	"github.com/composefs-go/composefs/internal/boot/kernel"
+	"github.com/composefs-go/composefs/internal/boot/mount"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // What is mounted in a root file system is named, and what the message offers works.

@@ -1,6 +1,6 @@
 package main
 
-import "github.com/composefs-go/composefs/internal/doctor"
+import "github.com/composefs-go/composefs/internal/check/doctor"
 
 // microcode makes early, which has microcode alone, and late, which has a key as well.
 const microcode = `mkdir -p m/kernel/x86/microcode m/usr; echo x >m/kernel/x86/microcode/GenuineIntel.bin

@@ -3,7 +3,7 @@ package main
 import (
 	"strings"
 
-	"github.com/composefs-go/composefs/internal/doctor"
+	"github.com/composefs-go/composefs/internal/check/doctor"
 )
 
 // initrdRemedies are about what is in an initrd.

@@ -20,8 +20,8 @@ import (
 	"time"
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
-	"github.com/composefs-go/composefs/internal/doctor"
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/check/doctor"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // A trial is a remedy of doctor's that was carried out: what was done to a good

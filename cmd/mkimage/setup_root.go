@@ -11,7 +11,7 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/composefs-go/composefs/internal/initrd"
+	"github.com/composefs-go/composefs/internal/artifact/initrd"
 )
 
 // setupRootName is what the program's package is called, whoever builds it.

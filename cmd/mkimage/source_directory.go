@@ -9,10 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/composefs-go/composefs/internal/digestcache"
-	"github.com/composefs-go/composefs/internal/directory"
-	"github.com/composefs-go/composefs/internal/repo"
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/directory"
+	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/store/digestcache"
+	"github.com/composefs-go/composefs/internal/store/repo"
 )
 
 // mountRules are what --mounts takes.

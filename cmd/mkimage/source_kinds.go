@@ -10,10 +10,10 @@ import (
 	"strings"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/crfs"
-	"github.com/composefs-go/composefs/internal/doctor"
-	"github.com/composefs-go/composefs/internal/dumpfile"
-	"github.com/composefs-go/composefs/internal/tarball"
+	"github.com/composefs-go/composefs/erofs/dumpfile"
+	"github.com/composefs-go/composefs/internal/check/doctor"
+	"github.com/composefs-go/composefs/internal/source/crfs"
+	"github.com/composefs-go/composefs/internal/source/tarball"
 )
 
 // checkDirectory says of a file how it is to be named.

@@ -10,12 +10,12 @@ import (
 	"strings"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/crfs"
-	"github.com/composefs-go/composefs/internal/directory"
-	"github.com/composefs-go/composefs/internal/dumpfile"
-	"github.com/composefs-go/composefs/internal/tarball"
-	"github.com/composefs-go/composefs/internal/transform"
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/directory"
+	"github.com/composefs-go/composefs/erofs/dumpfile"
+	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/source/crfs"
+	"github.com/composefs-go/composefs/internal/source/tarball"
+	"github.com/composefs-go/composefs/internal/source/transform"
 	"github.com/composefs-go/composefs/verity"
 )
 

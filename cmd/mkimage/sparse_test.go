@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // sparseFile makes a file of size bytes with data of all lengths here and there, and

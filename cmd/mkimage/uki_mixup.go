@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
-	"github.com/composefs-go/composefs/internal/initrd"
+	"github.com/composefs-go/composefs/internal/artifact/initrd"
 )
 
 // checkMixup refuses parts in each other's place: such a UKI can be assembled, and

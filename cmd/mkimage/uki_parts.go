@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
-	"github.com/composefs-go/composefs/internal/initrd"
+	"github.com/composefs-go/composefs/internal/artifact/initrd"
 )
 
 // A part is a file that goes into a section.

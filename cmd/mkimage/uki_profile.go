@@ -9,8 +9,8 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/bootcfg/uki"
-	"github.com/composefs-go/composefs/internal/doctor"
-	"github.com/composefs-go/composefs/internal/initrd"
+	"github.com/composefs-go/composefs/internal/artifact/initrd"
+	"github.com/composefs-go/composefs/internal/check/doctor"
 	"github.com/composefs-go/composefs/sign"
 )
 

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/composefs-go/composefs/internal/testtree"
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testtree"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // grow makes the random tree of a seed in a new directory.

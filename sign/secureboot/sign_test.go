@@ -15,7 +15,7 @@ import (
 	"github.com/foxboron/go-uefi/authenticode"
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 	"github.com/composefs-go/composefs/sign/secureboot"
 )
 

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // In the booted system everybody can read what they can read in the directory that the

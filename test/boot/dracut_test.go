@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 	"github.com/composefs-go/composefs/test/vm"
 )
 

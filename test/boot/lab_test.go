@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // A lab holds what the cases share. Everything is made when the first case asks
@@ -118,7 +118,7 @@ func (l *lab) buildPrograms() error {
 
 // buildTests makes programs of the tests that the guest shall run.
 func (l *lab) buildTests() error {
-	for _, pkg := range []string{"./verity", "./internal/repo"} {
+	for _, pkg := range []string{"./verity", "./internal/store/repo"} {
 		out := l.path(filepath.Base(pkg) + ".test")
 		if err := goTool("../..", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", out, pkg); err != nil {
 			return err

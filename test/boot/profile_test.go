@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 	"github.com/composefs-go/composefs/test/vm"
 )
 

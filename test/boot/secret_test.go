@@ -5,7 +5,7 @@ import (
 	"path"
 	"testing"
 
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 	"github.com/composefs-go/composefs/test/vm"
 )
 

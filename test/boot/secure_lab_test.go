@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 	"github.com/composefs-go/composefs/test/vm"
 )
 

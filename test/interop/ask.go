@@ -6,7 +6,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/tree"
 )
 
 // A subject is what programs are asked about.

@@ -12,8 +12,8 @@ import (
 	"strings"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/dumpfile"
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/dumpfile"
+	"github.com/composefs-go/composefs/erofs/tree"
 )
 
 // dumps compares what is made of text, by way of files with odd and broken lines too.

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/verity"
 )
 

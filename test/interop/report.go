@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/tree"
 )
 
 // A check is one question that two programs answered.

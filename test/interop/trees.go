@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/composefs-go/composefs/internal/dumpfile"
-	"github.com/composefs-go/composefs/internal/testtree"
+	"github.com/composefs-go/composefs/erofs/dumpfile"
+	"github.com/composefs-go/composefs/internal/testing/testtree"
 )
 
 // randomTrees compares directories that have something of everything.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/composefs-go/composefs/internal/testutil"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // A lab is what the machines of all kernels share.

@@ -10,10 +10,10 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/dumpfile"
-	"github.com/composefs-go/composefs/internal/kernelview"
-	"github.com/composefs-go/composefs/internal/testutil"
-	"github.com/composefs-go/composefs/internal/tree"
+	"github.com/composefs-go/composefs/erofs/dumpfile"
+	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/testing/kernelview"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 const vectorDir = "../../erofs/testdata/vectors"

@@ -14,9 +14,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/composefs-go/composefs/internal/kernel"
-	"github.com/composefs-go/composefs/internal/kernelview"
-	"github.com/composefs-go/composefs/internal/mount"
+	"github.com/composefs-go/composefs/internal/boot/kernel"
+	"github.com/composefs-go/composefs/internal/boot/mount"
+	"github.com/composefs-go/composefs/internal/testing/kernelview"
 )
 
 func main() {

@@ -1,0 +1,55 @@
+package directory
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/composefs-go/composefs/erofs/tree"
+)
+
+// An inode identifies a file with several names.
+type inode struct{ dev, ino uint64 }
+
+// claims says which name's node gets the content of a file with several.
+type claims struct{ m sync.Map }
+
+// claim reports whether n is the first to come.
+func (c *claims) claim(id inode, n *tree.Node) bool {
+	_, taken := c.m.LoadOrStore(id, n)
+	return !taken
+}
+
+func (c *claims) of(id inode) *tree.Node {
+	n, _ := c.m.Load(id)
+	return n.(*tree.Node)
+}
+
+// A linked is one of the names of a file with several.
+type linked struct {
+	number int // of the leaf
+	parent *tree.Node
+	name   string
+	inode  inode
+}
+
+// link lets all names of a file stand for the same node, once all are described:
+// that of whichever name a worker came to first. The first name in depth-first order
+// is the original.
+func (s *scan) link(workers []*worker) {
+	var all []linked
+	for _, w := range workers {
+		all = append(all, w.linked...)
+	}
+	slices.SortFunc(all, func(a, b linked) int { return a.number - b.number })
+	met := make(map[inode]struct{}, len(all))
+	for _, l := range all {
+		n := s.claims.of(l.inode)
+		_, again := met[l.inode]
+		met[l.inode] = struct{}{}
+		if !again {
+			n.Nlink = 0
+		}
+		n.Nlink++
+		l.parent.Replace(l.name, n, again)
+	}
+}

@@ -1,0 +1,41 @@
+package kmsg_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/composefs-go/composefs/internal/boot/kmsg"
+)
+
+func TestPrintfIsOneBoundedRecord(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"plain", "image not found", "<27>composefs: image not found\n"},
+		{"lines become one", "a\nb", "<27>composefs: a b\n"},
+		{"no terminal commands", "a\x1b[2Jb\u009b", "<27>composefs: a?[2Jb?\n"},
+	} {
+		var out strings.Builder
+		kmsg.New(&out, nil).Printf(kmsg.Err, "%s", c.text)
+		if out.String() != c.want {
+			t.Errorf("%s: %q, want %q", c.name, out.String(), c.want)
+		}
+	}
+	var out strings.Builder
+	kmsg.New(&out, nil).Printf(kmsg.Info, "%s", strings.Repeat("ä", 2000))
+	if s := out.String(); len(s) > 1000 || !strings.HasSuffix(s, "ä…\n") || strings.ContainsRune(s, '\ufffd') {
+		t.Errorf("a long line is %d bytes and ends in %q", len(s), s[len(s)-8:])
+	}
+}
+
+type refusing struct{}
+
+func (refusing) Write([]byte) (int, error) { return 0, errors.New("no") }
+
+func TestPrintfFallsBackToPlain(t *testing.T) {
+	var out strings.Builder
+	kmsg.New(refusing{}, &out).Printf(kmsg.Err, "x")
+	kmsg.New(nil, &out).Printf(kmsg.Err, "y")
+	if out.String() != "composefs: x\ncomposefs: y\n" {
+		t.Errorf("%q", out.String())
+	}
+}

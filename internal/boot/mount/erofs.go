@@ -1,0 +1,68 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/internal/boot/kernel"
+)
+
+// EROFS mounts the image that is open as image, read-only, and returns the root
+// of it, mounted nowhere yet. acl says whether the image may have POSIX ACLs; if not,
+// the kernel needn't look. Kernels that don't mount from a file, and files in
+// memory, get a loop device, which goes away with the mount.
+func EROFS(k *kernel.Kernel, image *os.File, acl bool) (*os.File, error) {
+	if err := errors.Join(k.Need(kernel.MountAPI), k.Need(kernel.EROFS)); err != nil {
+		return nil, err
+	}
+	memory := onTmpfs(image)
+	if k.Has(kernel.EROFSFile) && !memory {
+		m, err := erofs(procPath(image), acl)
+		// ENOTBLK is how a kernel without CONFIG_EROFS_FS_BACKED_BY_FILE says it.
+		k.Learn(kernel.EROFSFile, !errors.Is(err, unix.ENOTBLK))
+		if !errors.Is(err, unix.ENOTBLK) {
+			return m, err
+		}
+	}
+	loop, err := attachLoop(image)
+	switch {
+	case err != nil && memory:
+		return nil, fmt.Errorf("make a loop device of an image in memory: %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("%w, and no loop device instead: %w", k.Need(kernel.EROFSFile), err)
+	}
+	// The mount keeps the device; closing our descriptor lets go of it afterwards.
+	defer loop.Close()
+	return erofs(loop.Name(), acl)
+}
+
+// onTmpfs finds files that EROFS can't read by itself, whatever the kernel: it takes
+// their pages from the file system, which tmpfs has no call for.
+func onTmpfs(f *os.File) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(int(f.Fd()), &st) == nil && st.Type == unix.TMPFS_MAGIC
+}
+
+func erofs(source string, acl bool) (*os.File, error) {
+	c, err := NewContext("erofs")
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if err := c.SetString("source", source); err != nil {
+		return nil, err
+	}
+	if err := c.SetFlag("ro"); err != nil {
+		return nil, err
+	}
+	if !acl {
+		// A kernel built without ACLs doesn't know the option, nor need it.
+		if err := c.SetFlag("noacl"); err != nil && !errors.Is(err, unix.EINVAL) {
+			return nil, err
+		}
+	}
+	return c.Mount(unix.MOUNT_ATTR_RDONLY)
+}

@@ -1,0 +1,146 @@
+package setup
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/internal/boot/kernel"
+	"github.com/composefs-go/composefs/sign"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// recordPath is where the running system finds how it was booted.
+const recordPath = "/run/composefs/boot.json"
+
+// A Boot is the record of a boot: what was asked for and what was proved.
+type Boot struct {
+	Digest   verity.Digest
+	Argument string
+	Seal     sealRecord
+	FSVerity bootcfg.Requirement
+	TPM      tpmRecord
+	// NoRoom are the directories whose state is in memory for want of room.
+	NoRoom       []string
+	Config       bootcfg.Config
+	Milliseconds timings
+	Version      string
+	kernel       *kernel.Kernel
+}
+
+// sealRecord is the outcome of the signature check.
+type sealRecord struct {
+	Status   string // "valid", "none" or "not-required"
+	Key      string // its number, 16 hex digits
+	KeyName  string
+	Sequence uint64
+	OSID     string
+	Refs     sign.Refs
+}
+
+// timings are how long each stage took, in the order that they ran.
+type timings []struct {
+	stage stage
+	took  time.Duration
+}
+
+func (t *timings) add(s stage, took time.Duration) {
+	if n := len(*t); n > 0 && (*t)[n-1].stage == s {
+		(*t)[n-1].took += took
+		return
+	}
+	*t = append(*t, struct {
+		stage stage
+		took  time.Duration
+	}{s, took})
+}
+
+func newBoot(o Options, k *kernel.Kernel) Boot {
+	return Boot{Version: o.Version, Seal: sealRecord{Status: "not-required"}, TPM: tpmRecord{Status: "off"}, Config: o.Config, kernel: k}
+}
+
+// JSON returns the record as a line of JSON. maxRSS is our largest memory use in
+// KiB. It is written by hand: encoding/json would be a tenth of the program.
+func (b *Boot) JSON(maxRSS int64) string {
+	seal := object{{"status", quote(b.Seal.Status)}}
+	if b.Seal.Status == "valid" {
+		seal = append(seal, [][2]string{{"key", quote(b.Seal.Key)}, {"key-name", quote(b.Seal.KeyName)},
+			{"sequence", strconv.FormatUint(b.Seal.Sequence, 10)}}...)
+		if b.Seal.OSID != "" {
+			seal = append(seal, [2]string{"os-id", quote(b.Seal.OSID)})
+		}
+		if b.Seal.Refs != "" { // names that need no quoting but the marks
+			seal = append(seal, [2]string{"refs", `["` + strings.Join(b.Seal.Refs.List(), `","`) + `"]`})
+		}
+	}
+	var features, took object
+	known := b.kernel.Known()
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		features = append(features, [2]string{name, strconv.FormatBool(known[name])})
+	}
+	for _, t := range b.Milliseconds {
+		took = append(took, [2]string{string(t.stage), strconv.FormatFloat(float64(t.took.Microseconds())/1000, 'f', 3, 64)})
+	}
+	return object{
+		{"version", "1"},
+		{"digest", quote(b.Digest.String())},
+		{"argument", quote(b.Argument)},
+		{"seal", seal.String()},
+		{"fs-verity", quote(string(b.FSVerity))},
+		{"tpm", b.TPM.json()},
+		{"no-room", list(b.NoRoom)},
+		{"policy", b.policy()},
+		{"kernel", quote(b.kernel.Release())},
+		{"features", features.String()},
+		{"milliseconds", took.String()},
+		{"setup-root", object{{"version", quote(b.Version)}, {"max-rss-kib", strconv.FormatInt(maxRSS, 10)}}.String()},
+	}.String() + "\n"
+}
+
+// policy returns what of the policy explains the mounts of the running system. All
+// of it are words of ours, which need no quoting.
+func (b *Boot) policy() string {
+	c := b.Config
+	return `{"root":"` + string(c.Root.Transient) + `","etc":"` + string(c.Etc) + `","extensions":"` + string(c.Extensions()) + `"}`
+}
+
+// An object is a JSON object: names and values that are JSON already.
+type object [][2]string
+
+func (o object) String() string {
+	var members []string
+	for _, m := range o {
+		members = append(members, quote(m[0])+":"+m[1])
+	}
+	return "{" + strings.Join(members, ",") + "}"
+}
+
+// list returns a JSON list of strings.
+func list(all []string) string {
+	var quoted []string
+	for _, s := range all {
+		quoted = append(quoted, quote(s))
+	}
+	return "[" + strings.Join(quoted, ",") + "]"
+}
+
+// quote returns s as a JSON string. What isn't UTF-8 becomes U+FFFD.
+func quote(s string) string {
+	const hex = "0123456789abcdef"
+	b := []byte{'"'}
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r < ' ':
+			b = append(b, '\\', 'u', '0', '0', hex[r>>4], hex[r&15])
+		default:
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return string(append(b, '"'))
+}

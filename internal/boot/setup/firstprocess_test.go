@@ -1,0 +1,123 @@
+package setup
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/internal/boot/blockdev"
+	"github.com/composefs-go/composefs/internal/boot/kernel"
+	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
+)
+
+func cmdline(t *testing.T, text string) bootcfg.Cmdline {
+	t.Helper()
+	c, err := bootcfg.ParseCmdline(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestTheRootDeviceIsMountedAsTheCommandLineSays(t *testing.T) {
+	for _, c := range []struct {
+		name, line, mode string
+		wait             time.Duration
+	}{
+		{"nothing said", "quiet", "ro", 30 * time.Second},
+		{"the last of ro and rw", "ro rw", "rw", 30 * time.Second},
+		{"the last of rw and ro", "rw ro", "ro", 30 * time.Second},
+		{"values aren't flags", "rw=1", "ro", 30 * time.Second},
+		{"a number of seconds", "rootwait=3", "ro", 3 * time.Second},
+		{"in another base", "rootwait=0x10", "ro", 16 * time.Second},
+		{"for ever", "rootwait", "ro", blockdev.Forever},
+		{"the last of both", "rootwait rootwait=3", "ro", 3 * time.Second},
+		{"the last of both, the other way round", "rootwait=3 rootwait", "ro", blockdev.Forever},
+		{"no number is for ever, as in the kernel", "rootwait=x", "ro", blockdev.Forever},
+		{"a number that the kernel doesn't take either", "rootwait=2147484", "ro", blockdev.Forever},
+		{"the largest that it takes", "rootwait=2147483", "ro", 2147483 * time.Second},
+	} {
+		args := cmdline(t, c.line)
+		if mode, wait := readOnlyOrNot(args), timeout(args); mode != c.mode || wait != c.wait {
+			t.Errorf("%s: %s, %v; want %s, %v", c.name, mode, wait, c.mode, c.wait)
+		}
+	}
+	for line, want := range map[string]time.Duration{"quiet": 0, "rootdelay=7": 7 * time.Second, "rootdelay": 0, "rootdelay=x": 0, "rootdelay=0x10 quiet": 16 * time.Second} {
+		if got := delay(cmdline(t, line)); got != want {
+			t.Errorf("%s: %v, want %v", line, got, want)
+		}
+	}
+}
+
+// loopDevice makes a device with an ext4 on it.
+func loopDevice(t *testing.T) string {
+	t.Helper()
+	testutil.RequireRoot(t)
+	name := filepath.Join(t.TempDir(), "disk")
+	writeTestFile(t, name, "")
+	if err := os.Truncate(name, 8<<20); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(testutil.RequireTool(t, "mkfs.ext4"), "-q", name).CombinedOutput(); err != nil {
+		t.Fatalf("mkfs.ext4: %v\n%s", err, out)
+	}
+	losetup := testutil.RequireTool(t, "losetup")
+	out, err := exec.Command(losetup, "--find", "--show", name).Output()
+	if err != nil {
+		t.Fatalf("losetup: %v", err)
+	}
+	device := strings.TrimSpace(string(out))
+	t.Cleanup(func() { _ = exec.Command(losetup, "--detach", device).Run() })
+	return device
+}
+
+func TestMountRootFindsOutTheType(t *testing.T) {
+	device, at := loopDevice(t), filepath.Join(t.TempDir(), "root")
+	l := newLinux(kernel.New(), kmsg.New(nil, t.Output()))
+	var said strings.Builder
+	l.log = kmsg.New(nil, &said)
+	err := l.MountRoot(at, cmdline(t, "root="+device+" rootflags=noatime,commit=7 rootdelay=1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(said.String(), "waiting 1s before looking for the root device") {
+		t.Errorf("said %q, want what rootdelay= has it wait for", said.String())
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(at, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.WriteFile(at+"/x", nil, 0o644); err == nil {
+		t.Error("writable, though rw wasn't said")
+	}
+	if m := mounts(t); !strings.Contains(m, " "+at+" ") || !strings.Contains(m, "rw,noatime - ext4 ") || !strings.Contains(m, "commit=7") {
+		t.Errorf("mounted as\n%s", m)
+	}
+}
+
+func TestMountRootSaysWhatIsWrong(t *testing.T) {
+	device := loopDevice(t)
+	for _, c := range []struct {
+		name, line string
+		code       Code
+		want       string
+	}{
+		{"a kind of root that we don't have", "root=nfs:server", CodeConfig, "root=nfs:server: want /dev/NAME"},
+		{"a device that doesn't come", "root=/dev/absent rootwait=0", CodeMount, "/dev/absent didn't appear within 0s"},
+		{"an unknown option", "root=" + device + " rootflags=cheese", CodeMount, "Unknown parameter 'cheese'"},
+		{"no file system", "root=/dev/zero", CodeMount, "name it with rootfstype="},
+	} {
+		err := newLinux(kernel.New(), nil).MountRoot(t.TempDir(), cmdline(t, c.line))
+		if CodeOf(err) != c.code || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: status %d, %v; want %d and %q", c.name, CodeOf(err), err, c.code, c.want)
+		}
+	}
+}

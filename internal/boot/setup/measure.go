@@ -1,0 +1,112 @@
+package setup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/boot/tpm"
+)
+
+// tpmRecord is what was measured into the TPM.
+type tpmRecord struct {
+	Status  string // "measured", "absent" or "off"
+	PCR     uint32
+	Events  []string // all that the register gets, in this order
+	Event   string   // that of the image
+	Digests []tpm.Digest
+}
+
+// measureSteps come after everything that proves the image and before the first
+// that uses it: whatever a bad image could make the kernel do when it is mounted,
+// the register has its digest by then, and nothing can take that back.
+func measureSteps(o Options) plan {
+	m := o.Config.Measure
+	if m.TPM == bootcfg.Off {
+		return nil
+	}
+	what := fmt.Sprintf("extend PCR %d of the TPM with the digest: %s; then with the UUID of the physical root", m.PCR, m.TPM)
+	return plan{{stageMeasure, what, CodeKernel, (*session).extend}}
+}
+
+// capSteps come after all that only verified code does, and before anything of /etc or
+// /var can be executed or read by others: what has been sealed to an earlier value of the
+// register is out of their reach, whatever disk they came from.
+func capSteps(o Options) plan {
+	m := o.Config.Measure
+	if m.TPM == bootcfg.Off {
+		return nil
+	}
+	return plan{{stageClose, fmt.Sprintf("extend PCR %d with the end of the verified part of the boot", m.PCR), CodeKernel, (*session).extendCap}}
+}
+
+func (s *session) extendCap() error {
+	if s.boot.TPM.Status != "measured" {
+		return nil
+	}
+	_, err := s.sys.Extend(s.boot.TPM.PCR, bootcfg.HandOverEvent, true)
+	return err
+}
+
+func (s *session) extend() error {
+	m := s.o.Config.Measure
+	r := tpmRecord{Status: "measured", PCR: m.PCR, Events: bootcfg.Events(s.level, s.image.Digest, s.sys.RootID())}
+	r.Event = r.Events[0]
+	var err error
+	r.Digests, err = s.sys.Extend(m.PCR, r.Event, m.TPM == bootcfg.Require)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && m.TPM == bootcfg.IfPresent:
+		s.boot.TPM.Status = "absent"
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the policy requires a TPM 2.0: %w: turn it on in the firmware's setup, add its driver to the initramfs, or set [measure] tpm = \"if-present\"", err)
+	case err != nil:
+		return err
+	}
+	if _, err := s.sys.Extend(m.PCR, r.Events[1], true); err != nil {
+		return err
+	}
+	s.boot.TPM = r
+	return nil
+}
+
+// spoil measures that the boot was refused, so that nothing that runs now can bring
+// the register to where a good boot would have brought it, or find it there.
+func spoil(sys system, m bootcfg.Measure, code Code) error {
+	if m.TPM == bootcfg.Off {
+		return nil
+	}
+	_, err := sys.Extend(m.PCR, "composefs-refused:"+strconv.Itoa(int(code)), m.TPM == bootcfg.Require)
+	if errors.Is(err, fs.ErrNotExist) && m.TPM != bootcfg.Require {
+		return nil
+	}
+	return err
+}
+
+// Refused does what the policy has for a refused boot. It returns for Emergency, and
+// for the others if the kernel refuses: whoever started us goes on then, and where
+// that is the kernel, it panics.
+func Refused(c bootcfg.Config, code Code, log *kmsg.Log) {
+	if err := spoil(newLinux(nil, log), c.Measure, code); err != nil {
+		log.Printf(kmsg.Err, "%v", err)
+	}
+	if err := stop(c.Failure); err != nil {
+		log.Printf(kmsg.Err, "%s: %v", c.Failure, err)
+	}
+}
+
+func (r tpmRecord) json() string {
+	o := object{{"status", quote(r.Status)}}
+	if r.Status == "measured" {
+		var digests object
+		for _, d := range r.Digests {
+			digests = append(digests, [2]string{d.Algorithm, quote(fmt.Sprintf("%x", d.Sum))})
+		}
+		o = append(o, [][2]string{{"pcr", strconv.FormatUint(uint64(r.PCR), 10)}, {"events", `["` + strings.Join(r.Events, `","`) + `"]`}, {"event", quote(r.Event)}, {"digests", digests.String()}}...)
+	}
+	return o.String()
+}

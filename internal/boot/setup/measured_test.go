@@ -1,0 +1,96 @@
+package setup
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/internal/boot/kernel"
+	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// The tests' file system has no fs-verity, so here is what a kernel would say of one
+// that has, and the overlay is told that it needn't check. Whole boots with fs-verity
+// are in test/boot.
+
+// sums has the kernel say of each file what its content's digest is.
+func sums(f *os.File, alg verity.Algorithm) (verity.Digest, error) {
+	h := verity.NewHasher(alg)
+	if err := copyAll(h, f); err != nil {
+		return verity.Digest{}, err
+	}
+	return h.Sum(), nil
+}
+
+// bootMeasured boots as far as it gets with such a kernel.
+func (d disk) bootMeasured(t *testing.T, digestOf measurer) error {
+	t.Helper()
+	o := options(t, "composefs="+d.image.Hex(), "", 0)
+	o.Sysroot = d.root
+	k := kernel.New()
+	l := newLinux(k, kmsg.New(nil, t.Output()))
+	l.digestOf = digestOf
+	p, err := newPlan(o, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return apply(p, &session{o: o, sys: l, log: l.log, boot: newBoot(o, k)})
+}
+
+func TestTheSelfTestSaysWhatIsWrongWithAnObject(t *testing.T) {
+	const sentence = "self-test: /sbin/init of the image can't be read: "
+	for _, c := range []struct {
+		name   string
+		spoil  func(*testing.T, disk)
+		object measurer // what is measured of it
+		want   string
+	}{
+		{"nothing", nil, sums, " is intact, so it is kernel "},
+		{"changed", func(t *testing.T, d disk) { writeTestFile(t, d.object, strings.ToUpper(initProgram)) }, sums, " has another fs-verity digest: restore it"},
+		{"without a digest", nil, func(*os.File, verity.Algorithm) (verity.Digest, error) {
+			return verity.Digest{}, verity.ErrNotEnabled
+		}, " has no fs-verity digest: restore it"},
+		{"unknown", nil, func(*os.File, verity.Algorithm) (verity.Digest, error) { return verity.Digest{}, unix.EIO }, " can't be measured: restore it"},
+		{"shorter", func(t *testing.T, d disk) { writeTestFile(t, d.object, "#!") }, sums, " has another size than the image says: restore it"},
+		{"absent", func(t *testing.T, d disk) {
+			if err := os.Remove(d.object); err != nil {
+				t.Fatal(err)
+			}
+		}, sums, " is missing: restore it"},
+		{"a link out of the repository", func(t *testing.T, d disk) {
+			if err := errors.Join(os.Remove(d.object), os.Symlink("/etc/passwd", d.object)); err != nil {
+				t.Fatal(err)
+			}
+		}, sums, " is a symbolic link, which overlayfs doesn't follow: restore it"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDisk(t)
+			if c.spoil != nil {
+				c.spoil(t, d)
+			}
+			first := true // that is the image
+			err := d.bootMeasured(t, func(f *os.File, alg verity.Algorithm) (verity.Digest, error) {
+				if first {
+					first = false
+					return sums(f, alg)
+				}
+				return c.object(f, alg)
+			})
+			if CodeOf(err) != CodeSelfTest || !strings.HasPrefix(err.Error(), sentence) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("status %d, %v; want %d and %q", CodeOf(err), err, CodeSelfTest, c.want)
+			}
+		})
+	}
+}
+
+func TestAnImageThatIsntWhatItsNameSays(t *testing.T) {
+	d := newDisk(t)
+	writeTestFile(t, d.path("composefs/objects", d.image.ObjectPath()), "another")
+	if err := d.bootMeasured(t, sums); CodeOf(err) != CodeMismatch || !strings.Contains(err.Error(), "digest mismatch: want "+d.image.String()) {
+		t.Errorf("status %d, %v", CodeOf(err), err)
+	}
+}

@@ -1,0 +1,330 @@
+package setup
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/boot/kernel"
+	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
+)
+
+// A remedy is a refused boot, and what its message says to do about it, for the shell:
+// once that is done the same boot succeeds. The shell is in a directory with the files
+// line and policy, which are read at the boot, the trusted keys.d, and what images are
+// made of: tree and its key. $repo is the repository at $root, the root partition, $image
+// the digest of its image, $newer that of another one.
+type remedy struct {
+	says   string // part of one message in the source, and of the refusal
+	wrong  string
+	remedy string
+}
+
+const (
+	remeasure = `echo "composefs.digest=v1-sha256-12:$(mkimage measure $repo/images/$image)" >line`
+	noSeal    = "rm $repo/seals/*; "
+	sealIt    = "mkimage seal --repo $repo --key ours.key --sequence 7 $image"
+	byRef     = "echo composefs.ref=os >line"
+	build     = "mkimage build --quiet --repo $repo --ref os tree"
+	rebuild   = build + ` >digest; mkimage seal --repo $repo --key ours.key --sequence 8 os; echo "composefs.digest=v1-sha256-12:$(cat digest)" >line`
+)
+
+var remedies = []remedy{
+	{"mkimage measure prints it", "echo quiet >line", remeasure},
+	{"mkimage measure prints it", "echo quiet >line", `echo 'argument = "optional"' >>policy`},
+	{"shorten it", `printf '%070000d' 0 >>line`, remeasure},
+
+	{"has no directory composefs: name the partition that has it with root=", "mkdir $root/elsewhere; mv $repo $root/elsewhere", "mv $root/elsewhere/composefs $root"},
+	{"there is no composefs/images/%s on the root partition: restore it or boot another entry|image not found: the command line has %s", "rm $repo/images/$image", rebuild},
+	{"image not found: the command line has %s", "rm $repo/images/$image", `echo composefs=$newer >line`},
+	{"restore one or boot another entry", "rm $repo/images/*[0-9a-f]; echo composefs=$image composefs.digest=v1-sha256-12:$newer >line", "ln -s ../objects/$(echo $newer | sed 's,..,&/,') $repo/images/$newer"},
+	{"image not found: the command line has composefs.ref=", byRef + "; rm $repo/images/refs/os", build},
+	{"make the ref again", byRef + "; ln -sfn $image $repo/images/refs/os", build},
+	{"points to %s, but there is no", byRef + "; rm $repo/images/$image", build},
+	{"points to %s, but there is no", byRef + "; rm $repo/images/$image", "echo composefs.ref=newer >line"},
+	{"want a file of the repository", "ln -sfn ../../../etc/passwd $repo/images/$image", "rm $repo/images/$image; " + build},
+	{"want a file of the repository", "ln -sfn ../../../etc/passwd $repo/images/$image", "echo composefs=$newer >line"},
+	{"the image was changed or is another", "sed -i s/off/userspace/ policy; echo x >>$repo/images/$image", build},
+	{"the image was changed or is another", "sed -i s/off/userspace/ policy; echo x >>$repo/images/$image", "echo composefs=$newer >line"},
+	{"or set [verify] fs-verity = \\\"userspace\\\"", "sed -i s/off/require/ policy", "sed -i s/require/userspace/ policy"},
+
+	{"open the object store", "mv $repo/objects $repo/o; ln -s o $repo/objects", "rm $repo/objects; mv $repo/o $repo/objects"},
+	{"add it to the image, or set mount", "rm -r tree/etc; " + rebuild, "mkdir tree/etc; " + rebuild},
+	{"add it to the image, or set mount", "rm -r tree/etc; " + rebuild, `printf '[etc]\nmount = "none"\n' >>policy`},
+	{"and no link on the way to it", "mkdir -p $root/other; ln -s other $root/state", "rm $root/state; mkdir $root/state"},
+	{"and no link on the way to it", "mkdir -p $root/state/deploy; ln -s /etc $root/state/deploy/$image", "echo composefs=$newer >line"},
+	{"remove the link from the root partition", `echo 'extensions = "forbid"' >>policy; mkdir -p $root/state/deploy/$image/var/lib; ln -s /sysroot/evil $root/state/deploy/$image/var/lib/extensions`, "rm $root/state/deploy/$image/var/lib/extensions"},
+	{"install one, or name it with init=|the image has no init program", "mv tree/sbin/init tree/sbin/begin; " + rebuild, "mv tree/sbin/begin tree/sbin/init; " + rebuild},
+	{"the image has no init program", "mv tree/sbin/init tree/sbin/begin; " + rebuild, `sed -i 's,^,init=/sbin/begin ,' line`},
+	{"mkimage build makes it again", "rm $repo/objects/$object", build},
+	{"mkimage build makes it again", "ln -sf /etc/passwd $repo/objects/$object", build},
+	{"mkimage build makes it again", "rm $repo/objects/$object", "cp -r tree other; echo '# other' >>other/sbin/init; mkimage build --quiet --repo $repo --seal ours.key --sequence 8 other >digest; echo composefs=$(cat digest) >line"},
+	{"turn it on in the firmware's setup", `printf '[measure]\ntpm = "require"\n' >>policy`, "sed -i 's/tpm = .*/tpm = \"if-present\"/' policy"},
+
+	{"seal the image with `mkimage seal`", noSeal, sealIt},
+	{"each image needs a seal of its own", "for s in seal seal.minisig; do cp $repo/seals/*$newer.$s $repo/seals/$(basename $repo/seals/*$image.$s); done", "mkimage seal --repo $repo --key ours.key --sequence 7 --force $image"},
+	{"boot a newer image", "echo 'minimum-sequence = 8' >>policy", "echo composefs=$newer >line"},
+	{"boot an image that was sealed with this --os-id", "echo 'os-id = [\"debian\"]' >>policy", "mkimage seal --repo $repo --key ours.key --sequence 8 --os-id debian $image"},
+	{"let the ref point to an image that was sealed for it", byRef + "; mkimage seal --repo $repo --key ours.key --sequence 8 --for-ref other $image", "ln -sfn ../$newer $repo/images/refs/os"},
+	{"the policy lists %s: boot another one", "echo \"revoked = [\\\"$image\\\"]\" >>policy", "echo composefs=$newer >line"},
+	{"sign with `mkimage seal` or minisign -Sm", "rm $repo/seals/*.minisig", sealIt},
+	{"sign with `mkimage seal` or minisign -Sm", "rm $repo/seals/*.minisig", "minisign -S -W -s plain.key -m $repo/seals/*$image.seal; cp plain.pub keys.d"},
+	{"the seal, the signature or the key was changed or cut off", "echo x | tee -a $repo/seals/*$image.seal", "mkimage seal --repo $repo --key ours.key --sequence 7 --force $image"},
+	{"or add the other's .pub file", noSeal + "mkimage seal --repo $repo --key theirs.key --sequence 7 $image", "mkimage seal --repo $repo --key ours.key --sequence 7 $image"},
+	{"or add the other's .pub file", noSeal + "mkimage seal --repo $repo --key theirs.key --sequence 7 $image", "cp theirs.pub keys.d"},
+
+	{"requires a signature, but there is no", "rm keys.d/*; echo 'signature = \"require\"' >>policy", "cp ours.pub keys.d"},
+	{"to check one with", "rm keys.d/*; echo 'signature = \"optional\"' >>policy", "cp ours.pub keys.d"},
+	{"to check one with", "rm keys.d/*; echo 'signature = \"optional\"' >>policy", "sed -i 's/signature = .*/signature = \"off\"/' policy"},
+	{"for a boot that checks no seal", "rm keys.d/*; echo 'minimum-sequence = 1' >>policy", "cp ours.pub keys.d"},
+	{"for a boot that checks no seal", "rm keys.d/*; echo \"revoked = [\\\"$newer\\\"]\" >>policy", "echo 'signature = \"off\"' >>policy"},
+	{"leave out the one or the other", "printf 'minimum-sequence = 1\\nsignature = \"off\"\\n' >>policy", "sed -i /minimum/d policy"},
+	{"leave out the one or the other", "printf 'minimum-sequence = 1\\nsignature = \"off\"\\n' >>policy", "sed -i /signature/d policy"},
+	{"needs a policy with [verify] signature", byRef + "; echo 'signature = \"optional\"' >>policy", "sed -i 's/optional/require/' policy"},
+	{"or set allow-insecure = true", "sed -i s/off/require/ policy; echo \"composefs=?$image\" >line", "echo 'allow-insecure = true' >>policy"},
+
+	{"leave only one, or give several composefs.digest=", "echo composefs=$image composefs=$newer >line", "echo composefs=$image >line"},
+	{"leave only one, or give several composefs.digest=", "echo composefs=$image composefs=$newer >line", "echo composefs.digest=v1-sha256-12:$image composefs.digest=v1-sha256-12:$newer >line"},
+	{"contradict each other; leave only one", "echo composefs=$image composefs.ref=os >line", byRef},
+	{"has no value, want %s=", "echo composefs >line", "echo composefs=$image >line"},
+	{"is unknown; known are", "echo composefs.image=$image >line", "echo composefs=$image >line"},
+	{"want v1-sha256-12:HEX", "echo composefs.digest=$image >line", remeasure},
+	{"want format v0, v1 or v2", "echo composefs.digest=v3-sha256-12:$image >line", remeasure},
+	{"want blocks of 2^12 bytes", "echo composefs.digest=v1-sha256-16:$image >line", remeasure},
+	{"want sha256 or sha512", "echo composefs.digest=v1-md5-12:$image >line", remeasure},
+}
+
+// site is the machine of a remedy.
+type site struct {
+	disk
+	dir string
+	env []string
+}
+
+const madeSite = `
+mkdir -p tree/bin tree/sbin tree/etc tree/var tree/sysroot keys.d
+printf '#!' >tree/bin/interpreter; chmod 755 tree/bin/interpreter
+printf '#!/bin/interpreter\n%9000d' 0 >tree/sbin/init; chmod 755 tree/sbin/init
+mkimage key new ours; mkimage key new theirs; cp ours.pub keys.d
+minisign -G -W -p plain.pub -s plain.key
+cp -r tree newer; echo '# newer' >>newer/sbin/init
+mkimage build --quiet --repo composefs --ref os --seal ours.key --sequence 7 tree >image
+mkimage build --quiet --repo composefs --ref newer --seal ours.key --sequence 8 newer >newer-image
+`
+
+// modelSite makes what every site is a copy of.
+func modelSite(t *testing.T) string {
+	t.Helper()
+	testutil.RequireRoot(t)
+	testutil.RequireTool(t, "minisign")
+	bin, model := t.TempDir(), t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", bin+"/mkimage", "../../../cmd/mkimage").CombinedOutput(); err != nil {
+		t.Fatalf("build mkimage: %v\n%s", err, out)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	(&site{dir: model}).sh(t, madeSite)
+	return model
+}
+
+func newSite(t *testing.T, model string) *site {
+	t.Helper()
+	mountTmpfs(t, "/run")
+	s := &site{disk: disk{root: filepath.Join(t.TempDir(), "sysroot")}, dir: filepath.Join(t.TempDir(), "work")}
+	if err := os.Mkdir(s.root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mountTmpfs(t, s.root)
+	s.env = []string{"root=" + s.root, "repo=" + s.path("composefs")}
+	(&site{dir: "/", env: s.env}).sh(t, "cp -a "+model+" "+s.dir+"; mv "+s.dir+"/composefs $root")
+	for _, v := range []string{"image=$(cat image)", "newer=$(cat newer-image)", "object=$(mkimage measure tree/sbin/init | sed 's,..,&/,')"} {
+		s.env = append(s.env, strings.TrimSpace(s.sh(t, "printf "+v)))
+	}
+	s.sh(t, "echo composefs.digest=v1-sha256-12:$image >line; printf '[verify]\\nfs-verity = \"off\"\\n' >policy")
+	return s
+}
+
+func (s *site) sh(t *testing.T, script string) string {
+	t.Helper()
+	cmd := exec.Command("sh", "-euc", script)
+	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), s.env...)
+	var message bytes.Buffer
+	cmd.Stderr = &message
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", script, err, &message)
+	}
+	return string(out)
+}
+
+// options are read from the site's files, as at a boot.
+func (s *site) options(t *testing.T) (Options, error) {
+	t.Helper()
+	line, err := os.ReadFile(s.dir + "/line")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := Read(string(line), Paths{Config: s.dir + "/policy", Keys: s.dir + "/keys.d"})
+	o.Sysroot = s.root
+	return o, err
+}
+
+func (s *site) boot(t *testing.T) error {
+	t.Helper()
+	o, err := s.options(t)
+	if err != nil {
+		return err
+	}
+	return Run(o, kmsg.New(nil, t.Output()))
+}
+
+func TestEachRemedyOfARefusalWorks(t *testing.T) {
+	model := modelSite(t)
+	for _, r := range remedies {
+		says := r.parts()
+		t.Run(strings.ReplaceAll(says[len(says)-1], "/", "-"), func(t *testing.T) {
+			s := newSite(t, model)
+			s.sh(t, r.wrong)
+			err := s.boot(t)
+			if err == nil {
+				t.Fatal("booted, want a refusal")
+			}
+			for _, part := range says {
+				if !textOf(part).MatchString(err.Error()) {
+					t.Errorf("%v, want %q", err, part)
+				}
+			}
+			s.sh(t, r.remedy)
+			if err := s.boot(t); err != nil {
+				t.Errorf("after %s: %v", r.remedy, err)
+			}
+		})
+	}
+}
+
+// Without a mistake the site boots, so that it is the remedy that counts.
+func TestTheSiteOfRemediesBoots(t *testing.T) {
+	if err := newSite(t, modelSite(t)).boot(t); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What keeps the root from being switched is gone when it is removed, as is said.
+func TestEachRemedyBeforeTheSwitchWorks(t *testing.T) {
+	model := modelSite(t)
+	for _, r := range []remedy{
+		{"boot without what keeps composefs-setup-root from running", "rm /run/composefs/root", ""},
+		{"boot without what unmounts it", "umount -l $root/etc", ""},
+		{"remove what mounts it", "mount -t tmpfs over $root/sbin", "umount $root/sbin"},
+	} {
+		t.Run(r.says, func(t *testing.T) {
+			s := newSite(t, model)
+			if err := s.boot(t); err != nil {
+				t.Fatal(err)
+			}
+			o, _ := s.options(t)
+			s.sh(t, r.wrong)
+			if err := VerifiedRoot(o); err == nil || !strings.Contains(err.Error(), r.says) {
+				t.Fatalf("%v, want %q", err, r.says)
+			}
+			if r.remedy == "" { // another boot, in which nothing does that
+				s = newSite(t, model)
+				if err := s.boot(t); err != nil {
+					t.Fatal(err)
+				}
+				o, _ = s.options(t)
+			} else {
+				s.sh(t, r.remedy)
+			}
+			if err := VerifiedRoot(o); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Another kernel, one that has what is missing, is another row of what it can do.
+func TestAKernelThatHasWhatIsMissingBoots(t *testing.T) {
+	o := options(t, argA, "", 0)
+	for _, f := range []kernel.Feature{kernel.MountAPI, kernel.EROFS, kernel.Overlay, kernel.OverlayData, kernel.OverlayVerity} {
+		if _, err := newPlan(o, newKernel(f)); CodeOf(err) != CodeKernel || !strings.Contains(err.Error(), "boot another kernel, or add what is missing") {
+			t.Errorf("without %s: %v", f.Name(), err)
+		}
+	}
+	if _, err := newPlan(o, newKernel()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Modules of another kernel are refused with a reason, those of this one are loaded.
+func TestModulesOfThisKernelAreLoaded(t *testing.T) {
+	const list = "/lib/modules/a.ko:\n"
+	for _, cause := range []error{unix.ENOENT, unix.ENOEXEC} {
+		err := loadAll(list, func(string) error { return cause })
+		if err == nil || !strings.Contains(err.Error(), "make the initrd again with the modules of this kernel (mkimage initrd --modules)") {
+			t.Errorf("%v: %v", cause, err)
+		}
+	}
+	if err := loadAll(list, func(string) error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
+
+// A root device that isn't there, or that nobody can name, is found by its right name;
+// one with an unknown file system is mounted as what rootfstype= says.
+func TestEachRemedyOfTheRootDeviceWorks(t *testing.T) {
+	unknown := loopDevice(t)
+	var image bytes.Buffer
+	if err := erofs.Write(&image, imageTree(t, initProgram, digest(t, hexA)), erofs.V1); err != nil {
+		t.Fatal(err)
+	}
+	writeTestFile(t, unknown, image.String()+strings.Repeat("\x00", 1<<17)) // over the other superblock
+	ext4 := loopDevice(t)
+	for _, r := range []struct{ says, wrong, remedy string }{
+		{"correct root=, or add the driver's module", "rootwait=0 root=/dev/nowhere", "rootwait=0 root=" + ext4},
+		{"want /dev/NAME, PARTLABEL=", "root=" + filepath.Base(ext4), "root=" + ext4},
+		{"name it with rootfstype=", "root=" + unknown, "rootfstype=erofs root=" + unknown},
+	} {
+		t.Run(r.says[:20], func(t *testing.T) {
+			at := filepath.Join(t.TempDir(), "sysroot")
+			l := newLinux(kernel.New(), kmsg.New(nil, t.Output()))
+			if err := l.MountRoot(at, cmdline(t, r.wrong)); err == nil || !strings.Contains(err.Error(), r.says) {
+				t.Fatalf("%v, want %q", err, r.says)
+			}
+			if err := l.MountRoot(at, cmdline(t, r.remedy)); err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// A device that can't be written has a boot without state.
+func TestARootThatCantBeWrittenBootsWithoutState(t *testing.T) {
+	testutil.RequireTool(t, "blockdev")
+	d := newDeviceDisk(t)
+	device := ""
+	for line := range strings.Lines(mountsAt(mounts(t), d.root)) {
+		device = strings.Fields(line)[4]
+	}
+	if err := errors.Join(unix.Mount("", d.root, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""), exec.Command("blockdev", "--setro", device).Run()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = exec.Command("blockdev", "--setrw", device).Run() })
+	if err := d.boot(t, "", ""); err == nil || !strings.Contains(err.Error(), "for a root that can't be written") {
+		t.Fatalf("%v", err)
+	}
+	if err := d.boot(t, "", "[etc]\nmount = \"transient\"\n[var]\nmount = \"volatile\"\n"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(d.root, unix.MNT_DETACH) })
+}

@@ -1,0 +1,60 @@
+package setup
+
+import (
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/internal/boot/tpm"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// system is what the steps do to the machine. Each method is one action on what
+// the ones before have opened: the physical root, the image, the new root.
+type system interface {
+	// MountRoot finds the root device and mounts it at the path.
+	MountRoot(path string, args bootcfg.Cmdline) error
+	// PreferRoot lets a root that is mounted at the path be the one on the boot
+	// loader's disk, where root= fits several.
+	PreferRoot(path string, args bootcfg.Cmdline) error
+	// OpenRoot opens the physical root.
+	OpenRoot(path string) error
+	// ResolveRef returns the image that images/refs/NAME points to.
+	ResolveRef(name string) (verity.Digest, error)
+	// OpenImage opens images/HEX; fs.ErrNotExist if there is none.
+	OpenImage(d verity.Digest) error
+	// Measure returns the image's fs-verity digest as the kernel has it.
+	Measure(alg verity.Algorithm) (verity.Digest, error)
+	// ReadImage reads every block of the image once.
+	ReadImage() error
+	// HashImage copies the image into memory that nobody can write, where it is
+	// mounted from, and returns the fs-verity digest of the copy.
+	HashImage(alg verity.Algorithm) (verity.Digest, error)
+	// ReadSeal reads a file of composefs/seals; see sign.ReadSeal.
+	ReadSeal(name string, limit int64) ([]byte, error)
+	// Extend extends a register of the TPM with the event, and logs it. A TPM that
+	// isn't there is fs.ErrNotExist; one that is needed is waited for.
+	Extend(pcr uint32, event string, needed bool) ([]tpm.Digest, error)
+	// RootID names the file system of the physical root, as the kernel knows it.
+	RootID() string
+	// MountImage mounts the image's metadata.
+	MountImage() error
+	// MountOverlay makes the new root of metadata and object store.
+	MountOverlay(source string, verity bool, transient bootcfg.TransientMode) error
+	// MakeWritable makes the physical root writable.
+	MakeWritable() error
+	// BindRoot puts the physical root at /sysroot in the new root.
+	BindRoot(readOnly bool) error
+	// MountState puts /etc or /var into the new root. Without a deployment it is
+	// another directory, which may be missing.
+	MountState(dir string, mode bootcfg.MountMode, deployment string) error
+	// SelfTest reads what the next program needs, the first of inits that exists.
+	SelfTest(inits []string) error
+	// Record writes boot.json, marks the root device for systemd, and masks the units
+	// that merge extensions where these are forbidden.
+	Record(b *Boot) error
+	// HandOver puts the new root at the path.
+	HandOver(path string) error
+	// SwitchRoot makes the path the root and executes the first of inits that
+	// exists. It returns only if it can't.
+	SwitchRoot(path string, inits, args []string) error
+	// Abandon takes back what was mounted.
+	Abandon()
+}

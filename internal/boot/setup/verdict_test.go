@@ -1,0 +1,266 @@
+package setup
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/internal/store/repo"
+	"github.com/composefs-go/composefs/sign"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// scene is a repository with one image, and what is trusted.
+type scene struct {
+	t          *testing.T
+	dir        string // of the repository
+	image      verity.Digest
+	ours       sign.PrivateKey
+	theirs     sign.PrivateKey
+	keys       string // directory of the trusted keys: that of ours
+	policy     string
+	policyFile string
+}
+
+func newScene(t *testing.T) *scene {
+	t.Helper()
+	s := &scene{t: t, dir: filepath.Join(t.TempDir(), "repo"), keys: filepath.Join(t.TempDir(), "keys.d"), policyFile: filepath.Join(t.TempDir(), "policy")}
+	r, err := repo.Init(s.dir, repo.Meta{Algorithm: verity.SHA256, Format: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	s.image = s.add("the image")
+	for _, k := range []*sign.PrivateKey{&s.ours, &s.theirs} {
+		if *k, err = sign.NewKey(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.trust("ours", s.ours)
+	s.seal(s.statement(42), s.ours)
+	return s
+}
+
+func (s *scene) add(content string) verity.Digest {
+	d := verity.Sum(verity.SHA256, []byte(content))
+	writeTestFile(s.t, s.path("objects", d.ObjectPath()), content)
+	if err := errors.Join(os.MkdirAll(s.path("images"), 0o755), os.Symlink("../objects/"+d.ObjectPath(), s.path("images", d.Hex()))); err != nil {
+		s.t.Fatal(err)
+	}
+	return d
+}
+
+func (s *scene) path(elem ...string) string {
+	return filepath.Join(append([]string{s.dir}, elem...)...)
+}
+
+func (s *scene) trust(name string, k sign.PrivateKey) {
+	writeTestFile(s.t, filepath.Join(s.keys, name+".pub"), string(k.Public("").Text()))
+}
+
+func (s *scene) statement(sequence uint64) []byte {
+	return sign.Seal{Digest: s.image, Sequence: sequence}.Text()
+}
+
+// file is the place of the seal, or with a suffix that of a signature.
+func (s *scene) file(suffix string) string { return s.path("seals", sign.SealName(s.image)+suffix) }
+
+func (s *scene) seal(text []byte, key sign.PrivateKey) {
+	sig, err := sign.Sign(text, key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	writeTestFile(s.t, s.file(""), string(text))
+	writeTestFile(s.t, s.file(".minisig"), string(sig))
+}
+
+// remove makes room at a path.
+func (s *scene) remove(name string) {
+	if err := os.RemoveAll(name); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// sealed is the fake machine with the real way to read seals.
+type sealed struct {
+	*fake
+	store *linux
+}
+
+func (s sealed) ReadSeal(name string, limit int64) ([]byte, error) {
+	return s.store.ReadSeal(name, limit)
+}
+
+// boot returns what the boot says.
+func (s *scene) boot() (string, Code, string) {
+	store, err := osfile.OpenDir(s.dir)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer store.Close()
+	f := machine(s.t)
+	content, err := os.ReadFile(s.path("images", s.image.Hex()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	f.images[s.image] = verity.Sum(verity.SHA256, content)
+	// The directory of the policy is that of the initramfs.
+	o, err := Read("composefs="+s.image.Hex(), Paths{Config: s.policyFile, Keys: s.keys})
+	if err == nil {
+		var p plan
+		if p, err = newPlan(o, newKernel()); err == nil {
+			err = apply(p, &session{o: o, sys: sealed{f, &linux{store: store}}, log: kmsg.New(nil, s.t.Output()), boot: newBoot(o, newKernel())})
+		}
+	}
+	if err != nil {
+		return err.Error(), CodeOf(err), ""
+	}
+	return "", CodeOK, f.record.Seal.Status + " " + f.record.Seal.KeyName
+}
+
+// verify returns what mkimage says.
+func (s *scene) verify(mkimage string) (string, Code, string) {
+	args := []string{"verify", "--quiet", "--json", "--repo", s.dir, "--keys", s.keys, "--policy", s.policyFile, s.image.Hex()}
+	cmd := exec.Command(mkimage, args...)
+	var out, message bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &message
+	err := cmd.Run()
+	if err != nil && cmd.ProcessState == nil {
+		s.t.Fatal(err)
+	}
+	var refusal struct{ Message string }
+	if message.Len() > 0 {
+		if err := json.Unmarshal(message.Bytes(), &refusal); err != nil {
+			s.t.Fatalf("mkimage says %q: %v", message.String(), err)
+		}
+	}
+	status := ""
+	for _, key := range []string{`"status": "`, `"key-name": "`} {
+		if _, rest, ok := strings.Cut(out.String(), key); ok {
+			value, _, _ := strings.Cut(rest, `"`)
+			status += value + " "
+		}
+	}
+	return refusal.Message, Code(cmd.ProcessState.ExitCode()), strings.TrimSpace(status)
+}
+
+// mkimage says of an image, before anybody boots it, what the boot would say: in
+// the same words, with the same exit status.
+func TestMkimageGivesTheVerdictOfTheBoot(t *testing.T) {
+	mkimage := filepath.Join(t.TempDir(), "mkimage")
+	if out, err := exec.Command("go", "build", "-o", mkimage, "../../../cmd/mkimage").CombinedOutput(); err != nil {
+		t.Fatalf("build mkimage: %v\n%s", err, out)
+	}
+	for _, test := range []struct {
+		name   string
+		change func(s *scene)
+		code   Code
+		says   string // of the refusal, or of the record
+	}{
+		{"sealed", func(*scene) {}, CodeOK, "valid ours"},
+		{"changed content", func(s *scene) { writeTestFile(s.t, s.path("objects", s.image.ObjectPath()), "changed") }, CodeMismatch, "in its place"},
+		{"no seal", func(s *scene) { s.remove(s.path("seals")) }, CodeSignature, "image has no seal"},
+		{"no seal, none needed", func(s *scene) { s.remove(s.path("seals")); s.policy = "signature = \"optional\"" }, CodeOK, "none"},
+		{"a bad seal, none needed", func(s *scene) { writeTestFile(s.t, s.file(""), "x"); s.policy = "signature = \"optional\"" }, CodeSignature, "bad signature"},
+		{"a bad seal that nobody looks at", func(s *scene) { writeTestFile(s.t, s.file(""), "x"); s.policy = "signature = \"off\"" }, CodeOK, "not-required"},
+		{"no signature", func(s *scene) { s.remove(s.file(".minisig")) }, CodeSignature, "seal has no signature"},
+		{"empty seal", func(s *scene) { writeTestFile(s.t, s.file(""), "") }, CodeSignature, "image has no seal"},
+		{"seal of 1 MiB", func(s *scene) { writeTestFile(s.t, s.file(""), strings.Repeat("x", 1<<20)) }, CodeSignature, "1048576 bytes, at most 4096"},
+		{"signature of 1 MiB", func(s *scene) { writeTestFile(s.t, s.file(".minisig"), strings.Repeat("x", 1<<20)) }, CodeSignature, "1048576 bytes, at most 1024"},
+		{"signature that is a link", func(s *scene) {
+			s.remove(s.file(".minisig"))
+			if err := os.Symlink("elsewhere", s.file(".minisig")); err != nil {
+				s.t.Fatal(err)
+			}
+		}, CodeSignature, "symbolic link"},
+		{"seal that is a directory", func(s *scene) { s.remove(s.file("")); writeTestFile(s.t, s.file("")+"/x", "") }, CodeSignature, "want a regular file"},
+		{"CRLF", func(s *scene) {
+			writeTestFile(s.t, s.file(""), strings.ReplaceAll(string(s.statement(42)), "\n", "\r\n"))
+		}, CodeSignature, "bad signature"},
+		{"by another key", func(s *scene) { s.seal(s.statement(42), s.theirs) }, CodeSignature, "signed by no trusted key"},
+		{"by a key that was removed", func(s *scene) { s.remove(filepath.Join(s.keys, "ours.pub")); s.trust("theirs", s.theirs) }, CodeSignature, "signed by no trusted key"},
+		{"of another image", func(s *scene) {
+			image := s.image
+			s.image = s.add("another image")
+			other := s.statement(42)
+			s.image = image
+			s.seal(other, s.ours)
+		}, CodeSignature, "seal is for another image"},
+		{"too old", func(s *scene) { s.policy = "minimum-sequence = 43" }, CodeSignature, "want sequence 43 or higher, found 42"},
+		{"just new enough", func(s *scene) { s.policy = "minimum-sequence = 42" }, CodeOK, "valid ours"},
+		{"of another system", func(s *scene) { s.policy = "os-id = [\"kiosk\"]" }, CodeSignature, "want os-id kiosk, found none"},
+		{"of one of the systems", func(s *scene) {
+			s.policy = "os-id = [\"kiosk\", \"debian\"]"
+			s.seal(sign.Seal{Digest: s.image, Sequence: 42, OSID: "debian", Refs: "debian/stable"}.Text(), s.ours)
+		}, CodeOK, "valid ours"},
+		{"an image that is a file and not a link to one", func(s *scene) {
+			s.remove(s.path("images", s.image.Hex()))
+			writeTestFile(s.t, s.path("images", s.image.Hex()), "the image")
+		}, CodeOK, "valid ours"},
+		{"an image by a link of another form", func(s *scene) {
+			s.remove(s.path("images", s.image.Hex()))
+			if err := os.Symlink("../images/../objects/"+s.image.ObjectPath(), s.path("images", s.image.Hex())); err != nil {
+				s.t.Fatal(err)
+			}
+		}, CodeOK, "valid ours"},
+		{"signed again, and stopped before all was in its place", func(s *scene) {
+			next := s.path("seals", sign.NextSignatureName(s.image, s.ours.ID()))
+			if err := os.Rename(s.file(".minisig"), next); err != nil {
+				s.t.Fatal(err)
+			}
+		}, CodeOK, "valid ours"},
+		{"a minimum, and no key", func(s *scene) {
+			s.remove(filepath.Join(s.keys, "ours.pub"))
+			s.policy = "minimum-sequence = 1"
+		}, CodeConfig, "minimum-sequence, which is about seals"},
+		{"revoked", func(s *scene) { s.policy = fmt.Sprintf("revoked = [%q]", s.image.Hex()) }, CodeSignature, "image is revoked"},
+		{"revoked, and seals don't matter", func(s *scene) {
+			s.policy = fmt.Sprintf("signature = \"off\"\nrevoked = [%q]", s.image.Hex())
+		}, CodeSignature, "image is revoked"},
+		{"a signature of a stranger beside", func(s *scene) {
+			s.trust("theirs", s.theirs)
+			writeTestFile(s.t, s.path("seals", sign.KeySignatureName(s.image, s.theirs.ID())), "junk")
+		}, CodeOK, "valid ours"},
+		{"a good one beside a link", func(s *scene) {
+			if err := os.Rename(s.file(".minisig"), s.path("seals", sign.KeySignatureName(s.image, s.ours.ID()))); err != nil {
+				s.t.Fatal(err)
+			}
+			if err := os.Symlink("elsewhere", s.file(".minisig")); err != nil {
+				s.t.Fatal(err)
+			}
+		}, CodeOK, "valid ours"},
+		{"policy that requires, and no key", func(s *scene) { s.remove(filepath.Join(s.keys, "ours.pub")); s.policy = "signature = \"require\"" }, CodeConfig, "there is no *.pub key"},
+		{"a bad key", func(s *scene) { writeTestFile(s.t, filepath.Join(s.keys, "z.pub"), "") }, CodeConfig, "want a minisign public key"},
+		{"a key that can't be read", func(s *scene) { writeTestFile(s.t, filepath.Join(s.keys, "z.pub/x"), "") }, CodeConfig, "want a regular file"},
+		{"a key that leads nowhere", func(s *scene) {
+			if err := os.Symlink("nowhere", filepath.Join(s.keys, "z.pub")); err != nil {
+				s.t.Fatal(err)
+			}
+		}, CodeConfig, "a link that leads nowhere"},
+		{"no directory of keys", func(s *scene) { s.remove(s.keys) }, CodeConfig, "no such file"},
+		{"a bad policy", func(s *scene) { s.policy = "signature = \"maybe\"" }, CodeConfig, "line 2: [verify] signature"},
+		{"a policy of a newer time", func(s *scene) { s.policy = "valid-until = 2030" }, CodeConfig, "unknown key"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newScene(t)
+			test.change(s)
+			writeTestFile(t, s.policyFile, "[verify]\n"+s.policy+"\n")
+			bootText, bootCode, bootRecord := s.boot()
+			text, code, record := s.verify(mkimage)
+			if bootCode != test.code || !strings.Contains(bootText+bootRecord, test.says) {
+				t.Errorf("the boot: status %d, %q, record %q; want %d and %q", bootCode, bootText, bootRecord, test.code, test.says)
+			}
+			if text != bootText || code != bootCode || record != strings.TrimSpace(bootRecord) {
+				t.Errorf("mkimage: status %d, %q, record %q\nthe boot: status %d, %q, record %q", code, text, record, bootCode, bootText, bootRecord)
+			}
+		})
+	}
+}

@@ -1,0 +1,158 @@
+package doctor
+
+import (
+	"bytes"
+	"debug/elf"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/bootcfg/uki"
+	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/artifact/initrd"
+)
+
+// An Examiner knows what isn't in the thing that it looks at.
+type Examiner struct {
+	Arch    string          // GOARCH, for the type of the root partition
+	Cmdline string          // for an initrd that comes without one
+	RootFS  string          // type of the root file system, "" if rootfstype= or the disk says it
+	Builtin map[string]bool // modules in the kernel, if somebody knows; see ParseBuiltin
+	Store   Store           // the repository, nil if it isn't known
+	Now     time.Time       // certificates are held against; the zero time is none
+
+	onDisk bool     // the partitions are known
+	addons []string // command lines that are appended
+}
+
+// machines are the values of PE headers as those of ELF.
+var machines = map[uint16]elf.Machine{0x8664: elf.EM_X86_64, 0xaa64: elf.EM_AARCH64, 0x5064: elf.EM_RISCV, 0x014c: elf.EM_386}
+
+// MaxBootFile is the size of the largest UKI or initrd that is looked at, in bytes.
+const MaxBootFile = 1 << 30
+
+// Initrd examines an initrd.
+func (e *Examiner) Initrd(image []byte) *Report {
+	r := &Report{Kind: "initrd", Findings: []Finding{}}
+	checkLength(r, e.Cmdline, machineOf(nil, e.Arch))
+	e.boot(r, image, e.Cmdline, "", 0)
+	return r
+}
+
+// UKI examines a unified kernel image.
+func (e *Examiner) UKI(program io.ReaderAt) *Report {
+	r := &Report{Kind: "uki", Findings: []Finding{}}
+	content, err := io.ReadAll(io.NewSectionReader(program, 0, MaxBootFile))
+	var f *uki.File
+	if err == nil {
+		f, err = uki.Parse(bytes.NewReader(content))
+	}
+	if err != nil {
+		r.Stop("uki/file", "%v", err)
+		return r
+	}
+	e.checkSignature(r, content, f)
+	if err := checkName(f); err != nil {
+		r.Warn("os-release/alone", "%v", err)
+	}
+	e = e.forMachine(f.Machine)
+	e.uki(r, f, func(*Report, string) *Examiner { return e }, nil)
+	return r
+}
+
+// profile examines one of the boots that a UKI makes.
+func (e *Examiner) profile(r *Report, f uki.Profile, u ukiOnDisk) {
+	release := u.kernel(r, f)
+	line, err := f.Cmdline()
+	if err != nil {
+		r.Stop("cmdline/section", "%v", err)
+	}
+	here := u.at(r, line)
+	if line == "" {
+		if line = e.Cmdline; line == "" {
+			r.Warn("cmdline/none", "there is no .cmdline in it: the boot loader decides what is booted")
+		}
+	}
+	checkLength(r, strings.Join(append([]string{line}, u.addons...), " "), u.machine)
+	if err := checkMicrocode(f.Section(".ucode")); err != nil {
+		r.Stop("microcode", "%v", err)
+	}
+	image, ok := f.Section(".initrd")
+	if !ok {
+		r.Stop("initrd/section", "there is no initrd (.initrd) in it")
+		return
+	}
+	with := *here
+	with.addons = u.addons
+	with.boot(r, image, line, release, machines[u.machine])
+}
+
+// boot examines an initrd with the command line and the kernel that go with it.
+func (e *Examiner) boot(r *Report, image []byte, line, release string, machine elf.Machine) {
+	root, err := initrd.Open(image)
+	if err != nil {
+		r.Stop("initrd/malformed", "%v", err)
+		return
+	}
+	i := &Initrd{Root: root, Kernel: release, Machine: machine, Builtin: e.Builtin, OnDisk: e.onDisk}
+	start, trust := i.Examine(r)
+	var cmdline bootcfg.Cmdline
+	var device Root
+	if line != "" {
+		cmdline, device = i.Cmdline(r, line, start, trust, e.Arch)
+	}
+	for _, addon := range e.addons {
+		if c, err := bootcfg.ParseCmdline(addon); err == nil {
+			i.arguments(r, c, start, trust)
+		}
+	}
+	i.checkBeside(r, start, cmdline)
+	if device.Type == "" {
+		device.Type = e.RootFS
+	}
+	i.Modules(r, device)
+	i.CheckKernel(r, trust, cmdline)
+	if e.Store != nil && cmdline.Asked() {
+		CheckStore(r, e.Store, cmdline, trust, Kernel{release, machine})
+	}
+}
+
+// Image examines an image by itself.
+func (e *Examiner) Image(image io.ReaderAt, size int64) *Report {
+	r := &Report{Kind: "image", Findings: []Finding{}}
+	img, err := erofs.Open(image, size)
+	if err != nil {
+		r.Stop("image/malformed", "%v", err)
+		return r
+	}
+	line, err := bootcfg.ParseCmdline(e.Cmdline)
+	if err != nil {
+		r.Stop("cmdline/given", "%v", err)
+	}
+	Image(r, img, e.Store, line, bootcfg.DefaultConfig(), Kernel{})
+	if e.Store != nil {
+		checkObjects(r, e.Store, img)
+	}
+	return r
+}
+
+// Detect tells what a file is by its first bytes (at least 2048, if it has as many):
+// "uki", "image", "disk", "initrd", or "" if it is nothing of all that.
+func Detect(head []byte) string {
+	has := func(at int, magic string) bool {
+		return len(head) >= at+len(magic) && string(head[at:at+len(magic)]) == magic
+	}
+	switch {
+	case has(0, "MZ"):
+		return "uki"
+	case has(1024, "\xe2\xe1\xf5\xe0"):
+		return "image"
+	case has(54, "FAT"), has(82, "FAT"): // which ends its first sector as a partition table does
+	case has(512, "EFI PART"), has(510, "\x55\xaa"):
+		return "disk"
+	case initrd.Begins(head):
+		return "initrd"
+	}
+	return ""
+}

@@ -1,0 +1,199 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/bootcfg/uki"
+	"github.com/composefs-go/composefs/internal/artifact/initrd"
+)
+
+// ukiOnDisk is what is known of a UKI besides the profile that is examined.
+type ukiOnDisk struct {
+	machine uint16
+	addons  []string                        // command lines that the stub appends
+	at      func(*Report, string) *Examiner // who knows the disk that a command line means
+}
+
+// uki examines each profile of a UKI: whoever boots the machine may choose.
+func (e *Examiner) uki(r *Report, f *uki.File, at func(*Report, string) *Examiner, addons []string) {
+	profiles, err := f.Profiles()
+	if err != nil {
+		r.Stop("profiles/malformed", "%v", err)
+	}
+	if !f.Signed {
+		r.Warn("unsigned", "it has no Secure Boot signature: nobody vouches for the keys, the policy and the command line in it")
+	}
+	u := ukiOnDisk{f.Machine, addons, at}
+	images := map[string]bool{}
+	for _, p := range profiles {
+		image, one := imageOf(p), r
+		if images[image] = true; len(profiles) > 1 {
+			one = &Report{}
+		}
+		e.profile(one, p, u)
+		if one == r {
+			continue
+		}
+		id, title := p.Title()
+		r.addAs("profile", fmt.Sprintf("profile %s", p), strings.TrimSpace(fmt.Sprintf("%s %s %s", p, id, title)), one)
+	}
+	if len(images) > 1 {
+		r.Warn("profiles", "the profiles name different images")
+	}
+}
+
+// imageOf returns the arguments of the profile that name its image.
+func imageOf(p uki.Profile) string {
+	line, err := p.Cmdline()
+	if err != nil {
+		return ""
+	}
+	c, err := bootcfg.ParseCmdline(line)
+	if err != nil {
+		return ""
+	}
+	names := []string{c.Ref}
+	for _, i := range c.Images {
+		names = append(names, i.Argument)
+	}
+	return strings.Join(names, " ")
+}
+
+// keepsOut is in the /init of our dracut module.
+const keepsOut = "# composefs-init: "
+
+// checkBeside warns of systemd in an initrd that takes in credentials from beside the
+// UKI, which nobody has signed.
+func (i *Initrd) checkBeside(r *Report, start Start, line bootcfg.Cmdline) {
+	if start != StartUnit {
+		return
+	}
+	if text, err := fs.ReadFile(i.Root, "init"); err == nil && bytes.Contains(text, []byte(keepsOut)) {
+		return
+	}
+	if !importsCredentials(line) {
+		return
+	}
+	r.Warn("esp-files",
+		"systemd in the initrd takes credentials from the EFI system partition, which nobody has signed: where there is no TPM they start any program before the image is verified")
+}
+
+// importsCredentials reports whether systemd takes credentials in at all.
+func importsCredentials(line bootcfg.Cmdline) bool {
+	for _, key := range []string{"systemd.import_credentials", "rd.systemd.import_credentials"} {
+		if value, ok := line.Lookup(key); ok && isOff(value) {
+			return false
+		}
+	}
+	return true
+}
+
+// forMachine returns an examiner for the machine, if it is known.
+func (e *Examiner) forMachine(machine uint16) *Examiner {
+	here := *e
+	if a, ok := uki.ArchOfMachine(machine); ok {
+		here.Arch = a.Go
+	}
+	return &here
+}
+
+// isUKI tells a UKI from a boot loader.
+func isUKI(f *uki.File) bool {
+	return slices.ContainsFunc(f.Sections, func(s uki.Section) bool { return s.Name == ".linux" })
+}
+
+// checkLength checks that the kernel keeps the whole command line.
+func checkLength(r *Report, line string, machine uint16) {
+	if err := uki.CheckCmdlineLength(line, machine); err != nil {
+		r.Stop("cmdline-length", "%v", err)
+	}
+}
+
+// machineOf returns the machine that a kernel is for; without one, that of an
+// architecture of Go.
+func machineOf(kernel []byte, goarch string) uint16 {
+	if m, err := uki.Machine(bytes.NewReader(kernel)); err == nil {
+		return m
+	}
+	a, _ := uki.ArchOf(goarch)
+	return a.Machine
+}
+
+// kernelMachine returns which programs a kernel runs, 0 if that isn't known.
+func kernelMachine(kernel []byte) elf.Machine {
+	m, err := uki.Machine(bytes.NewReader(kernel))
+	if err != nil {
+		return 0
+	}
+	return machines[m]
+}
+
+// addonLines returns the command lines that the stub appends to that of a UKI, in
+// its order: those in loader/addons, then those beside it.
+func addonLines(ctx context.Context, r *Report, d *Disk, esp Partition, name string, files []string, machine uint16) ([]string, error) {
+	var lines []string
+	for _, dir := range []string{"loader/addons/", name + ".extra.d/"} {
+		for _, file := range slices.Sorted(slices.Values(files)) {
+			rest, ok := cutPrefixFold(file, dir)
+			if !ok || strings.Contains(rest, "/") || !strings.HasSuffix(strings.ToLower(rest), ".addon.efi") {
+				continue
+			}
+			program, err := d.ReadBootFile(ctx, esp, file, MaxBootFile)
+			if err != nil {
+				return nil, err
+			}
+			f, err := uki.Parse(bytes.NewReader(program))
+			if err != nil {
+				r.Stop("addon/malformed", "%s: %v", file, err)
+				continue
+			}
+			if f.Machine != machine {
+				r.Stop("addon/machine", "%s: it is for machine type %#x, the UKI for %#x", file, f.Machine, machine)
+			}
+			text, _ := f.Section(".cmdline")
+			line, err := uki.Profile{Sections: []uki.Section{{Name: ".cmdline", Data: text}}}.Cmdline()
+			if err != nil {
+				r.Stop("addon/cmdline", "%s: %v", file, err)
+				continue
+			}
+			if c, err := bootcfg.ParseCmdline(line); err != nil || c.Asked() {
+				r.Stop("addon/image", "%s: an addon must not name an image: %s", file, line)
+			} else if err := c.CheckInit(); err != nil {
+				r.Stop("addon/rdinit", "%s: %v", file, err)
+			}
+			if err := checkMicrocode(f.Section(".ucode")); err != nil {
+				r.Stop("addon/microcode", "%s: %v", file, err)
+			}
+			if line != "" {
+				lines = append(lines, line)
+			}
+		}
+	}
+	return lines, nil
+}
+
+// checkMicrocode checks what is unpacked before the initrd, if there is anything.
+func checkMicrocode(section []byte, ok bool) error {
+	if !ok {
+		return nil
+	}
+	if err := initrd.CheckMicrocode(section); err != nil {
+		return fmt.Errorf(".ucode, which the kernel unpacks before the initrd: %w", err)
+	}
+	return nil
+}
+
+// cutPrefixFold is strings.CutPrefix for names of FAT, which have no case.
+func cutPrefixFold(name, prefix string) (rest string, ok bool) {
+	if len(name) < len(prefix) || !strings.EqualFold(name[:len(prefix)], prefix) {
+		return name, false
+	}
+	return name[len(prefix):], true
+}

@@ -1,0 +1,234 @@
+package tarball
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/composefs-go/composefs/erofs/tree"
+)
+
+// The names of whiteouts, as the OCI image format has them.
+const (
+	whiteoutPrefix = ".wh."
+	opaqueName     = ".wh..wh..opq"
+)
+
+// kinds says what the types of entries are. Those that have no node aren't here.
+var kinds = map[byte]tree.Kind{
+	tar.TypeReg: tree.Regular, tar.TypeCont: tree.Regular, tar.TypeGNUSparse: tree.Regular, tar.TypeDir: tree.Directory,
+	tar.TypeSymlink: tree.Symlink, tar.TypeChar: tree.CharDevice, tar.TypeBlock: tree.BlockDevice, tar.TypeFifo: tree.FIFO,
+}
+
+// typeVolume is GNU tar's label of the archive.
+const typeVolume = 'V'
+
+// foreign are types whose entries aren't files, and what they are.
+var foreign = map[byte]string{
+	'D': "it is a directory of an incremental archive, which lists what is in it (GNU tar --listed-incremental): want an archive of its own",
+	'M': "it continues a file that another volume begins (GNU tar --multi-volume): want one archive",
+	'N': "it is a list of long names as GNU tar wrote until 1992: want an archive of a newer one",
+	'A': "it is an access control list as Solaris writes it: want a pax archive",
+	'E': "it is extended attributes as Solaris writes them: want a pax archive",
+	'I': "it is an inode without content: want the whole file",
+	'X': "it is an extended header as Solaris writes it: want a pax archive",
+}
+
+// An archive is one of those that a Builder reads, while it does.
+type archive struct {
+	*Builder
+	stream   *stream
+	tar      *tar.Reader
+	pipeline *pipeline
+	globals  globals
+	linkSize int64 // of the current entry, if it is a hard link
+}
+
+// read applies all entries of a stream.
+func (b *Builder) read(s *stream, p *pipeline) error {
+	a := archive{Builder: b, stream: s, tar: tar.NewReader(s), pipeline: p}
+	for {
+		hdr, err := a.tar.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
+			return a.badHeader(err)
+		}
+		b.entries++
+		b.name, a.linkSize = hdr.Name, 0
+		if err := a.entry(hdr); err != nil {
+			return err
+		}
+	}
+	err := s.finish()
+	if err == ErrNoEnd && !b.opts.Strict {
+		b.remark(b.fault(err))
+		err = nil
+	}
+	if errors.Is(err, ErrNoEnd) {
+		return b.fault(err)
+	}
+	if err != nil {
+		return b.after(explain(err))
+	}
+	return nil
+}
+
+// badHeader is the error for a header that can't be read. After a hard link it may be
+// the content of that: pax writes some, and then nothing tells where it ends, since
+// other programs write its size alone.
+func (a *archive) badHeader(err error) error {
+	if a.linkSize > 0 && errors.Is(err, tar.ErrHeader) {
+		return a.faultf("it is a hard link with %d bytes of content behind it (pax -o linkdata), which isn't supported: want hard links without content", a.linkSize)
+	}
+	return a.after(explain(err))
+}
+
+// after is the error of what follows the current entry.
+func (b *Builder) after(err error) error {
+	if b.entries == 0 {
+		return b.fault(err)
+	}
+	return b.fault(fmt.Errorf("in it or after it: %w", err))
+}
+
+func (a *archive) entry(hdr *tar.Header) error {
+	if err := a.charge(1 + int64(len(hdr.Name)+len(hdr.Linkname))/chargedBytes); err != nil {
+		return a.fault(err)
+	}
+	switch hdr.Typeflag {
+	case typeVolume:
+		return nil
+	case tar.TypeXGlobalHeader:
+		if hdr.PAXRecords == nil { // archive/tar couldn't read one, and drops all
+			return a.faultf("a global header that has a number or a time that is none")
+		}
+		if err := a.globals.add(hdr.PAXRecords); err != nil {
+			return a.fault(err)
+		}
+		return nil
+	}
+	var err error
+	if a.parts, err = split(a.parts[:0], hdr.Name); err != nil {
+		return a.fault(err)
+	}
+	if len(a.parts) > 0 && strings.HasPrefix(a.parts[len(a.parts)-1], whiteoutPrefix) {
+		return a.whiteout()
+	}
+	if hdr.Typeflag == tar.TypeLink {
+		a.linkSize = hdr.Size
+		return a.link(hdr)
+	}
+	kind, ok := kinds[hdr.Typeflag]
+	switch what := foreign[hdr.Typeflag]; {
+	case what != "":
+		return a.faultf("type %q: %s", hdr.Typeflag, what)
+	case !ok:
+		return a.faultf("type %q has no meaning here", hdr.Typeflag)
+	case kind == tree.Regular && strings.HasSuffix(hdr.Name, "/"):
+		// Before there was a type for them, this was how to write directories.
+		if kind = tree.Directory; hdr.Size > 0 {
+			return a.faultf("its name is a directory's, and it has %d bytes of content", hdr.Size)
+		}
+	}
+	a.globals.apply(hdr)
+	return a.add(hdr, kind)
+}
+
+// charge counts what takes as much memory as so many entries.
+func (b *Builder) charge(entries int64) error {
+	if b.charged += entries; b.charged > b.opts.MaxEntries {
+		return fmt.Errorf("%w: %w, more than %d", ErrTooLarge, ErrTooMany, b.opts.MaxEntries)
+	}
+	return nil
+}
+
+// add puts a file that isn't a hard link into the tree.
+func (a *archive) add(hdr *tar.Header, kind tree.Kind) error {
+	a.kept = 0
+	n, err := a.describe(hdr, kind)
+	if err == nil {
+		err = a.charge(int64(a.kept) / chargedBytes)
+	}
+	if err != nil {
+		return a.fault(err)
+	}
+	if err := a.view.insert(a.parts, n, false); err != nil {
+		return a.fault(err)
+	}
+	a.also(func(v *view) error {
+		if n.Kind != tree.Directory {
+			return v.insert(a.parts, n, false)
+		}
+		own := *n // what is in it may differ
+		return v.insert(a.parts, &own, false)
+	})
+	if kind == tree.Regular {
+		return a.content(n, hasHoles(hdr))
+	}
+	return nil
+}
+
+// content reads a regular file's content.
+func (a *archive) content(n *tree.Node, holes bool) error {
+	if a.opts.Progress != nil {
+		defer a.opts.Progress(int64(n.Size))
+	}
+	r := &contentReader{r: a.tar, s: a.stream, holes: holes}
+	if n.Size <= InlineMax {
+		if n.Size == 0 {
+			return nil
+		}
+		n.Inline = make([]byte, n.Size)
+		if _, err := io.ReadFull(r, n.Inline); err != nil {
+			return a.fault(explain(err))
+		}
+		return nil
+	}
+	if a.opts.Tee != nil {
+		r.tee = a.opts.Tee(a.view.at(a.parts[len(a.parts)-1]), n)
+	}
+	if err := a.pipeline.put(job{node: n, entry: a.entries, name: a.name}, r); err != nil {
+		return a.fault(explain(err))
+	}
+	return nil
+}
+
+// link puts a further name of a file into the tree. What else its header says
+// doesn't count: it is what the file had when the archive was made.
+func (a *archive) link(hdr *tar.Header) error {
+	target, err := split(nil, hdr.Linkname)
+	if err != nil {
+		return a.faultf("hard link: %w", err)
+	}
+	link := func(v *view) error {
+		n, err := v.lookup(target)
+		switch {
+		case err != nil:
+			return fmt.Errorf("hard link to %.300q: %w", hdr.Linkname, err)
+		case n == nil:
+			return fmt.Errorf("hard link to %.300q: no such file came before it", hdr.Linkname)
+		case n.Kind == tree.Directory:
+			return fmt.Errorf("hard link to %.300q: that is a directory", hdr.Linkname)
+		}
+		return v.insert(a.parts, n, true)
+	}
+	if err := link(a.view); err != nil {
+		return a.fault(err)
+	}
+	a.also(link)
+	return nil
+}
+
+// whiteout takes away what lower layers have.
+func (a *archive) whiteout() error {
+	a.fork(a.parts)
+	if err := a.view.whiteout(a.parts); err != nil {
+		return a.fault(err)
+	}
+	a.also(func(v *view) error { return v.whiteout(a.parts) })
+	return nil
+}

@@ -1,0 +1,75 @@
+package transform
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/composefs-go/composefs/erofs/tree"
+)
+
+// Content returns the content of a regular file whose content is not in the tree.
+type Content func(*tree.Node) ([]byte, error)
+
+// A Release is one of composefs-rs after which Boot gave other digests.
+type Release uint8
+
+const (
+	Release090 Release = iota // /boot and /sysroot keep their nanoseconds
+	Release094                // they take /usr's
+)
+
+// releases are the names that users know releases by.
+var releases = [...]string{Release090: "composefs-rs-0.9.0", Release094: "composefs-rs-0.9.4"}
+
+// ParseRelease returns the release of a name like composefs-rs-0.9.4.
+func ParseRelease(name string) (Release, error) {
+	if i := slices.Index(releases[:], name); i >= 0 {
+		return Release(i), nil
+	}
+	return 0, fmt.Errorf("want %s, found %q", strings.Join(releases[:], " or "), name)
+}
+
+func (r Release) String() string { return releases[r] }
+
+// Boot is Boot of the first release.
+func Boot(root *tree.Node, content Content) error { return Release090.Boot(root, content) }
+
+// Boot transforms the tree of a root file system into that of an image to boot.
+// The content is wanted of a few files below /etc/selinux. The tree is changed in
+// place; after an error it is of no use.
+func (r Release) Boot(root *tree.Node, content Content) error {
+	usr, err := directory(root, "usr")
+	if err != nil {
+		return err
+	}
+	for _, name := range [...]string{"boot", "sysroot"} {
+		dir, err := directory(root, name)
+		if err != nil {
+			return err
+		}
+		dir.Clear()
+		dir.Mtime.Sec = usr.Mtime.Sec
+		if r >= Release094 {
+			dir.Mtime.Nsec = usr.Mtime.Nsec
+		}
+	}
+	// An emptied directory may have held the original of a file; the walks below
+	// need each file to have one.
+	tree.Relink(root)
+	p, err := loadPolicy(root, content)
+	if err != nil {
+		return err
+	}
+	if p == nil {
+		for _, e := range tree.Walk(root) {
+			e.Node.RemoveXattr(labelName)
+		}
+		return nil
+	}
+	if err := newLabeler(p).label(root); err != nil {
+		return err
+	}
+	tree.Relink(root)
+	return nil
+}
