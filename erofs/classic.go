@@ -13,7 +13,7 @@ import (
 
 // ChooseFormat returns the format in which libcomposefs writes a tree when allowed
 // formats from least to most: the least, but V1 for a tree with whiteouts.
-func ChooseFormat(root *Node, least, most Format) (Format, error) {
+func ChooseFormat(root *tree.Node, least, most Format) (Format, error) {
 	if least > V1 || most > V1 {
 		return 0, fmt.Errorf("%w: want formats up to %v, found %v to %v", ErrUnsupported, V1, least, most)
 	}

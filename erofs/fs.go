@@ -21,7 +21,7 @@ const symlinksMax = 40
 // FS returns the image's tree as a file system. Symlinks lead to files of the
 // image only: an absolute target starts at its root. Files whose content is an
 // object can be opened, and fail to be read with ErrNoContent. The Sys of a
-// FileInfo is the *Node.
+// FileInfo is the *tree.Node.
 func (m *Image) FS() (fs.ReadLinkFS, error) {
 	root, err := m.Tree()
 	if err != nil {

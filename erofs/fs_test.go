@@ -20,7 +20,7 @@ func openFS(t *testing.T, text string) fs.ReadLinkFS {
 	return fsOf(t, parse(t, []byte(text)), erofs.V1)
 }
 
-func fsOf(t *testing.T, root *erofs.Node, f erofs.Format) fs.ReadLinkFS {
+func fsOf(t *testing.T, root *tree.Node, f erofs.Format) fs.ReadLinkFS {
 	t.Helper()
 	fsys, err := open(t, write(t, root, f)).FS()
 	if err != nil {
@@ -69,13 +69,13 @@ func TestVectorsAreFSs(t *testing.T) {
 
 // testableNames makes a tree one that fstest.TestFS can look through, and returns its
 // names; not all trees can be.
-func testableNames(root *erofs.Node) (names []string, ok bool) {
+func testableNames(root *tree.Node) (names []string, ok bool) {
 	for path, e := range tree.Walk(root) {
 		n := e.Node
-		if len(names) > 40 || strings.Count(path, "/") > 8 || !utf8.ValidString(path) || n.Kind == erofs.Symlink {
+		if len(names) > 40 || strings.Count(path, "/") > 8 || !utf8.ValidString(path) || n.Kind == tree.Symlink {
 			return nil, false
 		}
-		if n.Kind == erofs.Regular && len(n.Inline) == 0 {
+		if n.Kind == tree.Regular && len(n.Inline) == 0 {
 			n.Size, n.Payload, n.Object = 0, "", verity.Digest{}
 		}
 		if path != "/" {
@@ -126,7 +126,7 @@ func TestFSTellsWhatTheTreeHas(t *testing.T) {
 	if info, err = fs.Stat(fsys, "dir"); err != nil || info.Mode() != fs.ModeDir|fs.ModeSticky|0o777 {
 		t.Errorf("dir: found %v, %v", info, err)
 	}
-	if info, err = fs.Stat(fsys, "null"); err != nil || info.Mode() != fs.ModeDevice|fs.ModeCharDevice|0o666 || info.Sys().(*erofs.Node).Rdev != 259 {
+	if info, err = fs.Stat(fsys, "null"); err != nil || info.Mode() != fs.ModeDevice|fs.ModeCharDevice|0o666 || info.Sys().(*tree.Node).Rdev != 259 {
 		t.Errorf("null: found %v, %v", info, err)
 	}
 	f, err := fsys.Open("obj")

@@ -28,7 +28,7 @@ func FuzzReadImage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, image []byte) {
 		var m *erofs.Image
-		var root *erofs.Node
+		var root *tree.Node
 		testutil.BoundMemory(t, len(image), func() {
 			var err error
 			if m, err = erofs.Open(bytes.NewReader(image), int64(len(image))); err == nil {

@@ -22,17 +22,17 @@ import (
 //
 // An image that leads to something twice, or in a circle, is refused. Memory and
 // time are proportional to the image's size.
-func (m *Image) Tree() (*Node, error) { return m.tree(nil) }
+func (m *Image) Tree() (*tree.Node, error) { return m.tree(nil) }
 
 // TreeOf is Tree for those files of the root that have one of the names, and what is
 // below them. Nothing else of the image is read, hence nothing else is checked. A file
 // keeps its link count, whether its other names are in the tree or not; of those that
 // are, which one is the original need not be as in Tree.
-func (m *Image) TreeOf(names ...string) (*Node, error) {
+func (m *Image) TreeOf(names ...string) (*tree.Node, error) {
 	return m.tree(&names)
 }
 
-func (m *Image) tree(only *[]string) (*Node, error) {
+func (m *Image) tree(only *[]string) (*tree.Node, error) {
 	l := &loader{m: m, only: only, claims: newClaims(m.size), nodes: make(map[uint64]*loaded, min(m.super.Inodes, m.size/slotSize, inodesHint))}
 	l.xattrs = newXattrReader(m, &l.arena)
 	if err := l.load(); err != nil {
@@ -264,7 +264,7 @@ func (l *loader) fill(n *tree.Node, i *record) error {
 	case tree.Regular:
 		n.Size = i.size
 		if i.layout != layoutChunk {
-			content, err := i.content(tree.InlineMax, "content")
+			content, err := i.content(tree.ContentMax, "content")
 			if err != nil {
 				return err
 			}

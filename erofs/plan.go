@@ -82,7 +82,7 @@ var formatRules = [...]*rules{V0: &classicRules, V1: &classicRules, V2: &nativeR
 
 // NewPlan lays out an image of the tree. It reads the tree only, and the tree must
 // not change before the image is written.
-func NewPlan(root *Node, f Format) (*Plan, error) {
+func NewPlan(root *tree.Node, f Format) (*Plan, error) {
 	if int(f) >= len(formatRules) {
 		return nil, fmt.Errorf("plan image: %w: can't write format %v", ErrUnsupported, f)
 	}

@@ -27,7 +27,7 @@ func open(t testing.TB, image []byte) *erofs.Image {
 	return m
 }
 
-func read(t testing.TB, image []byte) *erofs.Node {
+func read(t testing.TB, image []byte) *tree.Node {
 	t.Helper()
 	root, err := open(t, image).Tree()
 	if err != nil {
@@ -181,7 +181,7 @@ func TestReadV2GivesTheTree(t *testing.T) {
 	}
 }
 
-func dumpRust(t testing.TB, root *erofs.Node) string {
+func dumpRust(t testing.TB, root *tree.Node) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := dumpfile.Rust.Write(&b, root); err != nil {

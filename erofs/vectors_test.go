@@ -14,6 +14,7 @@ import (
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/erofs/dumpfile"
+	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -66,7 +67,7 @@ func vectors(t testing.TB) []vector {
 }
 
 // tree returns the tree as mkcomposefs reads it.
-func (v vector) tree(t testing.TB) *erofs.Node { t.Helper(); return v.treeFor(t, erofs.V0) }
+func (v vector) tree(t testing.TB) *tree.Node { t.Helper(); return v.treeFor(t, erofs.V0) }
 
 // readByUsAlone are the vectors that composefs-rs refuses to read and we don't: times
 // before 1970, which it writes into images and into the text that it makes of them.
@@ -74,7 +75,7 @@ var readByUsAlone = []string{"mtime-neg"}
 
 // treeFor returns the tree as the tool reads it whose format it is; nil if that
 // refuses the dump.
-func (v vector) treeFor(t testing.TB, f erofs.Format) *erofs.Node {
+func (v vector) treeFor(t testing.TB, f erofs.Format) *tree.Node {
 	t.Helper()
 	text := testutil.ReadFile(t, filepath.Join(vectorDir, v.Dump))
 	if f != erofs.V2 {
@@ -90,7 +91,7 @@ func (v vector) treeFor(t testing.TB, f erofs.Format) *erofs.Node {
 	return root
 }
 
-func parse(t testing.TB, text []byte) *erofs.Node {
+func parse(t testing.TB, text []byte) *tree.Node {
 	t.Helper()
 	root, err := dumpfile.Parse(bytes.NewReader(text))
 	if err != nil {
@@ -99,7 +100,7 @@ func parse(t testing.TB, text []byte) *erofs.Node {
 	return root
 }
 
-func dump(t testing.TB, root *erofs.Node) string {
+func dump(t testing.TB, root *tree.Node) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := dumpfile.Write(&b, root); err != nil {
@@ -108,7 +109,7 @@ func dump(t testing.TB, root *erofs.Node) string {
 	return b.String()
 }
 
-func write(t testing.TB, root *erofs.Node, f erofs.Format) []byte {
+func write(t testing.TB, root *tree.Node, f erofs.Format) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := erofs.Write(&b, root, f); err != nil {

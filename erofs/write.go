@@ -11,7 +11,7 @@ import (
 // Write writes an image of the tree. It is a function of tree and format alone,
 // leaves the tree as it is, and writes from start to end; to have the digest as
 // well, make w an io.MultiWriter with a verity.Hasher.
-func Write(w io.Writer, root *Node, f Format) error {
+func Write(w io.Writer, root *tree.Node, f Format) error {
 	p, err := NewPlan(root, f)
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@
 //	  └──▶ tree, whose files are filled in by the workers
 //
 // Hard links within the tree are kept, unless asked otherwise: the first name in
-// depth-first order is the original. Files of 1 to InlineMax bytes go into the
+// depth-first order is the original. Files of 1 to tree.InlineMax bytes go into the
 // image, larger ones to the Sink. What is mounted inside the directory is an error unless
 // Options.Mounts says otherwise; a file mounted over another one of the same file system
 // isn't noticed.
@@ -20,6 +20,7 @@ package directory
 import (
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -28,19 +29,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/erofs/tree"
-	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
 )
 
-// InlineMax is the size in bytes up to which a file's content lies in the image,
-// as in the C and the Rust tools.
-const InlineMax = 64
+// A Source is the open file that content is taken from. An *os.File is one.
+type Source interface {
+	io.ReaderAt
+	Fd() uintptr
+}
 
 // A Sink takes the content of a file that becomes an object and returns its
 // digest. It must be safe for concurrent use and leave f's offset alone. What
 // it reads goes through scratch, which is the caller's and at least 64 KiB long.
 type Sink interface {
-	PutFile(f osfile.Source, size int64, scratch []byte) (verity.Digest, error)
+	PutFile(f Source, size int64, scratch []byte) (verity.Digest, error)
 }
 
 // A Cache knows digests of files from before. It must be safe for concurrent use. st

@@ -16,7 +16,6 @@ import (
 
 	"github.com/composefs-go/composefs/erofs/directory"
 	"github.com/composefs-go/composefs/erofs/tree"
-	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -212,7 +211,7 @@ func TestBadInputIsAnErrorThatNamesTheFile(t *testing.T) {
 // A meddler changes a file just before its content is read.
 type meddler func()
 
-func (m meddler) PutFile(f osfile.Source, size int64, scratch []byte) (verity.Digest, error) {
+func (m meddler) PutFile(f directory.Source, size int64, scratch []byte) (verity.Digest, error) {
 	time.Sleep(10 * time.Millisecond) // time stamps are as coarse as the kernel's tick
 	m()
 	return directory.NewDigests(verity.SHA256).PutFile(f, size, scratch)

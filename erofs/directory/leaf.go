@@ -178,7 +178,7 @@ func (w *worker) regular(l *leaf) (err error) {
 // known takes the digest of the current file from the cache, and reports whether it
 // could.
 func (w *worker) known(n *tree.Node) bool {
-	if w.opts.Cache == nil || n.Size <= InlineMax {
+	if w.opts.Cache == nil || n.Size <= tree.InlineMax {
 		return false
 	}
 	holder, ok := w.opts.Sink.(Holder)
@@ -202,7 +202,7 @@ func (w *worker) content(n *tree.Node) error {
 	switch size := int64(n.Size); {
 	case size == 0:
 		return nil
-	case size <= InlineMax:
+	case size <= tree.InlineMax:
 		n.Inline = make([]byte, size)
 		return unexpectedEOF(readFull(&w.file, n.Inline))
 	default:
@@ -215,7 +215,7 @@ func (w *worker) content(n *tree.Node) error {
 	}
 }
 
-func readFull(f osfile.Source, b []byte) error {
+func readFull(f Source, b []byte) error {
 	_, err := f.ReadAt(b, 0)
 	return err
 }

@@ -21,7 +21,7 @@ func NewDigests(a verity.Algorithm) *Digests {
 }
 
 // PutFile implements Sink.
-func (d *Digests) PutFile(f osfile.Source, size int64, scratch []byte) (verity.Digest, error) {
+func (d *Digests) PutFile(f Source, size int64, scratch []byte) (verity.Digest, error) {
 	h := d.hashers.Get().(*verity.Hasher)
 	defer d.hashers.Put(h)
 	if s := osfile.Sparse(f); s != nil {

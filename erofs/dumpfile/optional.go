@@ -40,8 +40,8 @@ func (p *parser) contentField(n *tree.Node, field []byte) ([]byte, error) {
 	if uint64(len(b)) != n.Size {
 		return nil, fmt.Errorf("want as many bytes as SIZE says, %d, found %d", n.Size, len(b))
 	}
-	if n.Kind != tree.Symlink && len(b) > tree.InlineMax {
-		return nil, fmt.Errorf("want at most %d bytes, found %d", tree.InlineMax, len(b))
+	if n.Kind != tree.Symlink && len(b) > tree.ContentMax {
+		return nil, fmt.Errorf("want at most %d bytes, found %d", tree.ContentMax, len(b))
 	}
 	return b, nil
 }

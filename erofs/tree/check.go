@@ -15,7 +15,7 @@ const (
 	XattrValueMax = 65535
 	TargetMax     = 4095 // of a symlink
 	PayloadMax    = 4095
-	InlineMax     = 5000
+	ContentMax    = 5000 // of content that is in the image
 	DepthMax      = 4096 // directories
 )
 
@@ -128,8 +128,8 @@ func checkRegular(n *Node) error {
 	if len(n.Inline) == 0 {
 		return checkText("payload", n.Payload, 0, PayloadMax)
 	}
-	if len(n.Inline) > InlineMax {
-		return fmt.Errorf("%d bytes of content in the image, at most %d are allowed", len(n.Inline), InlineMax)
+	if len(n.Inline) > ContentMax {
+		return fmt.Errorf("%d bytes of content in the image, at most %d are allowed", len(n.Inline), ContentMax)
 	}
 	if uint64(len(n.Inline)) != n.Size {
 		return fmt.Errorf("the size is %d, and there are %d bytes of content", n.Size, len(n.Inline))

@@ -68,5 +68,9 @@ type Node struct {
 	children *dirents // Directory; nil while it is empty
 }
 
+// InlineMax is the size in bytes up to which importers put a file's content into the
+// image: longer content becomes an object. The C and the Rust tools have the same.
+const InlineMax = 64
+
 // IsWhiteout reports whether n is an overlayfs whiteout: a character device 0:0.
 func (n *Node) IsWhiteout() bool { return n.Kind == CharDevice && n.Rdev == 0 }

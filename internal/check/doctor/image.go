@@ -11,6 +11,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -89,7 +90,7 @@ func (i *imageCheck) read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	node, ok := info.Sys().(*erofs.Node)
+	node, ok := info.Sys().(*tree.Node)
 	switch {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("want a regular file, found %s", info.Mode().Type())

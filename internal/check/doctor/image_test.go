@@ -17,6 +17,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/check/doctor"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 	"github.com/composefs-go/composefs/verity"
@@ -45,7 +46,7 @@ func (o objects) ReadObject(d verity.Digest, _ int64) ([]byte, error) {
 func (s system) image(t *testing.T) (*erofs.Image, objects) {
 	t.Helper()
 	store := objects{}
-	root := &erofs.Node{Kind: erofs.Directory, Perm: 0o755, Nlink: 2}
+	root := &tree.Node{Kind: tree.Directory, Perm: 0o755, Nlink: 2}
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		dir, base := root, path.Base(name)
 		for part := range strings.SplitSeq(path.Dir(strings.TrimSuffix(name, "/")), "/") {
@@ -54,7 +55,7 @@ func (s system) image(t *testing.T) (*erofs.Image, objects) {
 			}
 			next := dir.Lookup(part)
 			if next == nil {
-				next = &erofs.Node{Kind: erofs.Directory, Perm: 0o755, Nlink: 2}
+				next = &tree.Node{Kind: tree.Directory, Perm: 0o755, Nlink: 2}
 				if err := dir.Add(part, next); err != nil {
 					t.Fatal(err)
 				}
@@ -79,14 +80,14 @@ func (s system) image(t *testing.T) (*erofs.Image, objects) {
 	return img, store
 }
 
-func (o objects) node(name, content string) *erofs.Node {
+func (o objects) node(name, content string) *tree.Node {
 	if strings.HasSuffix(name, "/") {
-		return &erofs.Node{Kind: erofs.Directory, Perm: 0o755, Nlink: 2}
+		return &tree.Node{Kind: tree.Directory, Perm: 0o755, Nlink: 2}
 	}
 	if to, ok := strings.CutPrefix(content, "->"); ok {
-		return &erofs.Node{Kind: erofs.Symlink, Perm: 0o777, Nlink: 1, Size: uint64(len(to)), Target: to}
+		return &tree.Node{Kind: tree.Symlink, Perm: 0o777, Nlink: 1, Size: uint64(len(to)), Target: to}
 	}
-	n := &erofs.Node{Kind: erofs.Regular, Perm: 0o644, Nlink: 1, Size: uint64(len(content))}
+	n := &tree.Node{Kind: tree.Regular, Perm: 0o644, Nlink: 1, Size: uint64(len(content))}
 	if strings.HasPrefix(content, "#!") || strings.HasPrefix(content, elf.ELFMAG) {
 		n.Perm = 0o755
 	}

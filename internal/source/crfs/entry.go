@@ -118,7 +118,7 @@ func (p *parser) payload(e *entry) (err error) {
 }
 
 func (p *parser) content(e *entry) (err error) {
-	e.content, err = p.base64(tree.InlineMax)
+	e.content, err = p.base64(tree.ContentMax)
 	return err
 }
 

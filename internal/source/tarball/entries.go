@@ -178,7 +178,7 @@ func (a *archive) content(n *tree.Node, holes bool) error {
 		defer a.opts.Progress(int64(n.Size))
 	}
 	r := &contentReader{r: a.tar, s: a.stream, holes: holes}
-	if n.Size <= InlineMax {
+	if n.Size <= tree.InlineMax {
 		if n.Size == 0 {
 			return nil
 		}

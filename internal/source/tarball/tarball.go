@@ -11,10 +11,6 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// InlineMax is the size in bytes up to which a file's content lies in the image, as
-// for directories.
-const InlineMax = 64
-
 // A Sink takes the contents of files that become objects and returns their digests.
 // It must be safe for concurrent use and mustn't keep content. If what Put gives to
 // write has a method WriteZeros(n int64) (int64, error), holes of sparse files go there.

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/composefs-go/composefs/erofs/directory"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -14,7 +15,7 @@ import (
 // copyFile makes w a copy of the first size bytes of f, which had the digest d when
 // they were hashed. Holes stay holes. Somebody may write to f meanwhile, so the copy is
 // hashed too.
-func copyFile(w *os.File, f osfile.Source, size int64, d verity.Digest, scratch []byte) error {
+func copyFile(w *os.File, f directory.Source, size int64, d verity.Digest, scratch []byte) error {
 	have, err := clone(w, f, size, d.Algorithm(), scratch)
 	if have.IsZero() && err == nil {
 		have, err = copyBytes(w, f, size, d.Algorithm(), scratch)
@@ -26,7 +27,7 @@ func copyFile(w *os.File, f osfile.Source, size int64, d verity.Digest, scratch 
 }
 
 // sumFile is the digest of a file, whose holes aren't read.
-func sumFile(h *verity.Hasher, f osfile.Source, size int64, scratch []byte) (verity.Digest, error) {
+func sumFile(h *verity.Hasher, f directory.Source, size int64, scratch []byte) (verity.Digest, error) {
 	if s := osfile.Sparse(f); s != nil {
 		return h.SumSparse(s, size, scratch)
 	}
@@ -35,7 +36,7 @@ func sumFile(h *verity.Hasher, f osfile.Source, size int64, scratch []byte) (ver
 
 // clone lets w share f's blocks. Where the file system can't do that the digest is
 // zero and w still empty.
-func clone(w *os.File, f osfile.Source, size int64, alg verity.Algorithm, scratch []byte) (verity.Digest, error) {
+func clone(w *os.File, f directory.Source, size int64, alg verity.Algorithm, scratch []byte) (verity.Digest, error) {
 	if unix.IoctlFileClone(int(w.Fd()), int(f.Fd())) != nil {
 		return verity.Digest{}, nil
 	}
@@ -48,7 +49,7 @@ func clone(w *os.File, f osfile.Source, size int64, alg verity.Algorithm, scratc
 	return verity.SumFile(alg, w, size)
 }
 
-func copyBytes(w *os.File, f osfile.Source, size int64, alg verity.Algorithm, scratch []byte) (verity.Digest, error) {
+func copyBytes(w *os.File, f directory.Source, size int64, alg verity.Algorithm, scratch []byte) (verity.Digest, error) {
 	o := newObjectWriter(w, verity.NewHasher(alg))
 	sparse := osfile.Sparse(f)
 	for o.size < size {
@@ -113,7 +114,7 @@ func (o *objectWriter) finish() error {
 }
 
 // copy adds what f has up to end.
-func (o *objectWriter) copy(f osfile.Source, end int64, scratch []byte) error {
+func (o *objectWriter) copy(f directory.Source, end int64, scratch []byte) error {
 	for o.size < end {
 		n, err := f.ReadAt(scratch[:min(end-o.size, int64(len(scratch)))], o.size)
 		if n == 0 {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/composefs-go/composefs/erofs/directory"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -105,7 +106,7 @@ func (s *Stage) holds(d verity.Digest, size int64, content []byte) bool {
 
 // PutFile adds the content of f, size bytes, and returns its digest; see
 // directory.Sink. Holes stay holes. An f that has fewer bytes is an io.EOF or verity.ErrTruncated.
-func (s *Stage) PutFile(f osfile.Source, size int64, scratch []byte) (verity.Digest, error) {
+func (s *Stage) PutFile(f directory.Source, size int64, scratch []byte) (verity.Digest, error) {
 	h := s.hashers.Get().(*verity.Hasher)
 	defer s.hashers.Put(h)
 	if osfile.Sparse(f) == nil && size <= int64(len(scratch)) {
