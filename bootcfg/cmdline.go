@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -31,12 +32,22 @@ type Arg struct {
 // An Image is what one composefs argument asks for.
 type Image struct {
 	Digest verity.Digest
-	// Version is the image format that the argument names: 0, 1 or 2.
-	Version int
+	// Format is the image format that the argument names.
+	Format erofs.Format
 	// Optional is the "?" mark: fs-verity may be missing. The policy decides whether it is obeyed.
 	Optional bool
 	// Argument is the text that it was read from.
 	Argument string
+}
+
+// NewImage returns the argument that pins an image of the format. It says v1 for V0
+// too, as composefs-rs does.
+func NewImage(d verity.Digest, f erofs.Format) Image {
+	if f == erofs.V2 {
+		return Image{Digest: d, Format: f, Argument: argImage + "=" + d.Hex()}
+	}
+	hash := strings.TrimPrefix(d.Algorithm().String(), "fsverity-")
+	return Image{Digest: d, Format: erofs.V1, Argument: argDigest + "=v1-" + hash + ":" + d.Hex()}
 }
 
 // A Cmdline is a parsed kernel command line.
@@ -139,11 +150,8 @@ func (c *Cmdline) add(a Arg) (err error) {
 func parseImage(s string) (Image, error) {
 	hex, optional := strings.CutPrefix(s, "?")
 	d, err := verity.ParseAnyHex(hex)
-	return Image{Digest: d, Version: 2, Optional: optional}, err
+	return Image{Digest: d, Format: erofs.V2, Optional: optional}, err
 }
-
-// versions are the names of the image formats; the index is the number.
-var versions = []string{"v0", "v1", "v2"}
 
 // parseDigest reads the value of composefs.digest=, "[?]v1-sha256-12:<hex>".
 func parseDigest(s string) (Image, error) {
@@ -153,8 +161,8 @@ func parseDigest(s string) (Image, error) {
 	if !ok || len(parts) != 3 {
 		return Image{}, errors.New("want v1-sha256-12:HEX")
 	}
-	version := slices.Index(versions, parts[0])
-	if version < 0 {
+	format, err := erofs.ParseFormat("erofs-" + parts[0])
+	if err != nil {
 		return Image{}, fmt.Errorf("want format v0, v1 or v2, found %q", parts[0])
 	}
 	if parts[2] != "12" {
@@ -168,5 +176,5 @@ func parseDigest(s string) (Image, error) {
 		return Image{}, err
 	}
 	d, err := verity.ParseHex(alg, hex)
-	return Image{Digest: d, Version: version, Optional: optional}, err
+	return Image{Digest: d, Format: format, Optional: optional}, err
 }

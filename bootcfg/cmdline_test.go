@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -64,19 +65,19 @@ func TestParseCmdlineFindsImagesInOrder(t *testing.T) {
 		{"no argument", "root=/dev/vda quiet", nil},
 		{"another's argument", "ostree.composefs=1 xcomposefs=1", nil},
 		{"version 2 is written without a version", "composefs=" + hexA,
-			[]bootcfg.Image{{Digest: digest(t, hexA), Version: 2, Argument: "composefs=" + hexA}}},
+			[]bootcfg.Image{{Digest: digest(t, hexA), Format: erofs.V2, Argument: "composefs=" + hexA}}},
 		{"sha512 by its length", "composefs=" + hex512,
-			[]bootcfg.Image{{Digest: digest(t, hex512), Version: 2, Argument: "composefs=" + hex512}}},
+			[]bootcfg.Image{{Digest: digest(t, hex512), Format: erofs.V2, Argument: "composefs=" + hex512}}},
 		{"version 1", "composefs.digest=v1-sha256-12:" + hexA,
-			[]bootcfg.Image{{Digest: digest(t, hexA), Version: 1, Argument: "composefs.digest=v1-sha256-12:" + hexA}}},
+			[]bootcfg.Image{{Digest: digest(t, hexA), Format: erofs.V1, Argument: "composefs.digest=v1-sha256-12:" + hexA}}},
 		{"version 0, sha512, optional", "composefs.digest=?v0-sha512-12:" + hex512,
 			[]bootcfg.Image{{Digest: digest(t, hex512), Optional: true, Argument: "composefs.digest=?v0-sha512-12:" + hex512}}},
 		{"optional in quotes", `composefs="?` + hexA + `"`,
-			[]bootcfg.Image{{Digest: digest(t, hexA), Version: 2, Optional: true, Argument: "composefs=?" + hexA}}},
+			[]bootcfg.Image{{Digest: digest(t, hexA), Format: erofs.V2, Optional: true, Argument: "composefs=?" + hexA}}},
 		{"several keep their order", "composefs.digest=v1-sha256-12:" + hexB + " composefs=" + hexA,
 			[]bootcfg.Image{
-				{Digest: digest(t, hexB), Version: 1, Argument: "composefs.digest=v1-sha256-12:" + hexB},
-				{Digest: digest(t, hexA), Version: 2, Argument: "composefs=" + hexA},
+				{Digest: digest(t, hexB), Format: erofs.V1, Argument: "composefs.digest=v1-sha256-12:" + hexB},
+				{Digest: digest(t, hexA), Format: erofs.V2, Argument: "composefs=" + hexA},
 			}},
 		{"what follows -- is init's", "quiet -- composefs=" + hexA, nil},
 	} {

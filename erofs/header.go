@@ -14,7 +14,7 @@ var (
 )
 
 // A Format is a version of the image format, the header's composefs_version.
-type Format uint8
+type Format uint32
 
 // The formats. V0 is what libcomposefs writes unless there are whiteouts, V1 what
 // it writes then; V2 is that of composefs-rs.
@@ -25,7 +25,20 @@ const (
 )
 
 // String returns the format's name in seals and file names, as in "erofs-v1".
-func (f Format) String() string { return fmt.Sprintf("erofs-v%d", uint8(f)) }
+func (f Format) String() string { return fmt.Sprintf("erofs-v%d", uint32(f)) }
+
+// ParseFormat is the inverse of String. The error is an ErrUnsupported.
+func ParseFormat(s string) (Format, error) {
+	for f := V0; f.Valid(); f++ {
+		if s == f.String() {
+			return f, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: want format %v, %v or %v, found %q", ErrUnsupported, V0, V1, V2, s)
+}
+
+// Valid reports whether f is a format of this package.
+func (f Format) Valid() bool { return f <= V2 }
 
 // A Header is what the first bytes of an image say about it.
 type Header struct {

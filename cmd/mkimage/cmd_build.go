@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/erofs/directory"
 	"github.com/composefs-go/composefs/erofs/tree"
@@ -208,7 +209,7 @@ func (o *buildOptions) run(cmd *cobra.Command, u *ui) error {
 
 // settings are what the options say, or else what the repository has.
 func (o *buildOptions) settings(cmd *cobra.Command) (repo.Meta, error) {
-	meta := repo.Meta{Algorithm: verity.SHA256, Format: 1}
+	meta := repo.Meta{Algorithm: verity.SHA256, Format: erofs.V1}
 	if o.repo != "" {
 		r, err := repo.Open(o.repo)
 		if err == nil {
@@ -230,19 +231,18 @@ func (o *buildOptions) settings(cmd *cobra.Command) (repo.Meta, error) {
 		if err != nil {
 			return meta, usagef(cmd, "--format: %w", err)
 		}
-		meta.Format = int(format)
+		meta.Format = format
 	}
 	return meta, nil
 }
 
 // parseFormat reads the name of an image format, with or without its v.
 func parseFormat(s string) (erofs.Format, error) {
-	for _, f := range []erofs.Format{erofs.V0, erofs.V1, erofs.V2} {
-		if number := fmt.Sprint(uint8(f)); s == number || s == "v"+number {
-			return f, nil
-		}
+	f, err := erofs.ParseFormat("erofs-v" + strings.TrimPrefix(s, "v"))
+	if err != nil {
+		return 0, fmt.Errorf("want v0, v1 or v2, found %q", s)
 	}
-	return 0, fmt.Errorf("want v0, v1 or v2, found %q", s)
+	return f, nil
 }
 
 // measure builds without a repository.
@@ -254,7 +254,7 @@ func (o *buildOptions) measure(ctx context.Context, u *ui, meta repo.Meta) (buil
 	h := verity.NewHasher(meta.Algorithm)
 	var size countingWriter
 	w := io.Writer(io.MultiWriter(h, &size))
-	write := func(w io.Writer) error { return erofs.Write(w, root, erofs.Format(meta.Format)) }
+	write := func(w io.Writer) error { return erofs.Write(w, root, meta.Format) }
 	if o.output == "" {
 		err = write(w)
 	} else {
@@ -295,7 +295,7 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 			return built{}, err
 		}
 	}
-	digest, size, err := stage.Put(func(w io.Writer) error { return erofs.Write(w, root, erofs.Format(meta.Format)) })
+	digest, size, err := stage.Put(func(w io.Writer) error { return erofs.Write(w, root, meta.Format) })
 	if err != nil {
 		return built{}, err
 	}
@@ -346,7 +346,7 @@ func (o *buildOptions) publish(u *ui, r *repo.Repo, digest verity.Digest, size i
 		return err
 	}
 	if len(signers) > 0 {
-		if _, err := o.seal.seal(u, r, digest, erofs.Format(r.Meta().Format), size, signers); err != nil {
+		if _, err := o.seal.seal(u, r, digest, r.Meta().Format, size, signers); err != nil {
 			return err
 		}
 	}
@@ -357,15 +357,7 @@ func (o *buildOptions) publish(u *ui, r *repo.Repo, digest verity.Digest, size i
 }
 
 func report(d verity.Digest, meta repo.Meta, size int64, root *tree.Node) built {
-	return built{Digest: d, Hex: d.Hex(), Karg: karg(d, erofs.Format(meta.Format)), Format: fmt.Sprintf("v%d", meta.Format), Size: size, Inodes: countInodes(root)}
-}
-
-// karg is the kernel argument that pins an image. It says v1 for V0 too.
-func karg(d verity.Digest, f erofs.Format) string {
-	if f == erofs.V2 {
-		return "composefs=" + d.Hex()
-	}
-	return "composefs.digest=v1-" + strings.TrimPrefix(d.Algorithm().String(), "fsverity-") + ":" + d.Hex()
+	return built{Digest: d, Hex: d.Hex(), Karg: bootcfg.NewImage(d, meta.Format).Argument, Format: fmt.Sprintf("v%d", meta.Format), Size: size, Inodes: countInodes(root)}
 }
 
 func countInodes(root *tree.Node) int {
@@ -382,7 +374,7 @@ func countInodes(root *tree.Node) int {
 func (o *buildOptions) tree(ctx context.Context, u *ui, to sink, meta repo.Meta, object func(verity.Digest) (*os.File, error)) (*tree.Node, error) {
 	how := o.read
 	how.algorithm = meta.Algorithm
-	how.sink, how.object, how.format, how.policy = to, object, erofs.Format(meta.Format), o.boot != ""
+	how.sink, how.object, how.format, how.policy = to, object, meta.Format, o.boot != ""
 	if o.boot != "" {
 		how.Empty = emptied
 	}

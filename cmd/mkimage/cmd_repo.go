@@ -55,7 +55,7 @@ func newRepoInit(u *ui) *cobra.Command {
 			if err != nil {
 				return usagef(cmd, "--format: %w", err)
 			}
-			meta := repo.Meta{Algorithm: alg, Format: int(f)}
+			meta := repo.Meta{Algorithm: alg, Format: f}
 			r, err := repo.Init(args[0], meta)
 			if lost := (*repo.LostMetaError)(nil); errors.As(err, &lost) {
 				return restoreMeta(cmd, u, args[0], meta)

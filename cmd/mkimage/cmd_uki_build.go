@@ -103,7 +103,7 @@ func pin(image string) (string, error) {
 		if err != nil {
 			return "", notDigest(image, err)
 		}
-		return karg(d, erofs.V1), nil
+		return bootcfg.NewImage(d, erofs.V1).Argument, nil
 	}
 	c, err := bootcfg.ParseCmdline(image)
 	switch {

@@ -15,8 +15,8 @@ import (
 )
 
 // advisers are the files whose messages a refused boot may end with.
-var advisers = []string{"*.go", "../../cmd/composefs-setup-root/*.go", "../../sign/check.go", "../../sign/policy.go",
-	"../../bootcfg/cmdline.go", "../../bootcfg/config.go", "../blockdev/spec.go", "../blockdev/wait.go"}
+var advisers = []string{"*.go", "../../../cmd/composefs-setup-root/*.go", "../../../sign/check.go", "../../../sign/policy.go",
+	"../../../bootcfg/cmdline.go", "../../../bootcfg/config.go", "../blockdev/spec.go", "../blockdev/wait.go"}
 
 // triedBy are the tests that carry out a remedy of a message that no row of remedies is
 // about: in this package, or boots of test/boot, where it takes fs-verity, a TPM, another disk
@@ -63,6 +63,8 @@ var noRemedy = map[string]string{
 	"nothing proves that it is unchanged":     "what the policy and the command line say",
 	"boot refused, exit status %d":            "the line before it has the remedy",
 	"no room for the state of a new":          "the cause of messages with remedies",
+	"would not be started":                    "mkimage says so of a UKI: at such a boot nobody of ours is there to say it",
+	"rdinit=%s has the kernel start that":     "mkimage says so of a UKI: at such a boot nobody of ours is there to say it",
 	"malformed kernel command line":           "the beginning of messages with remedies",
 	"malformed setup-root-conf.toml":          "the beginning of messages with remedies",
 	"%w: %d bytes, at most %d expected":       "a larger policy isn't read in the first place",
@@ -185,7 +187,7 @@ func TestEveryRemedyOfARefusalIsTried(t *testing.T) {
 // The tests that are named exist: a function, or a row with that name.
 func TestTheTestsOfRemediesExist(t *testing.T) {
 	var source strings.Builder
-	for _, pattern := range []string{"*_test.go", "../../test/boot/*_test.go", "../../cmd/composefs-setup-root/testdata/script/*"} {
+	for _, pattern := range []string{"*_test.go", "../../../test/boot/*_test.go", "../../../cmd/composefs-setup-root/testdata/script/*"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/store/repo"
@@ -33,7 +34,7 @@ type scene struct {
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{t: t, dir: filepath.Join(t.TempDir(), "repo"), keys: filepath.Join(t.TempDir(), "keys.d"), policyFile: filepath.Join(t.TempDir(), "policy")}
-	r, err := repo.Init(s.dir, repo.Meta{Algorithm: verity.SHA256, Format: 1})
+	r, err := repo.Init(s.dir, repo.Meta{Algorithm: verity.SHA256, Format: erofs.V1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func checkTwice(r *Report, line bootcfg.Cmdline) {
 			case i.Digest == j.Digest:
 				r.Warn("cmdline-twice", "the command line names the image %s twice", i.Digest.Hex())
 				return
-			case i.Version == j.Version && i.Digest.Algorithm() == j.Digest.Algorithm():
+			case i.Format == j.Format && i.Digest.Algorithm() == j.Digest.Algorithm():
 				r.Warn("cmdline-twice/other", "the command line names two images, %s and %s: the second is booted where the first isn't there", j.Digest.Hex(), i.Digest.Hex())
 				return
 			}

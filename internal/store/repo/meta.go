@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -31,8 +32,8 @@ var (
 // Meta describes a repository. It is fixed when the repository is made.
 type Meta struct {
 	Algorithm verity.Algorithm
-	Format    int   // of the images that are made by default: 0, 1 or 2
-	Extra     []int // further formats that each image is made in
+	Format    erofs.Format   // of the images that are made by default
+	Extra     []erofs.Format // further formats that each image is made in
 }
 
 // metaFile is the text of meta.json; the fields stand in the order of the file.
@@ -50,8 +51,8 @@ type featureSets struct {
 }
 
 type formats struct {
-	Default int   `json:"default"`
-	Extra   []int `json:"extra,omitempty"`
+	Default erofs.Format   `json:"default"`
+	Extra   []erofs.Format `json:"extra,omitempty"`
 }
 
 // ParseMeta reads the text of a meta.json.
@@ -82,20 +83,20 @@ func ParseMeta(text []byte) (Meta, error) {
 	if err != nil {
 		return Meta{}, fmt.Errorf("%w: %w", ErrMeta, err)
 	}
-	m := Meta{Algorithm: alg, Format: 2}
+	m := Meta{Algorithm: alg, Format: erofs.V2}
 	switch {
-	case file.Formats != nil && !(file.Formats.Default == 2 && len(file.Formats.Extra) == 0):
+	case file.Formats != nil && !(file.Formats.Default == erofs.V2 && len(file.Formats.Extra) == 0):
 		m.Format, m.Extra = file.Formats.Default, file.Formats.Extra
 	case slices.Contains(file.Features.ReadOnlyCompatible, featureV1):
-		m.Format = 1
+		m.Format = erofs.V1
 	}
 	return m, m.check()
 }
 
 func (m Meta) check() error {
-	for _, f := range append([]int{m.Format}, m.Extra...) {
-		if f < 0 || f > 2 {
-			return fmt.Errorf("%w: want image format 0, 1 or 2, found %d", ErrMeta, f)
+	for _, f := range append([]erofs.Format{m.Format}, m.Extra...) {
+		if !f.Valid() {
+			return fmt.Errorf("%w: want image format 0, 1 or 2, found %d", ErrMeta, uint32(f))
 		}
 	}
 	if !m.Algorithm.Valid() {
@@ -107,7 +108,7 @@ func (m Meta) check() error {
 // Text returns the text of a meta.json for m, as composefs-rs writes it.
 func (m Meta) Text() []byte {
 	readOnly := []string{}
-	if m.Format == 1 {
+	if m.Format == erofs.V1 {
 		readOnly = append(readOnly, featureV1)
 	}
 	text, err := json.MarshalIndent(metaFile{
@@ -127,5 +128,5 @@ func (m Meta) equal(o Meta) bool {
 }
 
 func (m Meta) String() string {
-	return fmt.Sprintf("%s, image format V%d", m.Algorithm, m.Format)
+	return fmt.Sprintf("%s, image format V%d", m.Algorithm, uint32(m.Format))
 }

@@ -12,18 +12,19 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/verity"
 )
 
-var v1 = repo.Meta{Algorithm: verity.SHA256, Format: 1}
+var v1 = repo.Meta{Algorithm: verity.SHA256, Format: erofs.V1}
 
 func TestMetaIsWhatComposefsRsWrites(t *testing.T) {
 	for file, want := range map[string]repo.Meta{
-		"r256v0.json":   {Algorithm: verity.SHA256, Format: 0},
-		"r256v1.json":   {Algorithm: verity.SHA256, Format: 1},
-		"r256dual.json": {Algorithm: verity.SHA256, Format: 1, Extra: []int{2}},
-		"r512v2.json":   {Algorithm: verity.SHA512, Format: 2},
+		"r256v0.json":   {Algorithm: verity.SHA256, Format: erofs.V0},
+		"r256v1.json":   {Algorithm: verity.SHA256, Format: erofs.V1},
+		"r256dual.json": {Algorithm: verity.SHA256, Format: erofs.V1, Extra: []erofs.Format{erofs.V2}},
+		"r512v2.json":   {Algorithm: verity.SHA512, Format: erofs.V2},
 	} {
 		text, err := os.ReadFile(filepath.Join("testdata", file))
 		if err != nil {
@@ -298,7 +299,7 @@ func TestInitTakesTheSameSettingsAgainAndRefusesOthers(t *testing.T) {
 	}
 	again.Close()
 	before := files(t, dir)
-	if _, err := repo.Init(dir, repo.Meta{Algorithm: verity.SHA512, Format: 1}); !errors.Is(err, repo.ErrOther) {
+	if _, err := repo.Init(dir, repo.Meta{Algorithm: verity.SHA512, Format: erofs.V1}); !errors.Is(err, repo.ErrOther) {
 		t.Errorf("another algorithm: found %v", err)
 	}
 	if after := files(t, dir); !slices.Equal(before, after) {

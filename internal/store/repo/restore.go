@@ -32,7 +32,7 @@ func (e *LostMetaError) Unwrap() error { return e.Cause }
 // Wanted is what somebody asks of a repository; what is nil may be anything.
 type Wanted struct {
 	Algorithm *verity.Algorithm
-	Format    *int
+	Format    *erofs.Format
 }
 
 // ErrUndecided is the cause when what is in a repository doesn't tell a setting.
@@ -90,12 +90,12 @@ func restore(dir string, want Wanted) (Meta, error) {
 // A survey is what the content of a repository says about its settings.
 type survey struct {
 	algorithms map[verity.Algorithm]string // with a name that tells
-	formats    map[int]string
+	formats    map[erofs.Format]string
 	verity     bool // some object has it
 }
 
 func (s *Store) survey() (*survey, error) {
-	seen := &survey{map[verity.Algorithm]string{}, map[int]string{}, false}
+	seen := &survey{map[verity.Algorithm]string{}, map[erofs.Format]string{}, false}
 	err := s.eachFile("objects", func(name string) {
 		d, err := verity.ParseObjectPath(name)
 		if err != nil {
@@ -122,7 +122,7 @@ func (s *Store) survey() (*survey, error) {
 		}
 		defer f.Close()
 		if h, err := erofs.ReadHeader(f); err == nil {
-			seen.formats[int(h.Version)] = path.Join("images", name)
+			seen.formats[h.Version] = path.Join("images", name)
 		}
 	})
 	if err != nil {
@@ -152,7 +152,7 @@ func (s *Store) eachFile(dir string, do func(name string)) error {
 
 // settings are what was seen, and where that says nothing what is wanted.
 func (seen *survey) settings(want Wanted) (Meta, error) {
-	meta := Meta{Algorithm: verity.SHA256, Format: 1}
+	meta := Meta{Algorithm: verity.SHA256, Format: erofs.V1}
 	if len(seen.algorithms) > 1 {
 		return meta, fmt.Errorf("%w: %s is of SHA-256, %s of SHA-512", ErrUndecided,
 			seen.algorithms[verity.SHA256], seen.algorithms[verity.SHA512])

@@ -57,7 +57,7 @@ func TestALostMetaIsRestoredWithTheSettingsOfWhatIsThere(t *testing.T) {
 		{Algorithm: verity.SHA512, Format: 1}, {Algorithm: verity.SHA512, Format: 2},
 	} {
 		for name, lose := range lostMetas {
-			dir := withImages(t, want, erofs.Format(want.Format))
+			dir := withImages(t, want, want.Format)
 			if err := lose(filepath.Join(dir, "meta.json")); err != nil {
 				t.Fatal(err)
 			}
@@ -80,7 +80,7 @@ func TestALostMetaIsRestoredWithTheSettingsOfWhatIsThere(t *testing.T) {
 }
 
 func TestRestoreNeverChangesTheAlgorithmNorGuesses(t *testing.T) {
-	sha512, sha256, two := verity.SHA512, verity.SHA256, 2
+	sha512, sha256, two := verity.SHA512, verity.SHA256, erofs.V2
 	gone := func(dir string) error { return os.Remove(filepath.Join(dir, "meta.json")) }
 	for _, c := range []struct {
 		name    string
