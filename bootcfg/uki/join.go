@@ -22,7 +22,7 @@ var joined = []string{
 // UKI: .profile, and then what the profile has of its own. It is built on the stub
 // of addons, but boots nothing.
 func AssembleProfile(o Options) ([]byte, error) {
-	if err := checkProfileText(o.Profile); err != nil {
+	if err := CheckProfile(o.Profile); err != nil {
 		return nil, err
 	}
 	if o.SBAT != nil || o.PCRPKey != nil || o.PCRSig != nil || o.SignPCR != nil || len(o.Join) > 0 {
@@ -35,8 +35,9 @@ func AssembleProfile(o Options) ([]byte, error) {
 	return Build(o.Stub, append([]Section{{Name: sectionProfile, Data: o.Profile}}, o.sections()...))
 }
 
-// checkProfileText refuses what boot loaders and the stub couldn't make a menu entry of.
-func checkProfileText(text []byte) error {
+// CheckProfile refuses the text of a profile that boot loaders and the stub couldn't
+// make a menu entry of.
+func CheckProfile(text []byte) error {
 	if id, _ := (Profile{Sections: []Section{{Name: sectionProfile, Data: text}}}).Title(); id == "" {
 		return fmt.Errorf("%w: want lines like ID=rescue and TITLE=\"Rescue system\" in the profile, found %.80q", ErrOptions, text)
 	}
@@ -57,7 +58,7 @@ func (o Options) profiles() ([]Section, error) {
 	if len(profile) == 0 {
 		profile = []byte(defaultProfile)
 	}
-	if err := checkProfileText(profile); err != nil {
+	if err := CheckProfile(profile); err != nil {
 		return nil, err
 	}
 	base := o.sections()
@@ -119,5 +120,5 @@ func profileSections(program, linux []byte) ([]Section, error) {
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%w: want a program with a .profile, found none", ErrOptions)
 	}
-	return out, checkProfileText(out[0].Data)
+	return out, CheckProfile(out[0].Data)
 }

@@ -32,7 +32,8 @@ the keys and the policy in the initrd, nor the digest on the command line.
 the command line; the argument of a V2 image is composefs=DIGEST: say
 --image composefs=DIGEST. --image composefs.ref=NAME pins none: the machine boots what
 that ref names, if it is sealed by one of the keys in the initrd, so that next week's
-image needs no new UKI.
+image needs no new UKI. A UKI that names no image is made with --image none: it boots
+nothing, unless the policy in its initrd has argument = "optional".
 
 A UKI can have several profiles, each with a command line or other parts of its own.
 --profile makes a file with what a further profile has of its own, and --join puts such
@@ -74,7 +75,7 @@ func newUKIBuild(u *ui) *cobra.Command {
 	f.StringArrayVar(&o.initrds, "initrd", nil, "initrd `FILE` (repeatable: they are unpacked one after another)")
 	f.StringVar(&o.microcode, "microcode", "", "initrd `FILE` with microcode of processors")
 	f.StringVar(&o.cmdline, "cmdline", "", "kernel command line: `TEXT` or @FILE, without the composefs argument; ro is added unless it says ro or rw")
-	f.StringVar(&o.image, "image", "", "pin the image with this `DIGEST`")
+	f.StringVar(&o.image, "image", "", "pin the image with this `DIGEST`, or none; an image that --cmdline names will do")
 	f.StringVar(&o.osRelease, "os-release", "", "os-release `FILE`; boot menus show its PRETTY_NAME")
 	f.StringVar(&o.uname, "uname", "", "kernel `VERSION` (default: read from the kernel)")
 	f.StringVar(&o.splash, "splash", "", "picture `FILE` (BMP) to show")
@@ -94,6 +95,9 @@ func newUKIBuild(u *ui) *cobra.Command {
 
 // onlyProfile reports whether the output is a profile that is to be joined to a UKI.
 func (o *ukiBuildOptions) onlyProfile() bool { return o.profile != "" && len(o.joined) == 0 }
+
+// noImage asks for a UKI that names no image.
+const noImage = "none"
 
 // pin returns the kernel argument that pins an image, given as a digest or as that
 // argument already.
@@ -180,13 +184,13 @@ func (o *ukiBuildOptions) checkMeant(u *ui, program []byte, meant string) error 
 		case p.image() == "":
 			return p.in(fmt.Errorf("its command line names no image, want %s: %s", meant, p.Cmdline))
 		case meant == "":
-			return p.in(fmt.Errorf("its command line names an image, %s, and --image names none", p.image()))
+			return p.in(fmt.Errorf("its command line names an image, %s, and --image names none: give it to both", p.image()))
 		default:
 			return p.in(fmt.Errorf("its command line names the image %s, want %s", p.image(), meant))
 		}
 	}
 	if meant == "" && !o.onlyProfile() {
-		u.remark("remark: without --image the command line names no image, and the initrd will refuse to boot without one")
+		u.remark("remark: the command line names no image, and the initrd will refuse to boot without one, unless its policy has argument = \"optional\"")
 	}
 	return nil
 }
@@ -211,8 +215,11 @@ func (o *ukiBuildOptions) line(cmd *cobra.Command) (line, meant string, err erro
 	if line != "" || o.image != "" || !o.onlyProfile() {
 		line = withMode(line)
 	}
-	if o.image == "" {
+	switch {
+	case o.image == noImage, o.image == "" && (c.Asked() || o.onlyProfile()):
 		return line, imageNames(c), nil
+	case o.image == "":
+		return "", "", usagef(cmd, "uki build needs --image DIGEST; --image %s makes a UKI that names no image, which boots nothing unless its policy lets it", noImage)
 	}
 	if meant, err = pin(o.image); err != nil {
 		return "", "", usagef(cmd, "--image: %w", err)

@@ -26,6 +26,9 @@ func (o *diskOptions) espEntries(cmd *cobra.Command) (entries []disk.Entry, goar
 		if err != nil {
 			return nil, "", fmt.Errorf("--uki: %w", err)
 		}
+		if err := checkWholeUKI(o.uki, a); err != nil {
+			return nil, "", fmt.Errorf("--uki: %w", err)
+		}
 		e, err := espEntry(bootPath(a), o.uki)
 		if err != nil {
 			return nil, "", err
@@ -57,6 +60,28 @@ func (o *diskOptions) espEntries(cmd *cobra.Command) (entries []disk.Entry, goar
 		return entries, runtime.GOARCH, nil
 	}
 	return entries, programs.arch.Go, nil
+}
+
+// checkWholeUKI refuses other EFI programs: firmware would start a kernel without an
+// initrd, and so without composefs-setup-root.
+func checkWholeUKI(name string, a uki.Arch) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	program, err := uki.Parse(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if _, ok := program.Section(".linux"); !ok {
+		return fmt.Errorf("%s: want a UKI, found an EFI program without a kernel in it (.linux): if it is the kernel, put it into one with `mkimage uki build --linux %s`; if it is a boot loader, say --esp %s=%s",
+			name, name, bootPath(a), name)
+	}
+	if _, ok := program.Section(".initrd"); !ok {
+		return fmt.Errorf("%s: want a UKI with an initrd in it (.initrd), found none: build it again with `mkimage uki build --initrd FILE`", name)
+	}
+	return nil
 }
 
 func espEntry(name, file string) (disk.Entry, error) {

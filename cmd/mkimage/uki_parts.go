@@ -69,7 +69,11 @@ func (o *ukiBuildOptions) parts(cmd *cobra.Command) (parts uki.Options, meant st
 	if err != nil {
 		return parts, "", err
 	}
-	parts.Profile = []byte(profile)
+	if parts.Profile = []byte(profile); profile != "" {
+		if err := uki.CheckProfile(parts.Profile); err != nil {
+			return parts, "", usagef(cmd, "--profile: %w", err)
+		}
+	}
 	initrds := make([][]byte, len(o.initrds))
 	parts.DeviceTreeAuto, parts.Join = make([][]byte, len(o.autoTrees)), make([][]byte, len(o.joined))
 	files := []part{
