@@ -1,58 +1,90 @@
-// Package archtest holds the import rules of ARCHITECTURE.md.
+// Package archtest holds the tree to ARCHITECTURE.md and to docs/threat-model.md.
 package archtest
 
 import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path"
 	"slices"
 	"strings"
 	"testing"
 )
 
-const module = "github.com/composefs-go/composefs/"
+const (
+	module       = "github.com/composefs-go/composefs/"
+	architecture = "../../../ARCHITECTURE.md"
+)
 
-// allowed says, for each package of ours, which others of ours and which modules
-// of others it may import. What isn't listed is forbidden; the reason for a row
-// is in ARCHITECTURE.md.
-var allowed = map[string][]string{
-	"verity":                     {"golang.org/x/sys"},
-	"sign":                       {"verity", "aead.dev/minisign"},
-	"bootcfg":                    {"verity", "erofs", "sign", "github.com/BurntSushi/toml"},
-	"bootcfg/uki":                {},
-	"sign/secureboot":            {"github.com/foxboron/go-uefi"},
-	"internal/boot/kernel":       {"golang.org/x/sys"},
-	"internal/boot/kmsg":         {},
-	"internal/version":           {},
-	"internal/boot/tpm":          {"golang.org/x/sys"},
-	"internal/testing/testutil":  {},
-	"internal/testing/testtree":  {"golang.org/x/sys"},
-	"internal/testing/archtest":  {},
-	"erofs/tree":                 {"verity"},
-	"internal/osfile":            {"golang.org/x/sys"},
-	"erofs/dumpfile":             {"erofs/tree", "verity"},
-	"internal/source/tarball":    {"erofs/tree", "verity", "github.com/klauspost/compress", "golang.org/x/sync"},
-	"internal/source/crfs":       {"erofs/tree"},
-	"internal/check/treediff":    {"erofs/tree", "verity"},
-	"internal/source/transform":  {"erofs/tree", "github.com/dlclark/regexp2"},
-	"erofs/directory":            {"internal/osfile", "erofs/tree", "verity", "golang.org/x/sys", "golang.org/x/sync"},
-	"internal/store/digestcache": {"internal/osfile", "verity", "golang.org/x/sys"},
-	"erofs":                      {"erofs/tree", "verity"},
-	"internal/boot/mount":        {"internal/boot/kernel", "golang.org/x/sys"},
-	"internal/boot/blockdev":     {},
-	"internal/store/repo":        {"verity", "sign", "erofs", "erofs/directory", "internal/osfile", "golang.org/x/sys"},
-	"internal/boot/setup": {"bootcfg", "verity", "sign", "erofs", "internal/boot/mount", "internal/boot/blockdev", "internal/osfile",
-		"internal/boot/kernel", "internal/boot/kmsg", "internal/boot/tpm", "golang.org/x/sys"},
-	"internal/artifact/initrd":    {"github.com/u-root/u-root", "github.com/klauspost/compress", "github.com/pierrec/lz4", "github.com/ulikunitz/xz"},
-	"internal/check/doctor":       {"bootcfg", "bootcfg/uki", "sign", "sign/secureboot", "verity", "erofs", "erofs/tree", "internal/artifact/initrd", "internal/boot/blockdev"},
-	"internal/artifact/disk":      {"verity", "internal/osfile", "golang.org/x/sys"},
-	"internal/testing/kernelview": {"erofs", "erofs/tree", "golang.org/x/sys"},
-	"dracut":                      {},
-	"cmd/composefs-setup-root":    {"internal/boot/setup", "internal/version", "bootcfg", "internal/boot/kmsg"},
-	"cmd/mkimage": {"internal/version", "verity", "sign", "bootcfg", "bootcfg/uki", "sign/secureboot", "erofs", "erofs/tree", "erofs/dumpfile", "internal/source/tarball", "internal/source/crfs", "internal/source/transform", "internal/check/treediff",
-		"erofs/directory", "internal/store/digestcache", "internal/store/repo", "internal/artifact/initrd", "internal/artifact/disk", "internal/check/doctor", "internal/osfile", "internal/boot/mount", "internal/boot/kernel",
-		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/sys"},
+// A row is what the table of packages says of one of them.
+type row struct {
+	name      string   // below the module
+	ours      []string // that it may import, below the module
+	others    []string // parts of the paths of modules that it may import
+	initramfs bool     // linked into it, if only in part
+}
+
+// table reads the table of packages, in its order.
+func table(t *testing.T) []row {
+	t.Helper()
+	text, err := os.ReadFile(architecture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []row
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if len(cells) != 5 || !strings.HasPrefix(cells[0], " `") {
+			continue
+		}
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		if !slices.Contains([]string{"yes", "no", "in part ¹"}, cells[4]) {
+			t.Fatalf("%s: want yes, no or in part in the last column, found %q", cells[0], cells[4])
+		}
+		r := row{name: strings.Trim(cells[0], "`"), others: list(cells[3]), initramfs: cells[4] != "no"}
+		r.ours = r.resolve(t, rows, cells[2])
+		rows = append(rows, r)
+	}
+	if len(rows) < 20 {
+		t.Fatalf("%s: found %d packages", architecture, len(rows))
+	}
+	return rows
+}
+
+// list takes the names in a cell apart.
+func list(cell string) []string {
+	if cell == "–" {
+		return nil
+	}
+	return strings.Split(cell, ", ")
+}
+
+// resolve finds the packages that a cell names by the last part of their paths. They
+// must stand above.
+func (r row) resolve(t *testing.T, above []row, cell string) (ours []string) {
+	t.Helper()
+	names, allBut := strings.CutPrefix(cell, "all but ")
+	for _, name := range list(names) {
+		i := slices.IndexFunc(above, func(a row) bool { return path.Base(a.name) == name })
+		if i < 0 {
+			t.Fatalf("%s: no package %s stands above it", r.name, name)
+		}
+		ours = append(ours, above[i].name)
+	}
+	if !allBut {
+		return ours
+	}
+	var rest []string
+	for _, a := range above {
+		if !slices.Contains(ours, a.name) && !strings.HasPrefix(a.name, "cmd/") {
+			rest = append(rest, a.name)
+		}
+	}
+	return rest
 }
 
 type listed struct {
@@ -60,56 +92,58 @@ type listed struct {
 	Imports    []string
 }
 
-func TestImportsPointDown(t *testing.T) {
+func TestPackagesImportWhatTheirRowsSay(t *testing.T) {
+	rows := table(t)
 	for p := range goList(t, module+"...") {
 		name := strings.TrimPrefix(p.ImportPath, module)
-		rules, ok := allowed[name]
-		if !ok {
-			t.Errorf("package %s has no row in the table of import rules: add it here and to ARCHITECTURE.md", name)
+		i := slices.IndexFunc(rows, func(r row) bool { return r.name == name })
+		if i < 0 {
+			t.Errorf("package %s has no row in %s", name, architecture)
+			continue
 		}
-		for _, imported := range p.Imports {
-			if !permits(rules, imported) {
-				t.Errorf("%s imports %s, which its row in ARCHITECTURE.md doesn't allow", name, imported)
-			}
-		}
+		rows[i].compare(t, p.Imports)
+		rows = slices.Delete(rows, i, i+1)
+	}
+	for _, r := range rows {
+		t.Errorf("%s has a row for %s, which isn't there", architecture, r.name)
 	}
 }
 
-func TestNoRuleIsUnused(t *testing.T) {
-	used := map[string]bool{}
-	for p := range goList(t, module+"...") {
-		name := strings.TrimPrefix(p.ImportPath, module)
-		for _, rule := range allowed[name] {
-			if slices.ContainsFunc(p.Imports, func(imported string) bool { return permits([]string{rule}, imported) && !standard(imported) }) {
-				used[name+" "+rule] = true
-			}
+// compare holds a package's imports against its row.
+func (r row) compare(t *testing.T, imports []string) {
+	var unused []string
+	unused = append(append(unused, r.ours...), r.others...)
+	for _, imported := range imports {
+		if first, _, _ := strings.Cut(imported, "/"); !strings.Contains(first, ".") {
+			continue // the standard library
+		}
+		name, ours := strings.CutPrefix(imported, module)
+		i := slices.IndexFunc(r.others, func(other string) bool { return !ours && strings.Contains(imported+"/", "/"+other+"/") })
+		switch {
+		case ours && slices.Contains(r.ours, name):
+			unused = slices.DeleteFunc(unused, func(u string) bool { return u == name })
+		case i >= 0:
+			unused = slices.DeleteFunc(unused, func(u string) bool { return u == r.others[i] })
+		default:
+			t.Errorf("%s imports %s, which its row doesn't name", r.name, imported)
 		}
 	}
-	for name, rules := range allowed {
-		for _, rule := range rules {
-			if !used[name+" "+rule] {
-				t.Errorf("%s may import %s and doesn't: take that out of its row here and in ARCHITECTURE.md", name, rule)
-			}
-		}
+	if len(unused) > 0 {
+		t.Errorf("%s doesn't import %s, which its row names", r.name, strings.Join(unused, ", "))
 	}
 }
 
-func standard(imported string) bool {
-	first, _, _ := strings.Cut(imported, "/")
-	return !strings.Contains(first, ".")
-}
-
-func permits(rules []string, imported string) bool {
-	if standard(imported) {
-		return true
+func TestTheInitramfsLinksThePackagesWhoseRowsSaySo(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"cmd/composefs-setup-root").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
 	}
-	ours, isOurs := strings.CutPrefix(imported, module)
-	for _, r := range rules {
-		if isOurs && r == ours || !isOurs && (imported == r || strings.HasPrefix(imported, r+"/")) {
-			return true
+	linked := strings.Fields(string(out))
+	for _, r := range table(t) {
+		if is := slices.Contains(linked, module+r.name); is != r.initramfs {
+			t.Errorf("%s is linked into the initramfs: %v; its row says %v", r.name, is, r.initramfs)
 		}
 	}
-	return false
 }
 
 // goList yields the packages of the pattern.
