@@ -12,13 +12,20 @@ import (
 // microcodeDir is where the kernel looks for microcode, before it unpacks anything.
 const microcodeDir = "kernel/x86/microcode"
 
+// earlyMark is an empty file, or nearly so, by which tools such as dracut and the makers of
+// distributions' microcode packages mark an archive of this kind.
+const earlyMark = "early_cpio"
+
 // ErrMicrocode is the cause when an initrd has something other than microcode in it.
 var ErrMicrocode = errors.New("not microcode alone")
 
 // CheckMicrocode refuses an initrd for microcode in which anything is but that: files
-// below kernel/x86/microcode, and directories. It is unpacked like any other, and
+// below kernel/x86/microcode, and directories. It is unpacked like any other initrd, and
 // before the main one, so that whatever else is in it would be there at boot. Every
-// member is looked at as it is written, those that Open leaves out or replaces too.
+// member is looked at as it is written, including those that Open leaves out or replaces.
+//
+// A file may lack its directory, as in some distributions' archives: the kernel finds
+// the microcode all the same, and doesn't unpack the file.
 //
 // It must not be compressed: the kernel finds no microcode in what is.
 func CheckMicrocode(image []byte) error {
@@ -89,16 +96,16 @@ func (c *microcodeCheck) member(m member) error {
 		return fmt.Errorf("%q is neither a file nor a directory, but %s", m.name, kindName(kind))
 	case kind.IsRegular() && m.links > 1:
 		return fmt.Errorf("%q is a hard link", m.name)
-	case kind.IsRegular() && path.Dir(name) != microcodeDir && !strings.HasPrefix(name, microcodeDir+"/"),
+	case kind.IsRegular() && name != earlyMark && !strings.HasPrefix(name, microcodeDir+"/"),
 		kind.IsDir() && name != "." && !strings.HasPrefix(microcodeDir+"/", name+"/") && !strings.HasPrefix(name, microcodeDir+"/"):
 		return fmt.Errorf("%q is not below %s", m.name, microcodeDir)
 	case again && !(before.IsDir() && kind.IsDir()):
 		return fmt.Errorf("%q is there twice", m.name)
-	case !below || !parent.IsDir():
-		return fmt.Errorf("%q has no directory to be in: want one before it", m.name)
+	case below && !parent.IsDir():
+		return fmt.Errorf("%q is in what isn't a directory", m.name)
 	}
 	c.seen[name] = kind
-	if kind.IsRegular() {
+	if kind.IsRegular() && name != earlyMark {
 		c.files++
 	}
 	return nil

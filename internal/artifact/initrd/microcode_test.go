@@ -45,6 +45,10 @@ func TestOnlyMicrocodeIsMicrocode(t *testing.T) {
 		{"with the directory itself and one below", with(dir("."), dir(ucode+"/amd"), text(ucode+"/amd/a", "x")), ""},
 		{"a directory with a slash at its end", with(dir(ucode + "/amd/")), ""},
 
+		{"without directories, as Arch has it", archive(text(ucode+"/AuthenticAMD.bin", "x")), ""},
+		{"the directory after its file", archive(dir("kernel"), dir("kernel/x86"), text(ucode+"/a", "x"), dir(ucode)), ""},
+		{"with the mark of an early archive, as dracut has it", with(text("early_cpio", "1\n")), ""},
+
 		{"nothing", nil, "found none"},
 		{"zeros", make([]byte, 64), "found none"},
 		{"directories alone", archive(microcodeDirs()...), "found none"},
@@ -78,9 +82,10 @@ func TestOnlyMicrocodeIsMicrocode(t *testing.T) {
 		{"a file twice", with(text(ucode+"/GenuineIntel.bin", "y")), "is there twice"},
 		{"a file that was a directory", with(dir(ucode+"/a"), text(ucode+"/a", "y")), "is there twice"},
 		{"the directory that was a file", archive(dir("kernel"), dir("kernel/x86"), dir(ucode), text(ucode+"/a", "x"), dir(ucode+"/a")), "is there twice"},
-		{"no directory", archive(text(ucode+"/GenuineIntel.bin", "x")), "has no directory to be in"},
-		{"a file in a file", with(text(ucode+"/GenuineIntel.bin/a", "x")), "has no directory to be in"},
-		{"the directory after its file", archive(dir("kernel"), dir("kernel/x86"), text(ucode+"/a", "x"), dir(ucode)), "has no directory to be in"},
+		{"a file in a file", with(text(ucode+"/GenuineIntel.bin/a", "x")), "isn't a directory"},
+		{"another file at the top", with(text("early_cpio2", "x")), "is not below"},
+		{"the mark in the place of a directory", with(dir("early_cpio")), "is not below"},
+		{"the mark alone", archive(text("early_cpio", "1")), "found none"},
 		{"an end with an archive in it", trailerWith(good, archive(text("init", "x"))), "want an end without content"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
