@@ -65,6 +65,18 @@ type Cmdline struct {
 // Asked reports whether the command line names an image at all.
 func (c Cmdline) Asked() bool { return len(c.Images) > 0 || c.Ref != "" }
 
+// ImageArguments returns the arguments that name the image, as they are to be written.
+func (c Cmdline) ImageArguments() []string {
+	if c.Ref != "" {
+		return []string{"composefs.ref=" + c.Ref}
+	}
+	var arguments []string
+	for _, i := range c.Images {
+		arguments = append(arguments, i.Argument)
+	}
+	return arguments
+}
+
 // Lookup returns the value of a parameter. The last one wins, as in the kernel.
 func (c Cmdline) Lookup(key string) (value string, ok bool) {
 	for i := len(c.Args) - 1; i >= 0; i-- {

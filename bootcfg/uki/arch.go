@@ -1,6 +1,7 @@
 package uki
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -24,9 +25,10 @@ func CheckCmdlineLength(line string, machine uint16) error {
 
 // An Arch is an architecture of UEFI machines that run Linux.
 type Arch struct {
-	Go      string // GOARCH
-	EFI     string // as in BOOTX64.EFI and linuxx64.efi.stub, in lower case
-	Machine uint16 // IMAGE_FILE_MACHINE_…
+	Go      string      // GOARCH
+	EFI     string      // as in BOOTX64.EFI and linuxx64.efi.stub, in lower case
+	Machine uint16      // IMAGE_FILE_MACHINE_…
+	ELF     elf.Machine // of Linux's programs
 	// MaxCmdline is how long a kernel command line may be, in bytes. Linux has room
 	// for COMMAND_LINE_SIZE with a final NUL, and cuts off what is too long without
 	// an error. That of riscv64 was 512 before Linux 6.4.
@@ -34,13 +36,16 @@ type Arch struct {
 }
 
 var arches = []Arch{
-	{"386", "ia32", 0x014c, 2047},
-	{"amd64", "x64", 0x8664, 2047},
-	{"arm", "arm", 0x01c2, 1023},
-	{"arm64", "aa64", 0xaa64, 2047},
-	{"loong64", "loongarch64", 0x6264, 4095},
-	{"riscv64", "riscv64", 0x5064, 1023},
+	{"386", "ia32", 0x014c, elf.EM_386, 2047},
+	{"amd64", "x64", 0x8664, elf.EM_X86_64, 2047},
+	{"arm", "arm", 0x01c2, elf.EM_ARM, 1023},
+	{"arm64", "aa64", 0xaa64, elf.EM_AARCH64, 2047},
+	{"loong64", "loongarch64", 0x6264, elf.EM_LOONGARCH, 4095},
+	{"riscv64", "riscv64", 0x5064, elf.EM_RISCV, 1023},
 }
+
+// ErrArch is the cause when programs for different architectures come together.
+var ErrArch = errors.New("parts of different architectures")
 
 // Arches returns all that are known.
 func Arches() []Arch { return slices.Clone(arches) }
@@ -53,6 +58,20 @@ func Machine(r io.ReaderAt) (uint16, error) {
 		return 0, err
 	}
 	return le16(p.file[4:6]), nil
+}
+
+// ReadArch returns the architecture that an EFI program is for, without reading more
+// than its headers. One that isn't known is an error, ErrFormat.
+func ReadArch(r io.ReaderAt) (Arch, error) {
+	machine, err := Machine(r)
+	if err != nil {
+		return Arch{}, err
+	}
+	a, ok := ArchOfMachine(machine)
+	if !ok {
+		return Arch{}, fmt.Errorf("%w: it is for machine type %#x, which isn't known", ErrFormat, machine)
+	}
+	return a, nil
 }
 
 // ArchOf returns the architecture with this name in Go, and whether it is known.

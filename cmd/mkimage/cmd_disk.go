@@ -98,7 +98,7 @@ func (o *diskOptions) run(cmd *cobra.Command, u *ui) error {
 	if err != nil {
 		return err
 	}
-	remarks, err := entryRemarks(esp)
+	remarks, err := bootEntryRemarks(esp)
 	if err != nil {
 		return err
 	}

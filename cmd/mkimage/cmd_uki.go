@@ -2,11 +2,8 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
-
-	"github.com/composefs-go/composefs/bootcfg/uki"
 )
 
 // maxPart bounds a kernel, an initrd or a UKI, in bytes.
@@ -38,16 +35,6 @@ func newUKI(u *ui) *cobra.Command {
 	}
 	cmd.AddCommand(newUKIBuild(u), newUKIAddon(u), newUKISign(u), newUKIInspect(u), newUKIVerify(u))
 	return cmd
-}
-
-// stub returns where systemd's package puts one of its stubs for an architecture
-// of Go, empty for one that EFI doesn't know.
-func stub(kind, arch string) string {
-	a, ok := uki.ArchOf(arch)
-	if !ok {
-		return ""
-	}
-	return filepath.Join("/usr/lib/systemd/boot/efi", kind+a.EFI+".efi.stub")
 }
 
 // ukiReport is what build, addon and sign report.

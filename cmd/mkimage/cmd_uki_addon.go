@@ -9,6 +9,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/bootcfg/uki"
+	"github.com/composefs-go/composefs/internal/artifact/ukiparts"
 )
 
 type ukiAddonOptions struct {
@@ -48,7 +49,7 @@ func newUKIAddon(u *ui) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.stub, "stub", stub("addon", runtime.GOARCH), "systemd's addon stub `FILE`")
+	f.StringVar(&o.stub, "stub", ukiparts.StubPath("addon", runtime.GOARCH), "systemd's addon stub `FILE`")
 	f.StringVar(&o.cmdline, "cmdline", "", "kernel arguments to add, after those of the UKI: `TEXT` or @FILE")
 	f.StringArrayVar(&o.uki, "uki", nil, "check that the addon fits the UKI in `FILE` (repeatable)")
 	f.StringVar(&o.deviceTree, "devicetree", "", "device tree `FILE`")
@@ -99,27 +100,13 @@ func (o *ukiAddonOptions) run(cmd *cobra.Command, u *ui) error {
 		return fmt.Errorf("assemble %s: %w", o.output, err)
 	}
 	for _, name := range o.uki {
-		if err := checkFits(name, program, line); err != nil {
+		base, err := openUKI(name)
+		if err == nil {
+			err = base.CheckAddon(program, line)
+		}
+		if err != nil {
 			return fmt.Errorf("assemble %s: --uki %s: %w", o.output, name, err)
 		}
 	}
 	return signer.save(u, program, ukiReport{File: o.output, Cmdline: parts.Cmdline})
-}
-
-// checkFits checks that an addon is for the machine of a UKI, and that the kernel
-// keeps the command line of each profile with that of the addon.
-func checkFits(name string, addon []byte, line string) error {
-	o, err := openUKI(name)
-	if err != nil {
-		return err
-	}
-	if a, ok := archOfProgram(addon); ok && a.Machine != o.Machine {
-		return fmt.Errorf("%w: the addon is for %s, the UKI for machine type %#x", errMix, a.Go, o.Machine)
-	}
-	for _, p := range o.profiles {
-		if err := uki.CheckCmdlineLength(strings.TrimSpace(p.Cmdline+" "+line), o.Machine); err != nil {
-			return p.in(err)
-		}
-	}
-	return nil
 }

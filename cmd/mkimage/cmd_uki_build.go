@@ -9,8 +9,8 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/bootcfg/uki"
-	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/verity"
+	"github.com/composefs-go/composefs/internal/artifact/ukiparts"
+	"github.com/composefs-go/composefs/internal/check/ukicheck"
 )
 
 type ukiBuildOptions struct {
@@ -99,39 +99,15 @@ func (o *ukiBuildOptions) onlyProfile() bool { return o.profile != "" && len(o.j
 // noImage asks for a UKI that names no image.
 const noImage = "none"
 
-// pin returns the kernel argument that pins an image, given as a digest or as that
-// argument already.
-func pin(image string) (string, error) {
-	if !strings.Contains(image, "=") {
-		d, err := verity.ParseAnyHex(image)
-		if err != nil {
-			return "", notDigest(image, err)
-		}
-		return bootcfg.NewImage(d, erofs.V1).Argument, nil
+// imageArgument returns the kernel argument that names an image, and what to say for a
+// name that isn't a digest.
+func imageArgument(image string) (string, error) {
+	argument, err := ukiparts.ImageArgument(image)
+	var name *ukiparts.NoDigestError
+	if errors.As(err, &name) {
+		err = fmt.Errorf("%w: for the ref of that name say --image composefs.ref=%s, which needs a sealed image", err, name.Name)
 	}
-	c, err := bootcfg.ParseCmdline(image)
-	switch {
-	case err != nil:
-		return "", err
-	case len(c.Args) == 1 && len(c.Images) == 1:
-		return c.Images[0].Argument, nil
-	case len(c.Args) == 1 && c.Ref != "":
-		return "composefs.ref=" + c.Ref, nil
-	}
-	return "", fmt.Errorf("want a digest, composefs.digest=…, composefs=… or composefs.ref=…, found %q", image)
-}
-
-// withMode adds "ro" to a command line that has neither that nor "rw". Without
-// it systemd takes it that / shall be writable, fails to make the image so, and
-// counts that as a failed unit.
-func withMode(line string) string {
-	args, _ := bootcfg.SplitCmdline(line)
-	for _, a := range args {
-		if a.Key == "ro" || a.Key == "rw" {
-			return line
-		}
-	}
-	return strings.TrimSpace("ro " + line)
+	return argument, err
 }
 
 func (o *ukiBuildOptions) run(cmd *cobra.Command, u *ui) error {
@@ -169,25 +145,16 @@ func (o *ukiBuildOptions) run(cmd *cobra.Command, u *ui) error {
 // checkMeant reads the program as the boot will, and refuses one that doesn't name,
 // in each of its profiles, the image that was meant.
 func (o *ukiBuildOptions) checkMeant(u *ui, program []byte, meant string) error {
-	contents, err := readUKI(program)
+	p, err := ukicheck.Read(program)
+	if err == nil {
+		err = p.CheckBuilt(meant, o.onlyProfile())
+	}
+	var miss *ukicheck.MissError
+	if errors.As(err, &miss) && miss.Want == "" {
+		err = fmt.Errorf("%w: give it to both with --image", err)
+	}
 	if err != nil {
 		return err
-	}
-	for _, p := range contents.profiles {
-		switch {
-		case p.lineErr != nil:
-			return p.in(p.lineErr)
-		case len(p.refused) > 0:
-			return p.in(errors.Join(p.refused...))
-		case p.image() == meant:
-		case o.onlyProfile() && p.Cmdline == "":
-		case p.image() == "":
-			return p.in(fmt.Errorf("its command line names no image, want %s: %s", meant, p.Cmdline))
-		case meant == "":
-			return p.in(fmt.Errorf("its command line names an image, %s, and --image names none: give it to both", p.image()))
-		default:
-			return p.in(fmt.Errorf("its command line names the image %s, want %s", p.image(), meant))
-		}
 	}
 	if meant == "" && !o.onlyProfile() {
 		u.remark("remark: the command line names no image, and the initrd will refuse to boot without one, unless its policy has argument = \"optional\"")
@@ -210,18 +177,18 @@ func (o *ukiBuildOptions) line(cmd *cobra.Command) (line, meant string, err erro
 	case c.CheckInit() != nil:
 		return "", "", usagef(cmd, "--cmdline: %w", c.CheckInit())
 	case c.Asked() && o.image != "":
-		return "", "", usagef(cmd, "--cmdline names an image already, %s; leave that out, or --image", imageNames(c))
+		return "", "", usagef(cmd, "--cmdline names an image already, %s; leave that out, or --image", strings.Join(c.ImageArguments(), " "))
 	}
 	if line != "" || o.image != "" || !o.onlyProfile() {
-		line = withMode(line)
+		line = ukiparts.WithMode(line)
 	}
 	switch {
 	case o.image == noImage, o.image == "" && (c.Asked() || o.onlyProfile()):
-		return line, imageNames(c), nil
+		return line, strings.Join(c.ImageArguments(), " "), nil
 	case o.image == "":
 		return "", "", usagef(cmd, "uki build needs --image DIGEST; --image %s makes a UKI that names no image, which boots nothing unless its policy lets it", noImage)
 	}
-	if meant, err = pin(o.image); err != nil {
+	if meant, err = imageArgument(o.image); err != nil {
 		return "", "", usagef(cmd, "--image: %w", err)
 	}
 	// In front: nothing that follows can take it away, and a line that is too long

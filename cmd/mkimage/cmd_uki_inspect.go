@@ -1,16 +1,6 @@
 package main
 
-import (
-	"crypto/x509"
-	"errors"
-	"fmt"
-	"slices"
-	"strings"
-
-	"github.com/spf13/cobra"
-
-	"github.com/composefs-go/composefs/sign/secureboot"
-)
+import "github.com/spf13/cobra"
 
 const ukiInspectLong = `Inspect shows what is in a UKI or an addon: kernel, command line and the image that it
 pins, the keys and the policy in the initrd, who says to have signed it, and each
@@ -28,125 +18,14 @@ func newUKIInspect(u *ui) *cobra.Command {
 		Long:  ukiInspectLong,
 		Args:  usageArgs(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
-			o, err := openUKI(args[0])
+			p, err := openUKI(args[0])
 			if err != nil {
 				return err
 			}
-			c := o.contents(args[0])
-			c.addSigners(o.Signatures)
-			c.addSections(o.Sections)
+			c := showUKI(args[0], p)
+			c.addSigners(p.Signatures)
+			c.addSections(p.Sections)
 			return u.result(c, c.String())
 		},
 	}
-}
-
-const ukiVerifyLong = `Verify checks that a UKI or an addon is signed by a certificate as firmware would that
-has it in db: by its key, or by that of one that it issued. Then it tells what that
-signature vouches for: the image that the command line pins, and the keys and the
-policy in the initrd. Whoever boots the machine can choose any profile of a UKI, so
-there is a verdict for each, and all must name the same image; --image DIGEST says
-which.
-
-The exit status is 6 if the signature is refused. It is 2 if a profile verifies
-nothing, because it names no image or its initrd doesn't start composefs-setup-root; if
-its command line leads away from what is verified (rdinit=, mount.usr=, an init= in
-/var) or its microcode is more than that; or if its command line, policy or keys are
-such that composefs-setup-root would refuse to boot. What else the signer should know,
-of shells for instance, is a warning. The status is 5 if a profile names another image
-than --image says. Validity periods of certificates aren't looked at, as by firmware.`
-
-func newUKIVerify(u *ui) *cobra.Command {
-	var trusted, images []string
-	cmd := &cobra.Command{
-		Use:     "verify --sb-cert FILE FILE",
-		Short:   "check the Secure Boot signature of a UKI, and tell what it vouches for",
-		Long:    ukiVerifyLong,
-		Example: "  mkimage uki verify --sb-cert db.crt linux.efi",
-		Args:    usageArgs(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(trusted) == 0 {
-				return usagef(cmd, "uki verify needs --sb-cert; to look without checking: mkimage uki inspect")
-			}
-			var pins []string
-			for _, image := range images {
-				p, err := pin(image)
-				if err != nil {
-					return usagef(cmd, "--image: %w", err)
-				}
-				pins = append(pins, p)
-			}
-			c, err := verifyUKI(args[0], trusted, pins)
-			if c != nil && (err == nil || len(c.Profiles) > 1) {
-				err = errors.Join(u.result(c, c.String()), err)
-			}
-			return err
-		},
-	}
-	f := cmd.Flags()
-	f.StringArrayVar(&trusted, "sb-cert", nil, "trusted certificate `FILE`, PEM or DER (repeatable)")
-	f.StringArrayVar(&images, "image", nil, "every profile must name the image with this `DIGEST` (repeatable: one of these)")
-	return cmd
-}
-
-// verifyUKI checks the signature and then what it vouches for. The contents come with
-// an error about those, too.
-func verifyUKI(name string, trusted, pins []string) (*ukiContents, error) {
-	var certs []*x509.Certificate
-	for _, t := range trusted {
-		c, err := readCertificates(t)
-		if err != nil {
-			return nil, err
-		}
-		certs = append(certs, c...)
-	}
-	o, err := openUKI(name)
-	if err != nil {
-		return nil, err
-	}
-	if o.digestErr != nil {
-		return nil, fmt.Errorf("%w: %s: %w", errRefused, name, o.digestErr)
-	}
-	signer, anchor, err := secureboot.Verify(o.digest, o.Signatures, certs)
-	if errors.Is(err, secureboot.ErrUnsigned) {
-		err = fmt.Errorf("%w: sign it with: mkimage uki sign", err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", errRefused, name, err)
-	}
-	mismatch := o.compareImages(pins)
-	c := o.contents(name)
-	c.Signature = &shownVerdict{"valid", signer.Subject.String(), anchor.Subject.String()}
-	for _, p := range c.Profiles {
-		p.Verdict = "trusted"
-		if len(p.problems) > 0 || o.profileErr != nil {
-			p.Verdict = "refused"
-		}
-	}
-	if len(c.problems) == 0 {
-		return c, nil
-	}
-	err = fmt.Errorf("the signature of %s is good, and what it vouches for is not: %w", name, errors.Join(c.problems...))
-	if mismatch && !slices.ContainsFunc(c.problems, func(e error) bool { return !errors.Is(e, errOtherImage) }) {
-		return c, err
-	}
-	return c, configError{err}
-}
-
-// errOtherImage is the cause when a profile names another image than was asked for.
-var errOtherImage = errors.New("it names another image")
-
-// compareImages checks that every profile names one of the images, or the same as
-// the first if there are none, and reports whether one names another.
-func (o openedUKI) compareImages(pins []string) (mismatch bool) {
-	for _, p := range o.profiles {
-		switch {
-		case p.image() == "":
-		case len(pins) > 0 && slices.ContainsFunc(p.Images, func(i string) bool { return !slices.Contains(pins, i) }):
-			p.problem(fmt.Errorf("%w: want %s, found %s", errOtherImage, strings.Join(pins, " or "), p.image()))
-			mismatch = true
-		case len(pins) == 0 && o.profiles[0].image() != "" && p.image() != o.profiles[0].image():
-			p.problem(fmt.Errorf("it names the image %s, and profile @0 names %s: if both are meant, say so with --image", p.image(), o.profiles[0].image()))
-		}
-	}
-	return mismatch
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/internal/boot/kernel"
+	"github.com/composefs-go/composefs/internal/check/ukicheck"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/sign"
@@ -35,7 +36,7 @@ var exits = []struct {
 	{is(errRefused), exitRefused, ""},
 	{is(sign.ErrRefused), exitRefused, ""},
 	{is(verity.ErrMismatch), exitMismatch, ""},
-	{is(errOtherImage), exitMismatch, ""},
+	{is(ukicheck.ErrOtherImage), exitMismatch, ""},
 	{is(unix.ENOSPC), exitFailure, "nothing was added; free some space and try again"},
 	{isA[unreadableError], exitFailure, "to read every file of a root file system, run as root or inside: unshare --map-auto --map-root-user"},
 }

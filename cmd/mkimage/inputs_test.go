@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/composefs-go/composefs/internal/artifact/ukiparts"
 )
 
 // absent are command lines for the machine of userMachine, by the flag or argument whose
@@ -130,7 +132,7 @@ func TestAnInputThatIsNotThereIsStatus1InEveryCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	hex := strings.TrimSpace(string(digest))
-	fill := strings.NewReplacer("MODULES", "root/usr/lib/modules/6.12.1-test", "STUB", stub("linux", runtime.GOARCH), "DIGEST", hex, "SIGNATURE", "repo/seals/"+hex+".seal.minisig")
+	fill := strings.NewReplacer("MODULES", "root/usr/lib/modules/6.12.1-test", "STUB", ukiparts.StubPath("linux", runtime.GOARCH), "DIGEST", hex, "SIGNATURE", "repo/seals/"+hex+".seal.minisig")
 	for name, line := range absent {
 		args := strings.Fields(fill.Replace(line))
 		want := exitFailure

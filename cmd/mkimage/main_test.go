@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"github.com/composefs-go/composefs/internal/artifact/ukiparts"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
@@ -34,7 +35,7 @@ func TestScripts(t *testing.T) {
 		examples, err := filepath.Abs("../../examples")
 		e.Setenv("EXAMPLES", examples)
 		e.Setenv("SETUP_ROOT", setupRoot)
-		e.Setenv("STUB", stub("linux", runtime.GOARCH))
+		e.Setenv("STUB", ukiparts.StubPath("linux", runtime.GOARCH))
 		return err
 	}})
 }

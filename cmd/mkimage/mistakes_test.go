@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/composefs-go/composefs/internal/artifact/ukiparts"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
@@ -228,7 +229,7 @@ func userMachine(t *testing.T) (model string) {
 	for _, tool := range []string{"objcopy", "mke2fs", "debugfs", "sfdisk", "mkfs.vfat", "mcopy", "tar", "openssl", "lz4"} {
 		testutil.RequireTool(t, tool)
 	}
-	testutil.RequireFile(t, stub("linux", runtime.GOARCH))
+	testutil.RequireFile(t, ukiparts.StubPath("linux", runtime.GOARCH))
 	bin := t.TempDir()
 	model = t.TempDir()
 	self, err := os.Executable()
@@ -239,7 +240,7 @@ func userMachine(t *testing.T) (model string) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	t.Setenv("STUB", stub("linux", runtime.GOARCH))
+	t.Setenv("STUB", ukiparts.StubPath("linux", runtime.GOARCH))
 	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(model, "setup-root"), "../composefs-setup-root").CombinedOutput(); err != nil {
 		t.Fatalf("build composefs-setup-root: %v\n%s", err, out)
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
+	"github.com/composefs-go/composefs/internal/artifact/ukiparts"
 	"github.com/composefs-go/composefs/internal/check/doctor"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
@@ -268,7 +269,7 @@ func wholeMachine(t *testing.T) (model string) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the fixtures are for amd64")
 	}
-	testutil.RequireFile(t, stub("linux", runtime.GOARCH))
+	testutil.RequireFile(t, ukiparts.StubPath("linux", runtime.GOARCH))
 	dracut, err := filepath.Abs("../../dracut/90composefs")
 	if err != nil {
 		t.Fatal(err)
@@ -284,7 +285,7 @@ func wholeMachine(t *testing.T) (model string) {
 		}
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
-	t.Setenv("STUB", stub("linux", runtime.GOARCH))
+	t.Setenv("STUB", ukiparts.StubPath("linux", runtime.GOARCH))
 	t.Setenv("NEWER_STUB", filepath.Join(testutil.RequireScript(t, "../../scripts/systemd-boot", "trixie"), "usr/lib/systemd/boot/efi/linuxx64.efi.stub"))
 	t.Setenv("DRACUT", dracut)
 	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(model, "setup-root"), "../composefs-setup-root").CombinedOutput(); err != nil {

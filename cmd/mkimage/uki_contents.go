@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
+	"github.com/composefs-go/composefs/internal/check/ukicheck"
 	"github.com/composefs-go/composefs/sign/secureboot"
 )
 
@@ -24,7 +24,7 @@ type ukiContents struct {
 	Images       []string        `json:"images,omitempty"` // the arguments that pin an image, or the one that names a ref
 	Keys         []shownTrust    `json:"keys,omitempty"`   // that seals are held against
 	Policy       *shownPolicy    `json:"policy,omitempty"` // as it holds; absent in what has no initrd
-	Profiles     []*ukiProfile   `json:"profiles,omitempty"`
+	Profiles     []*shownProfile `json:"profiles,omitempty"`
 	Authenticode string          `json:"authenticode,omitempty"`
 	Signature    *shownVerdict   `json:"signature,omitempty"` // of uki verify
 	Signatures   []shownSigner   `json:"signatures,omitempty"`
@@ -67,117 +67,90 @@ type sectionReport struct {
 // textSections are those whose content is worth printing.
 var textSections = map[string]bool{".cmdline": true, ".osrel": true, ".uname": true, ".sbat": true, ".pcrpkey": true, ".profile": true}
 
-// openedUKI is a UKI or an addon, read.
-type openedUKI struct {
-	*uki.File
-	profiles   []*ukiProfile
-	profileErr error
-	digest     secureboot.Digest
-	digestErr  error
-}
-
-func openUKI(name string) (openedUKI, error) {
-	program, err := readSmall(name, maxPart)
+func openUKI(name string) (*ukicheck.Program, error) {
+	content, err := readSmall(name, maxPart)
 	if err != nil {
-		return openedUKI{}, err
+		return nil, err
 	}
-	o, err := readUKI(program)
+	p, err := ukicheck.Read(content)
 	if err != nil {
-		return o, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return o, nil
+	return p, nil
 }
 
-// readUKI reads a program. What is wrong with a profile is in that.
-func readUKI(program []byte) (o openedUKI, err error) {
-	if o.File, err = uki.Parse(bytes.NewReader(program)); err != nil {
-		return o, err
-	}
-	o.digest, o.digestErr = uki.Digest(program)
-	profiles, err := o.Profiles()
-	o.profileErr = err
-	if !slices.ContainsFunc(o.File.Sections, func(s uki.Section) bool { return s.Name == ".linux" || s.Name == ".profile" }) {
-		o.profiles = []*ukiProfile{readAddon(profiles[0])}
-		return o, nil
-	}
-	for _, p := range profiles {
-		o.profiles = append(o.profiles, readProfile(p, o.Machine))
-	}
-	return o, nil
-}
-
-// contents tells what is in it. What can't be read is a problem, not an error.
-func (o openedUKI) contents(name string) *ukiContents {
+// showUKI tells what is in a UKI. What can't be read is a problem, not an error.
+func showUKI(name string, p *ukicheck.Program) *ukiContents {
 	c := &ukiContents{File: name}
-	if o.digestErr != nil {
-		c.problem(o.digestErr)
+	if p.DigestErr != nil {
+		c.problem(p.DigestErr)
 	} else {
-		c.Authenticode = hex.EncodeToString(o.digest[:])
+		c.Authenticode = hex.EncodeToString(p.Digest[:])
 	}
-	if o.profileErr != nil {
-		c.problem(o.profileErr)
+	if p.BootsErr != nil {
+		c.problem(p.BootsErr)
 	}
-	first := o.profiles[0]
-	same := func(equal func(p *ukiProfile) bool) bool {
-		return !slices.ContainsFunc(o.profiles, func(p *ukiProfile) bool { return !equal(p) })
-	}
-	if same(func(p *ukiProfile) bool { return p.Kernel == first.Kernel }) {
-		c.Kernel = first.Kernel
-	}
-	if same(func(p *ukiProfile) bool { return p.OS == first.OS }) {
-		c.OS = first.OS
-	}
-	if same(func(p *ukiProfile) bool { return p.Cmdline == first.Cmdline }) {
-		c.Cmdline = first.Cmdline
-	}
-	if same(func(p *ukiProfile) bool { return p.image() == first.image() }) {
-		c.Images = first.Images
-	}
-	if same(func(p *ukiProfile) bool { return slices.Equal(p.Keys, first.Keys) }) {
-		c.Keys = first.Keys
-	}
-	if same(func(p *ukiProfile) bool { return reflect.DeepEqual(p.Policy, first.Policy) }) {
-		c.Policy = first.Policy
-	}
-	if len(o.profiles) > 1 || o.hasProfile() {
-		c.Profiles = o.profiles
-	}
-	for _, p := range o.profiles {
+	var profiles []*shownProfile
+	for _, b := range p.Boots {
 		in := func(err error) error {
-			if len(o.profiles) > 1 {
-				return p.in(err)
+			if len(p.Boots) > 1 {
+				return b.In(err)
 			}
 			return err
 		}
-		for _, err := range p.problems {
-			c.problem(in(err))
+		for _, err := range b.Problems {
+			c.problem(in(imageAdvice(err)))
 		}
-		for _, w := range p.Warnings {
+		for _, w := range b.Warnings {
 			c.Warnings = append(c.Warnings, oneLine(in(errors.New(w))))
 		}
+		profiles = append(profiles, showProfile(b))
+	}
+	c.shared(profiles)
+	if _, named := p.Section(".profile"); named || len(profiles) > 1 {
+		c.Profiles = profiles
 	}
 	return c
 }
 
-// hasProfile reports whether it says anything of profiles.
-func (o openedUKI) hasProfile() bool {
-	_, ok := o.Section(".profile")
-	return ok
+// shared takes what all profiles have in common.
+func (c *ukiContents) shared(profiles []*shownProfile) {
+	first := profiles[0]
+	same := func(equal func(p *shownProfile) bool) bool {
+		return !slices.ContainsFunc(profiles, func(p *shownProfile) bool { return !equal(p) })
+	}
+	if same(func(p *shownProfile) bool { return p.Kernel == first.Kernel }) {
+		c.Kernel = first.Kernel
+	}
+	if same(func(p *shownProfile) bool { return p.OS == first.OS }) {
+		c.OS = first.OS
+	}
+	if same(func(p *shownProfile) bool { return p.Cmdline == first.Cmdline }) {
+		c.Cmdline = first.Cmdline
+	}
+	if same(func(p *shownProfile) bool { return slices.Equal(p.Images, first.Images) }) {
+		c.Images = first.Images
+	}
+	if same(func(p *shownProfile) bool { return slices.Equal(p.Keys, first.Keys) }) {
+		c.Keys = first.Keys
+	}
+	if same(func(p *shownProfile) bool { return reflect.DeepEqual(p.Policy, first.Policy) }) {
+		c.Policy = first.Policy
+	}
+}
+
+// imageAdvice says what to do about profiles that name different images.
+func imageAdvice(err error) error {
+	var differ *ukicheck.DifferError
+	if errors.As(err, &differ) {
+		return fmt.Errorf("%w: if both are meant, say so with --image", err)
+	}
+	return err
 }
 
 func (c *ukiContents) problem(err error) {
 	c.problems = append(c.problems, err)
 	c.Problems = append(c.Problems, oneLine(err))
-}
-
-// prettyName returns the name of the system in os-release.
-func prettyName(osRelease string) string {
-	for line := range strings.Lines(osRelease) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); ok {
-			return strings.Trim(value, `"'`)
-		}
-	}
-	return ""
 }
 
 // addSections adds the list of sections.
@@ -220,7 +193,7 @@ func (c *ukiContents) String() string {
 	var b strings.Builder
 	row(&b, "file", c.File)
 	if len(c.Profiles) == 0 {
-		p := ukiProfile{Kernel: c.Kernel, OS: c.OS, Cmdline: c.Cmdline, Images: c.Images, Keys: c.Keys, Policy: c.Policy}
+		p := shownProfile{Kernel: c.Kernel, OS: c.OS, Cmdline: c.Cmdline, Images: c.Images, Keys: c.Keys, Policy: c.Policy}
 		p.rows(&b)
 	}
 	row(&b, "digest", c.Authenticode)

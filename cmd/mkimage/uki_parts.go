@@ -2,10 +2,8 @@ package main
 
 import (
 	"bytes"
-	"debug/elf"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"runtime"
 	"strings"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/internal/artifact/initrd"
+	"github.com/composefs-go/composefs/internal/artifact/ukiparts"
 )
 
 // A part is a file that goes into a section.
@@ -118,7 +117,7 @@ func (o *ukiBuildOptions) parts(cmd *cobra.Command) (parts uki.Options, meant st
 	if err := o.pcr.apply(cmd, &parts); err != nil {
 		return parts, "", err
 	}
-	return parts, meant, checkInitrdMachine(parts)
+	return parts, meant, ukiparts.CheckMachines(parts.Linux, parts.Initrd)
 }
 
 // checkMicrocode refuses anything but microcode in what is unpacked before the initrd.
@@ -135,57 +134,33 @@ func checkMicrocode(name string, content []byte) error {
 // readStub reads systemd's stub for the kernel.
 func (o *ukiBuildOptions) readStub(parts *uki.Options) error {
 	arch, kind := runtime.GOARCH, "linux"
-	if a, ok := archOfProgram(parts.Linux); ok {
+	if a, err := uki.ReadArch(bytes.NewReader(parts.Linux)); err == nil {
 		arch = a.Go
 	}
 	if o.onlyProfile() {
 		kind = "addon"
 	}
-	name := stub(kind, arch)
+	name := ukiparts.StubPath(kind, arch)
 	if name == "" {
 		return fmt.Errorf("want a kernel of an architecture with EFI, found %s; name the stub with --stub", arch)
 	}
 	return readParts([]part{{"--stub", name, &parts.Stub}})
 }
 
-// archOfProgram returns the architecture that an EFI program is for, if it is one
-// and its architecture is known.
-func archOfProgram(program []byte) (uki.Arch, bool) {
-	f, err := uki.Parse(bytes.NewReader(program))
-	if err != nil {
-		return uki.Arch{}, false
-	}
-	return uki.ArchOfMachine(f.Machine)
-}
-
-// elfMachines are the architectures of ELF programs, by GOARCH.
-var elfMachines = map[string]elf.Machine{
-	"386": elf.EM_386, "amd64": elf.EM_X86_64, "arm": elf.EM_ARM, "arm64": elf.EM_AARCH64, "loong64": elf.EM_LOONGARCH, "riscv64": elf.EM_RISCV,
-}
-
-// checkInitrdMachine refuses an initrd of which the programs are for another
-// architecture than the kernel. One that can't be read is the doctor's business.
-func checkInitrdMachine(parts uki.Options) error {
-	arch, ok := archOfProgram(parts.Linux)
-	if !ok || len(parts.Initrd) == 0 {
-		return nil
-	}
-	root, err := initrd.Open(parts.Initrd)
-	if err != nil {
-		return nil
-	}
-	for _, name := range []string{"init", "usr/lib/composefs/composefs-setup-root"} {
-		text, err := fs.ReadFile(root, name)
-		if err != nil {
-			continue
+// checkMixup refuses parts in each other's place, and says what to give instead.
+func (o *ukiBuildOptions) checkMixup(linux []byte, initrds [][]byte) error {
+	var mix *ukiparts.MixupError
+	if err := ukiparts.CheckKernel(linux); errors.As(err, &mix) {
+		want := "a kernel"
+		if mix.Found == ukiparts.UKI {
+			want = "the kernel alone"
 		}
-		f, err := elf.NewFile(bytes.NewReader(text))
-		if err == nil && f.Machine != elfMachines[arch.Go] {
-			return fmt.Errorf("%w: the kernel is for %s, and /%s in the initrd is a program for %s", errMix, arch.Go, name, f.Machine)
+		return fmt.Errorf("--linux: %s is %s: want %s, as in ROOT/boot/vmlinuz-VERSION", o.linux, mix.Found, want)
+	}
+	for i, b := range initrds {
+		if err := ukiparts.CheckInitrd(b); errors.As(err, &mix) {
+			return fmt.Errorf("--initrd: %s is %s: want an initrd, as `mkimage initrd` makes it", o.initrds[i], mix.Found)
 		}
 	}
 	return nil
 }
-
-// errMix is the cause when parts of several architectures come together.
-var errMix = errors.New("parts of different architectures")

@@ -1,18 +1,13 @@
 package main
 
 import (
-	"bytes"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
+	"github.com/composefs-go/composefs/internal/artifact/ukiparts"
 	"github.com/composefs-go/composefs/sign/secureboot"
 )
 
@@ -46,9 +41,9 @@ func (o *pcrOptions) apply(cmd *cobra.Command, parts *uki.Options) error {
 	if len(parts.PCRSig) > 0 {
 		return usagef(cmd, "want --pcr-key or --pcrsig, found both")
 	}
-	banks, err := o.readBanks(cmd)
+	banks, err := ukiparts.ParseBanks(o.banks)
 	if err != nil {
-		return err
+		return usagef(cmd, "--pcr-banks: %w", err)
 	}
 	keys, texts, err := o.readKeys(cmd)
 	if err != nil {
@@ -59,19 +54,6 @@ func (o *pcrOptions) apply(cmd *cobra.Command, parts *uki.Options) error {
 	}
 	parts.SignPCR = func(measured []uki.Section) ([]byte, error) { return uki.SignPCR(measured, banks, keys) }
 	return nil
-}
-
-func (o *pcrOptions) readBanks(cmd *cobra.Command) ([]uki.Bank, error) {
-	var banks []uki.Bank
-	for _, b := range uki.Banks {
-		if o.banks == "" || slices.Contains(strings.Split(o.banks, ","), b.Name) {
-			banks = append(banks, b)
-		}
-	}
-	if o.banks != "" && len(banks) != len(strings.Split(o.banks, ",")) {
-		return nil, usagef(cmd, "--pcr-banks: want some of sha1,sha256,sha384,sha512, found %q", o.banks)
-	}
-	return banks, nil
 }
 
 // readKeys returns the keys, and their public halves as PEM.
@@ -91,37 +73,23 @@ func (o *pcrOptions) readKeys(cmd *cobra.Command) (keys []uki.PCRKey, publics []
 				return nil, nil, usagef(cmd, "--phases: %w", err)
 			}
 		}
-		der, err := x509.MarshalPKIXPublicKey(key.Public())
+		public, err := ukiparts.PublicKey(key)
 		if err != nil {
 			return nil, nil, fmt.Errorf("--pcr-key: %s: %w", name, err)
 		}
-		public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 		if len(o.publics) > 0 {
 			if public, err = readSmall(o.publics[i], secureboot.MaxFile); err != nil {
 				return nil, nil, fmt.Errorf("--pcr-public-key: %w", err)
 			}
-			if err := checkPublicHalf(public, key.Public().(*rsa.PublicKey)); err != nil {
+			err := ukiparts.CheckPublicKey(public, key)
+			if errors.Is(err, ukiparts.ErrOtherKey) {
+				err = errors.New("it is not the public half of the --pcr-key in the same place")
+			}
+			if err != nil {
 				return nil, nil, fmt.Errorf("--pcr-public-key: %s: %w", o.publics[i], err)
 			}
 		}
 		keys, publics = append(keys, k), append(publics, public)
 	}
 	return keys, publics, nil
-}
-
-// checkPublicHalf refuses a public key that isn't that of the private one: the TPM
-// would never give anything out.
-func checkPublicHalf(text []byte, want *rsa.PublicKey) error {
-	block, rest := pem.Decode(text)
-	if block == nil || block.Type != "PUBLIC KEY" || len(bytes.TrimSpace(rest)) > 0 {
-		return errors.New(`want one block "BEGIN PUBLIC KEY", as openssl pkey -pubout writes it`)
-	}
-	found, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return err
-	}
-	if !want.Equal(found) {
-		return errors.New("it is not the public half of the --pcr-key in the same place")
-	}
-	return nil
 }

@@ -26,9 +26,6 @@ type Examiner struct {
 	addons []string // command lines that are appended
 }
 
-// machines are the values of PE headers as those of ELF.
-var machines = map[uint16]elf.Machine{0x8664: elf.EM_X86_64, 0xaa64: elf.EM_AARCH64, 0x5064: elf.EM_RISCV, 0x014c: elf.EM_386}
-
 // MaxBootFile is the size of the largest UKI or initrd that is looked at, in bytes.
 const MaxBootFile = 1 << 30
 
@@ -85,7 +82,7 @@ func (e *Examiner) profile(r *Report, f uki.Profile, u ukiOnDisk) {
 	}
 	with := *here
 	with.addons = u.addons
-	with.boot(r, image, line, release, machines[u.machine])
+	with.boot(r, image, line, release, elfMachine(u.machine))
 }
 
 // boot examines an initrd with the command line and the kernel that go with it.

@@ -59,11 +59,7 @@ func imageOf(p uki.Profile) string {
 	if err != nil {
 		return ""
 	}
-	names := []string{c.Ref}
-	for _, i := range c.Images {
-		names = append(names, i.Argument)
-	}
-	return strings.Join(names, " ")
+	return strings.Join(c.ImageArguments(), " ")
 }
 
 // keepsOut is in the /init of our dracut module.
@@ -126,13 +122,19 @@ func machineOf(kernel []byte, goarch string) uint16 {
 	return a.Machine
 }
 
+// elfMachine returns which programs run on a machine, 0 if that isn't known.
+func elfMachine(machine uint16) elf.Machine {
+	a, _ := uki.ArchOfMachine(machine)
+	return a.ELF
+}
+
 // kernelMachine returns which programs a kernel runs, 0 if that isn't known.
 func kernelMachine(kernel []byte) elf.Machine {
-	m, err := uki.Machine(bytes.NewReader(kernel))
+	a, err := uki.ReadArch(bytes.NewReader(kernel))
 	if err != nil {
 		return 0
 	}
-	return machines[m]
+	return a.ELF
 }
 
 // addonLines returns the command lines that the stub appends to that of a UKI, in

@@ -1,0 +1,211 @@
+package ukicheck
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/bootcfg/uki"
+	"github.com/composefs-go/composefs/internal/artifact/initrd"
+	"github.com/composefs-go/composefs/internal/check/doctor"
+	"github.com/composefs-go/composefs/sign"
+)
+
+// A Boot is one of the boots that a UKI makes, or what an addon adds to them.
+type Boot struct {
+	Number    int    // of the profile
+	ID, Title string // of the profile, "" if it has none
+	Kernel    string // version
+	OS        string // PRETTY_NAME
+	Cmdline   string // as the kernel gets it
+	Line      bootcfg.Cmdline
+	LineErr   error        // why Line is nothing
+	Images    []string     // arguments of Line that name the image
+	Keys      sign.Keyring // that seals are held against
+	Policy    *Policy      // nil without an initrd that can be read
+	Problems  []error      // that would stop a boot, or that hide something
+	Warnings  []string     // what whoever signs it should know
+
+	refused []error // the Problems with which no UKI is built
+}
+
+// A Policy is one in an initrd, or the one that holds without any.
+type Policy struct {
+	bootcfg.Config
+	Written bool // it is a file in the initrd
+}
+
+// ErrUnverified is the cause when a profile boots something without verifying it.
+var ErrUnverified = errors.New("nothing would be verified")
+
+func (b *Boot) problem(err error) { b.Problems = append(b.Problems, err) }
+
+// refuse takes a problem with which no UKI is built.
+func (b *Boot) refuse(err error) {
+	b.refused = append(b.refused, err)
+	b.problem(err)
+}
+
+// In says of an error which profile it is about.
+func (b *Boot) In(err error) error { return fmt.Errorf("profile @%d: %w", b.Number, err) }
+
+// Image returns the arguments that name the image, as they are written.
+func (b *Boot) Image() string { return strings.Join(b.Images, " ") }
+
+// read reads what UKIs and addons have in common.
+func (b *Boot) read(from uki.Profile) {
+	text := func(name string) string {
+		data, _ := from.Section(name)
+		text, _, _ := strings.Cut(string(data), "\x00")
+		return strings.TrimRight(text, "\n")
+	}
+	b.Number, b.Kernel, b.OS = from.Number, text(".uname"), prettyName(text(".osrel"))
+	b.ID, b.Title = from.Title()
+	if b.Cmdline, b.LineErr = from.Cmdline(); b.LineErr == nil {
+		b.Line, b.LineErr = bootcfg.ParseCmdline(b.Cmdline)
+	}
+	if b.LineErr != nil {
+		b.problem(fmt.Errorf(".cmdline: %w", b.LineErr))
+	}
+	if err := b.Line.CheckInit(); err != nil {
+		b.refuse(fmt.Errorf(".cmdline: %w", err))
+	}
+	if microcode, ok := from.Section(".ucode"); ok {
+		if err := initrd.CheckMicrocode(microcode); err != nil {
+			b.refuse(fmt.Errorf(".ucode, which the kernel unpacks before the initrd: %w", err))
+		}
+	}
+	b.Images = b.Line.ImageArguments()
+	if image, ok := from.Section(".initrd"); ok {
+		b.readInitrd(image)
+	}
+}
+
+// readAddon reads what an addon adds.
+func readAddon(from uki.Profile) *Boot {
+	b := &Boot{}
+	b.read(from)
+	if b.Line.Asked() {
+		b.problem(fmt.Errorf(".cmdline: an addon names an image, %s", b.Image()))
+	}
+	return b
+}
+
+// readProfile reads a profile of a UKI for a machine, and looks whether anything in it
+// is verified.
+func readProfile(from uki.Profile, machine uint16) *Boot {
+	b := &Boot{}
+	b.read(from)
+	if _, ok := from.Section(".linux"); !ok {
+		b.problem(errors.New("it has no kernel (.linux)"))
+	}
+	image, ok := from.Section(".initrd")
+	if !ok {
+		b.problem(fmt.Errorf("%w: it has no initrd (.initrd)", ErrUnverified))
+	}
+	if b.LineErr == nil && !b.Line.Asked() {
+		b.problem(fmt.Errorf("%w: the command line names no image: %q", ErrUnverified, b.Cmdline))
+	}
+	if root, err := initrd.Open(image); ok && err == nil {
+		b.examine(root, machine)
+	}
+	return b
+}
+
+// condemned are the checks of doctor of which each finding means that the root might
+// not be verified, whether it stops the boot or not.
+var condemned = []string{
+	"init", "setup-root", "executable", "machine", "unit", "unit-command", "unit-wanted", "unit-masked", "unit-skipped", "unit-status", "gate",
+	"initrd-unit", "unverified-init", "unverified-mount",
+}
+
+// examine looks with the doctor's eyes whether composefs-setup-root is started, and
+// whether the command line leads away from what it verifies.
+func (b *Boot) examine(root fs.ReadLinkFS, machine uint16) {
+	i, r := &doctor.Initrd{Root: root}, &doctor.Report{}
+	if a, ok := uki.ArchOfMachine(machine); ok {
+		i.Machine = a.ELF
+	}
+	start, trust := i.Examine(r)
+	found := false
+	for _, f := range r.Findings {
+		if !slices.Contains(condemned, f.Check) {
+			continue
+		}
+		found = true
+		if start == doctor.StartNone {
+			b.problem(fmt.Errorf("%w: .initrd doesn't start composefs-setup-root: %s", ErrUnverified, f.Problem))
+		} else {
+			b.problem(fmt.Errorf(".initrd: %s", f.Problem))
+		}
+	}
+	if start == doctor.StartNone && !found {
+		b.problem(fmt.Errorf("%w: .initrd doesn't start composefs-setup-root", ErrUnverified))
+	}
+	if b.LineErr != nil {
+		return
+	}
+	r = &doctor.Report{}
+	i.Arguments(r, b.Line, start, trust)
+	for _, f := range r.Findings {
+		switch {
+		case f.Check == "rdinit": // which was said of the command line alone
+		case f.Stops || slices.Contains(condemned, f.Check):
+			b.problem(fmt.Errorf(".cmdline: %s", f.Problem))
+		default:
+			b.Warnings = append(b.Warnings, ".cmdline: "+f.Problem)
+		}
+	}
+}
+
+// readInitrd reads the policy and the keys, as composefs-setup-root would.
+func (b *Boot) readInitrd(image []byte) {
+	root, err := initrd.Open(image)
+	if err != nil {
+		b.problem(fmt.Errorf(".initrd: %w", err))
+		return
+	}
+	config, written, err := readPolicy(root)
+	if err != nil {
+		b.problem(fmt.Errorf("policy in .initrd: %w", err))
+		return
+	}
+	keys, err := sign.LoadKeyring(root, strings.Trim(config.Verify.Keys, "/"))
+	// Only the directory that is looked at without being told may be missing.
+	if errors.Is(err, fs.ErrNotExist) && config.Verify.Keys == bootcfg.KeysPath {
+		err = nil
+	}
+	if err != nil {
+		b.problem(fmt.Errorf("keys in .initrd: %s: %w", config.Verify.Keys, err))
+	} else if err := config.Verify.Permits(b.Line, keys); err != nil {
+		b.problem(fmt.Errorf("policy in .initrd: %w", err))
+	}
+	b.Keys = keys
+	b.Policy = &Policy{config, written}
+}
+
+// readPolicy returns the policy of an initrd, and whether it is written there.
+func readPolicy(root fs.ReadFileFS) (bootcfg.Config, bool, error) {
+	text, err := root.ReadFile(bootcfg.ConfigPath[1:])
+	if errors.Is(err, fs.ErrNotExist) {
+		return bootcfg.DefaultConfig(), false, nil
+	}
+	if err != nil {
+		return bootcfg.Config{}, false, err
+	}
+	config, err := bootcfg.ParseConfig(text)
+	return config, true, err
+}
+
+// prettyName returns the name of the system in os-release.
+func prettyName(osRelease string) string {
+	for line := range strings.Lines(osRelease) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); ok {
+			return strings.Trim(value, `"'`)
+		}
+	}
+	return ""
+}
