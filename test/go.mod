@@ -7,6 +7,11 @@ require (
 	github.com/google/go-tpm v0.9.8
 )
 
-require golang.org/x/sys v0.49.0 // indirect
+require (
+	aead.dev/minisign v0.3.0 // indirect
+	github.com/BurntSushi/toml v1.6.0 // indirect
+	golang.org/x/crypto v0.45.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
 
 replace github.com/composefs-go/composefs => ../

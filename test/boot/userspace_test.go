@@ -57,11 +57,11 @@ func sum(t *testing.T, root, name string) string {
 }
 
 // The image's file is replaced by another, just when it has passed all checks: by
-// a build of composefs-setup-root that does so to itself.
+// a program that is composefs-setup-root but for this; see test/boot/swap.
 func TestSwap(t *testing.T) {
 	b := need(t)
 	shared.once(t, "setup-root-swap", func(path string) error {
-		return build("../..", "./cmd/composefs-setup-root", path, "-tags=composefs_test_pause")
+		return build("..", "./boot/swap", path)
 	})
 	for _, c := range []struct{ name, policy string }{
 		{"image replaced between measuring and mounting", ""},

@@ -85,7 +85,6 @@ var noRemedy = map[string]string{
 	"put the .pub file of the signing key":    "a policy without a key is refused before any seal is read",
 	"(key %s signed it all the same)":         "a key that signs what is no seal: its owner has to know",
 	"%w seal: want at most %d bytes":          "a larger file isn't read in the first place",
-	"paused between measuring and mounting":   "only in a program for tests",
 }
 
 // messages returns the texts of errors and of lines on the console, as they are in the

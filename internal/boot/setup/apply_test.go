@@ -109,12 +109,7 @@ func machine(t testing.TB) *fake {
 }
 
 func (f *fake) boot(o Options) error {
-	k := newKernel()
-	p, err := newPlan(o, k)
-	if err != nil {
-		return err
-	}
-	return apply(p, &session{o: o, sys: f, log: kmsg.New(nil, f.t.Output()), boot: newBoot(o, k)})
+	return RunOn(f, newKernel(), o, kmsg.New(nil, f.t.Output()))
 }
 
 func TestApplyDoesTheStepsInOrder(t *testing.T) {
@@ -236,8 +231,8 @@ func TestBootJSON(t *testing.T) {
 	k := kernel.New(kernel.OverlayVerity)
 	b := Boot{Digest: digest(t, hexA), Argument: "composefs=\"\x01\\é\xff", FSVerity: bootcfg.Off, Version: "1", kernel: k, Config: bootcfg.DefaultConfig(),
 		Seal: sealRecord{Status: "valid", Key: "0123456789ABCDEF", KeyName: "k", Sequence: 7}}
-	b.Milliseconds.add(stageVerify, 1500000)
-	b.Milliseconds.add(stageVerify, 500000)
+	b.Milliseconds.add(StageVerify, 1500000)
+	b.Milliseconds.add(StageVerify, 500000)
 	got := b.JSON(42)
 	want := `{"version":1,"digest":"fsverity-sha256-12:` + hexA + `","argument":"composefs=\"\u0001\\é` + "\ufffd" + `",` +
 		`"seal":{"status":"valid","key":"0123456789ABCDEF","key-name":"k","sequence":7},"fs-verity":"off","tpm":{"status":""},"no-room":[],"policy":{"root":"","etc":"overlay","extensions":"allow"},"kernel":"` + k.Release() + `",` +

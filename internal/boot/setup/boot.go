@@ -44,17 +44,17 @@ type sealRecord struct {
 
 // timings are how long each stage took, in the order that they ran.
 type timings []struct {
-	stage stage
+	stage Stage
 	took  time.Duration
 }
 
-func (t *timings) add(s stage, took time.Duration) {
+func (t *timings) add(s Stage, took time.Duration) {
 	if n := len(*t); n > 0 && (*t)[n-1].stage == s {
 		(*t)[n-1].took += took
 		return
 	}
 	*t = append(*t, struct {
-		stage stage
+		stage Stage
 		took  time.Duration
 	}{s, took})
 }

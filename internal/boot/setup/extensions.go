@@ -27,10 +27,7 @@ const masks = "/run/systemd/system.control"
 
 // hideExtensions mounts nothing over those in dir, "etc" or "var". A link is refused:
 // it may lead to what is mounted later, so that nothing can be mounted over its target.
-func (s *session) hideExtensions(dir string, mode bootcfg.MountMode) error {
-	if !mode.Kept() || s.o.Config.Extensions() != bootcfg.Forbid {
-		return nil
-	}
+func (s *session) hideExtensions(dir string) error {
 	for _, hidden := range extensionDirs {
 		if !strings.HasPrefix(hidden, dir) {
 			continue

@@ -155,7 +155,7 @@ func TestAMissingArgumentIsForThePolicyToPermit(t *testing.T) {
 		{"one, optional", argA, optional, 1, false, "check its seal: require"},
 	} {
 		o := options(t, c.line, c.policy, c.keys)
-		p, err := newPlan(o, newKernel())
+		p, err := NewPlan(o, newKernel())
 		if c.refused != (CodeOf(err) == CodeNoArgument) || c.refused != (err != nil) || !strings.Contains(p.String(), c.plan) {
 			t.Errorf("%s: %v, plan\n%s", c.name, err, p)
 		}

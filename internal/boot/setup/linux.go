@@ -38,6 +38,9 @@ type linux struct {
 // A measurer tells the fs-verity digest that a file has.
 type measurer func(*os.File, verity.Algorithm) (verity.Digest, error)
 
+// NewSystem returns the machine that this runs on.
+func NewSystem(k *kernel.Kernel, log *kmsg.Log) System { return newLinux(k, log) }
+
 func newLinux(k *kernel.Kernel, log *kmsg.Log) *linux {
 	return &linux{kernel: k, log: log, digestOf: verity.Measure}
 }

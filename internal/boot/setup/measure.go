@@ -21,45 +21,14 @@ type tpmRecord struct {
 	Digests []tpm.Digest
 }
 
-// measureSteps come after everything that proves the image and before the first
-// that uses it: whatever a bad image could make the kernel do when it is mounted,
-// the register has its digest by then, and nothing can take that back.
-func measureSteps(o Options) plan {
-	m := o.Config.Measure
-	if m.TPM == bootcfg.Off {
-		return nil
-	}
-	what := fmt.Sprintf("extend PCR %d of the TPM with the digest: %s; then with the UUID of the physical root", m.PCR, m.TPM)
-	return plan{{stageMeasure, what, CodeKernel, (*session).extend}}
-}
-
-// capSteps come after all that only verified code does, and before anything of /etc or
-// /var can be executed or read by others: what has been sealed to an earlier value of the
-// register is out of their reach, whatever disk they came from.
-func capSteps(o Options) plan {
-	m := o.Config.Measure
-	if m.TPM == bootcfg.Off {
-		return nil
-	}
-	return plan{{stageClose, fmt.Sprintf("extend PCR %d with the end of the verified part of the boot", m.PCR), CodeKernel, (*session).extendCap}}
-}
-
-func (s *session) extendCap() error {
-	if s.boot.TPM.Status != "measured" {
-		return nil
-	}
-	_, err := s.sys.Extend(s.boot.TPM.PCR, bootcfg.HandOverEvent, true)
-	return err
-}
-
-func (s *session) extend() error {
-	m := s.o.Config.Measure
-	r := tpmRecord{Status: "measured", PCR: m.PCR, Events: bootcfg.Events(s.level, s.image.Digest, s.sys.RootID())}
+// extend measures the image, and the file system that it is on.
+func (s *session) extend(pcr uint32, need bootcfg.Requirement) error {
+	r := tpmRecord{Status: "measured", PCR: pcr, Events: bootcfg.Events(s.level, s.image.Digest, s.sys.RootID())}
 	r.Event = r.Events[0]
 	var err error
-	r.Digests, err = s.sys.Extend(m.PCR, r.Event, m.TPM == bootcfg.Require)
+	r.Digests, err = s.sys.Extend(pcr, r.Event, need == bootcfg.Require)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && m.TPM == bootcfg.IfPresent:
+	case errors.Is(err, fs.ErrNotExist) && need == bootcfg.IfPresent:
 		s.boot.TPM.Status = "absent"
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
@@ -67,7 +36,7 @@ func (s *session) extend() error {
 	case err != nil:
 		return err
 	}
-	if _, err := s.sys.Extend(m.PCR, r.Events[1], true); err != nil {
+	if _, err := s.sys.Extend(pcr, r.Events[1], true); err != nil {
 		return err
 	}
 	s.boot.TPM = r
@@ -76,7 +45,7 @@ func (s *session) extend() error {
 
 // spoil measures that the boot was refused, so that nothing that runs now can bring
 // the register to where a good boot would have brought it, or find it there.
-func spoil(sys system, m bootcfg.Measure, code Code) error {
+func spoil(sys System, m bootcfg.Measure, code Code) error {
 	if m.TPM == bootcfg.Off {
 		return nil
 	}

@@ -148,12 +148,8 @@ func TestWhatIsntVerifiedIsSaid(t *testing.T) {
 		"off":       "composefs: fs-verity = \"off\": nothing is verified, neither the image nor the contents of its files\n",
 	} {
 		f, o, k := machine(t), options(t, argA, "[verify]\nfs-verity = \""+policy+"\"", 0), newKernel()
-		p, err := newPlan(o, k)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var console strings.Builder
-		if err := apply(p, &session{o: o, sys: f, log: kmsg.New(nil, &console), boot: newBoot(o, k)}); err != nil || console.String() != want {
+		if err := RunOn(f, k, o, kmsg.New(nil, &console)); err != nil || console.String() != want {
 			t.Errorf("%s: %v, console %q, want %q", policy, err, console.String(), want)
 		}
 		if record := `"fs-verity":"` + policy + `"`; !strings.Contains(f.record.JSON(0), record) {

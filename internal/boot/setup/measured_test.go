@@ -34,11 +34,7 @@ func (d disk) bootMeasured(t *testing.T, digestOf measurer) error {
 	k := kernel.New()
 	l := newLinux(k, kmsg.New(nil, t.Output()))
 	l.digestOf = digestOf
-	p, err := newPlan(o, k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return apply(p, &session{o: o, sys: l, log: l.log, boot: newBoot(o, k)})
+	return RunOn(l, k, o, l.log)
 }
 
 func TestTheSelfTestSaysWhatIsWrongWithAnObject(t *testing.T) {

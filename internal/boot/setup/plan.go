@@ -7,74 +7,78 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/boot/kernel"
-	"github.com/composefs-go/composefs/internal/boot/kmsg"
 )
 
-// A stage is a part of the boot, as boot.json names it.
-type stage string
+// A Stage is a part of the boot, as boot.json names it.
+type Stage string
 
 // The stages that a plan has. "read" and "plan" come before it.
 const (
-	stageRoot     stage = "root-device"
-	stageVerify   stage = "verify"
-	stageMeasure  stage = "measure"
-	stageMount    stage = "mount"
-	stageCompose  stage = "compose"
-	stageSelfTest stage = "self-test"
-	stageClose    stage = "close-pcr"
-	stageRecord   stage = "record"
-	stageHandOver stage = "hand-over"
+	StageRoot     Stage = "root-device"
+	StageVerify   Stage = "verify"
+	StageMeasure  Stage = "measure"
+	StageMount    Stage = "mount"
+	StageCompose  Stage = "compose"
+	StageSelfTest Stage = "self-test"
+	StageClose    Stage = "close-pcr"
+	StageRecord   Stage = "record"
+	StageHandOver Stage = "hand-over"
 )
 
-// A step is one thing to do. code is for errors that carry none.
-type step struct {
-	stage stage
-	what  string
-	code  Code
-	do    func(*session) error
+// A Step is one thing to do. Steps are values: two that do the same are equal.
+type Step struct {
+	Stage Stage
+	// Code is the exit status for errors of the operation that have none.
+	Code Code
+	Do   Operation
 }
 
-// A plan is what will be done, in order.
-type plan []step
+// A Plan is what will be done, in order. slices.Equal compares two of them.
+type Plan []Step
 
 // String prints the plan, a step a line.
-func (p plan) String() string {
+func (p Plan) String() string {
 	var b strings.Builder
 	for _, s := range p {
-		fmt.Fprintf(&b, "%-11s  %s\n", s.stage, s.what)
+		fmt.Fprintf(&b, "%-11s  %s\n", s.Stage, s.Do)
 	}
 	return b.String()
 }
 
-// newPlan decides from the options and what the kernel can do. It looks at
+// NewPlan decides from the options and what the kernel can do. It looks at
 // nothing else. What can be refused now is refused now.
-func newPlan(o Options, k *kernel.Kernel) (plan, error) {
+func NewPlan(o Options, k *kernel.Kernel) (Plan, error) {
 	if err := checkArguments(o); err != nil {
 		return nil, err
 	}
 	if err := checkKernel(o, k); err != nil && !o.unverified() {
 		return nil, refuse(CodeKernel, err)
 	}
-	var p plan
-	if o.Init != nil {
-		p = append(p, step{stageRoot, "find the root device and mount it at " + o.Sysroot, CodeMount,
-			func(s *session) error { return s.sys.MountRoot(o.Sysroot, o.Cmdline) }})
-	} else if root, _ := o.Cmdline.Lookup("root"); root != "" {
-		p = append(p, step{stageRoot, "if root=" + root + " fits several devices, mount the one on the boot loader's disk at " + o.Sysroot, CodeMount,
-			func(s *session) error { return s.sys.PreferRoot(o.Sysroot, o.Cmdline) }})
-	}
+	p := rootSteps(o)
 	if o.unverified() {
-		return append(p, unverifiedSteps(o)...), nil
+		// The root stays where it is.
+		p = append(p, Step{StageHandOver, CodeMount, BootUnverified{o.Sysroot}})
+		return append(p, initSteps(o)...), nil
 	}
 	p = append(p, verifySteps(o)...)
-	p = append(p, measureSteps(o)...)
-	p = append(p, mountSteps(o)...)
+	// Whatever a bad image could make the kernel do when it is mounted, the register of
+	// the TPM has its digest by then, and nothing can take that back.
+	measure := o.Config.Measure
+	if measure.TPM != bootcfg.Off {
+		p = append(p, Step{StageMeasure, CodeKernel, ExtendDigest{measure.PCR, measure.TPM}})
+	}
+	p = append(p, Step{StageMount, CodeMount, MountImage{}},
+		Step{StageMount, CodeMount, MountOverlay{o.Config.Root.Transient, o.Config.Verify.FSVerity == bootcfg.Require}})
 	p = append(p, composeSteps(o)...)
-	p = append(p, step{stageSelfTest, "read the init program, its interpreter and usr/lib/os-release through the new root", CodeSelfTest,
-		func(s *session) error { return s.sys.SelfTest(initCandidates(o)) }})
-	p = append(p, capSteps(o)...)
-	p = append(p, step{stageRecord, "write " + recordPath, CodeMount, (*session).record})
-	return append(p, handOverSteps(o)...), nil
+	p = append(p, Step{StageSelfTest, CodeSelfTest, SelfTest{o.init()}})
+	// After all that only verified code does, and before anything of /etc or /var can be
+	// executed or read by others: what has been sealed to an earlier value of the register
+	// is out of their reach, whatever disk they came from.
+	if measure.TPM != bootcfg.Off {
+		p = append(p, Step{StageClose, CodeKernel, ClosePCR{measure.PCR}})
+	}
+	p = append(p, Step{StageRecord, CodeMount, WriteRecord{}}, Step{StageHandOver, CodeMount, HandOver{o.Sysroot}})
+	return append(p, initSteps(o)...), nil
 }
 
 // checkArguments refuses what the policy doesn't allow the command line to ask for.
@@ -106,75 +110,60 @@ func checkKernel(o Options, k *kernel.Kernel) error {
 	return nil
 }
 
-func mountSteps(o Options) plan {
-	what := "mount overlayfs: the image over composefs/objects"
-	switch o.Config.Root.Transient {
-	case bootcfg.TransientOff:
-		what += ", read-only"
-	case bootcfg.TransientReadOnly:
-		what += ", changes in memory, mounted read-only"
-	default:
-		what += ", changes in memory"
+func rootSteps(o Options) Plan {
+	root, _ := o.Cmdline.Lookup("root")
+	switch {
+	case o.Init != nil:
+		return Plan{{StageRoot, CodeMount, FindRoot{o.Sysroot}}}
+	case root != "":
+		return Plan{{StageRoot, CodeMount, PreferRoot{root, o.Sysroot}}}
 	}
-	if o.Config.Verify.FSVerity == bootcfg.Require {
-		what += ", verity=require"
-	}
-	return plan{
-		{stageMount, "mount the image from the open file (EROFS)", CodeMount, (*session).mountImage},
-		{stageMount, what, CodeMount, (*session).mountOverlay},
-	}
+	return nil
 }
 
-func composeSteps(o Options) plan {
+// verifySteps are the only ones that decide whether the image is the one meant.
+// After them it is the open file that counts, no longer its name.
+func verifySteps(o Options) Plan {
+	p := Plan{{StageVerify, CodeMount, OpenRoot{o.Sysroot}}}
+	if o.Cmdline.Ref != "" {
+		p = append(p, Step{StageVerify, CodeNotFound, OpenRef{o.Cmdline.Ref}})
+	} else {
+		p = append(p, Step{StageVerify, CodeNotFound, OpenFirst{imageNames(o.Cmdline.Images)}})
+	}
+	v := o.Config.Verify
+	switch v.FSVerity {
+	case bootcfg.Require:
+		p = append(p, Step{StageVerify, CodeMismatch, MeasureImage{}}, Step{StageVerify, CodeMismatch, ReadImage{}})
+	case bootcfg.Userspace:
+		p = append(p, Step{StageVerify, CodeMismatch, CopyImage{}})
+	}
+	return append(p, Step{StageVerify, CodeSignature, CheckSeal{v.SignatureWith(len(o.Keys)), len(o.Keys), v.MinimumSequence, len(v.Revoked)}})
+}
+
+func composeSteps(o Options) Plan {
 	c := o.Config
-	var p plan
+	var p Plan
 	if c.Etc.Kept() || c.Var.Kept() {
-		p = append(p, step{stageCompose, "make the physical root writable if it isn't", CodeMount,
-			func(s *session) error { return s.sys.MakeWritable() }})
+		p = append(p, Step{StageCompose, CodeMount, MakeWritable{}})
 	}
 	for _, d := range []struct {
 		name string
 		mode bootcfg.MountMode
 	}{{"etc", c.Etc}, {"var", c.Var}} {
-		if d.mode == bootcfg.MountNone {
-			continue
+		if d.mode != bootcfg.MountNone {
+			hide := d.mode.Kept() && c.Extensions() == bootcfg.Forbid
+			p = append(p, Step{StageCompose, CodeMount, MountState{d.name, d.mode, c.FullDisk, hide}})
 		}
-		what := fmt.Sprintf("mount /%s: %s", d.name, describe[d.mode])
-		if d.mode.Kept() && c.Extensions() == bootcfg.Forbid {
-			what += ", extensions hidden"
-		}
-		p = append(p, step{stageCompose, what, CodeMount,
-			func(s *session) error { return s.mountState(d.name, d.mode) }})
 	}
-	what := "mount the physical root at /sysroot"
-	if c.Root.SysrootReadOnly {
-		what += ", read-only"
-	}
-	return append(p, step{stageCompose, what, CodeMount,
-		func(s *session) error { return s.sys.BindRoot(c.Root.SysrootReadOnly) }})
+	return append(p, Step{StageCompose, CodeMount, BindRoot{c.Root.SysrootReadOnly}})
 }
 
-// describe says what a mode of /etc or /var does.
-var describe = map[bootcfg.MountMode]string{
-	bootcfg.MountRoot:      "bind, from the physical root",
-	bootcfg.MountBind:      "bind, from state/deploy",
-	bootcfg.MountOverlay:   "overlay, changes in state/deploy",
-	bootcfg.MountTransient: "overlay, changes in memory",
-	bootcfg.MountVolatile:  "an empty tmpfs",
-}
-
-func handOverSteps(o Options) plan {
-	p := plan{{stageHandOver, "put the new root at " + o.Sysroot, CodeMount,
-		func(s *session) error { return s.sys.HandOver(o.Sysroot) }}}
+// initSteps are for the first process: nobody else would go on.
+func initSteps(o Options) Plan {
 	if o.Init == nil {
-		return p
+		return nil
 	}
-	return append(p, switchRoot(o))
-}
-
-func switchRoot(o Options) step {
-	return step{stageHandOver, "switch root and execute init", CodeMount,
-		func(s *session) error { return s.sys.SwitchRoot(o.Sysroot, initCandidates(o), o.Init[1:]) }}
+	return Plan{{StageHandOver, CodeMount, SwitchRoot{o.Sysroot, o.init()}}}
 }
 
 // unverified says whether what root= means is booted as it is: the command line names
@@ -183,26 +172,8 @@ func (o Options) unverified() bool {
 	return !o.Cmdline.Asked() && o.Config.Verify.Argument == bootcfg.Optional
 }
 
-// unverifiedSteps leave the root where it is. The TPM's register isn't that of a
-// verified boot then.
-func unverifiedSteps(o Options) plan {
-	p := plan{{stageHandOver, "boot " + o.Sysroot + " as it is, unverified", CodeMount, func(s *session) error {
-		s.log.Printf(kmsg.Err, "the command line names no image, and the policy has argument = \"optional\": what is booted is unverified")
-		return spoil(s.sys, o.Config.Measure, CodeNoArgument)
-	}}}
-	if o.Init == nil {
-		return p
-	}
-	return append(p, switchRoot(o))
-}
-
-// inits are the programs that the kernel, and systemd before it, look for.
-var inits = []string{"/sbin/init", "/usr/lib/systemd/systemd", "/etc/init", "/bin/init", "/bin/sh"}
-
-// initCandidates returns the programs of which the first that exists is executed.
-func initCandidates(o Options) []string {
-	if init, ok := o.Cmdline.Lookup("init"); ok && init != "" {
-		return []string{init}
-	}
-	return inits
+// init is the program that the command line names, "" for the first that there is.
+func (o Options) init() string {
+	init, _ := o.Cmdline.Lookup("init")
+	return init
 }

@@ -2,6 +2,7 @@ package setup
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,7 +92,7 @@ func TestPlanIsWhatThePolicySays(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o := options(t, c.cmdline, c.policy, c.keys)
 			o.Init = c.init
-			p, err := newPlan(o, newKernel())
+			p, err := NewPlan(o, newKernel())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -107,6 +108,60 @@ func TestPlanIsWhatThePolicySays(t *testing.T) {
 				t.Errorf("plan:\n%swants no %q", text, c.not)
 			}
 		})
+	}
+}
+
+// A plan is data: two are equal if, and only if, they do the same.
+func TestPlansAreCompared(t *testing.T) {
+	plan := func(cmdline, policy string, init ...string) Plan {
+		o := options(t, cmdline, policy, 0)
+		o.Init = init
+		p, err := NewPlan(o, newKernel())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	want := Plan{
+		{StageRoot, CodeMount, FindRoot{At: "/sysroot"}},
+		{StageVerify, CodeMount, OpenRoot{At: "/sysroot"}},
+		{StageVerify, CodeNotFound, OpenFirst{Names: "composefs/images/" + hexA}},
+		{StageVerify, CodeMismatch, MeasureImage{}},
+		{StageVerify, CodeMismatch, ReadImage{}},
+		{StageVerify, CodeSignature, CheckSeal{Signature: bootcfg.Off}},
+		{StageMeasure, CodeKernel, ExtendDigest{PCR: 9, Need: bootcfg.Require}},
+		{StageMount, CodeMount, MountImage{}},
+		{StageMount, CodeMount, MountOverlay{Transient: bootcfg.TransientOff, Verity: true}},
+		{StageCompose, CodeMount, MakeWritable{}},
+		{StageCompose, CodeMount, MountState{Dir: "etc", Mode: bootcfg.MountOverlay, FullDisk: bootcfg.FullDiskRefuse}},
+		{StageCompose, CodeMount, MountState{Dir: "var", Mode: bootcfg.MountVolatile, FullDisk: bootcfg.FullDiskRefuse}},
+		{StageCompose, CodeMount, BindRoot{}},
+		{StageSelfTest, CodeSelfTest, SelfTest{Init: "/sbin/begin"}},
+		{StageClose, CodeKernel, ClosePCR{PCR: 9}},
+		{StageRecord, CodeMount, WriteRecord{}},
+		{StageHandOver, CodeMount, HandOver{At: "/sysroot"}},
+		{StageHandOver, CodeMount, SwitchRoot{At: "/sysroot", Init: "/sbin/begin"}},
+	}
+	const policy = "[measure]\ntpm = \"require\"\npcr = 9\n[var]\nmount = \"volatile\"\n[failure]\nfull-disk = \"refuse\"\n"
+	got := plan(argA+" init=/sbin/begin", policy, "/init")
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	for name, other := range map[string]Plan{
+		"another image":    plan(argB+" init=/sbin/begin", policy, "/init"),
+		"another register": plan(argA+" init=/sbin/begin", strings.Replace(policy, "9", "10", 1), "/init"),
+		"a full disk":      plan(argA+" init=/sbin/begin", strings.Replace(policy, "refuse", "transient", 1), "/init"),
+		"another program":  plan(argA+" init=/sbin/init", policy, "/init"),
+		"a service":        plan(argA, policy),
+		"nothing to keep":  plan(argA+" init=/sbin/begin", policy+"[etc]\nmount = \"transient\"\n", "/init"),
+	} {
+		if slices.Equal(got, other) {
+			t.Errorf("%s: the plan is the same", name)
+		}
+	}
+	unverified := Plan{{StageHandOver, CodeMount, BootUnverified{At: "/sysroot"}}}
+	if got := plan("quiet", "[verify]\nargument = \"optional\"\n"); !slices.Equal(got, unverified) {
+		t.Errorf("got\n%swant\n%s", got, unverified)
 	}
 }
 
@@ -132,7 +187,7 @@ func TestPlanRefusesBeforeTouchingAnything(t *testing.T) {
 		if c.off != 255 {
 			k = newKernel(c.off)
 		}
-		_, err := newPlan(options(t, c.cmdline, c.policy, c.keys), k)
+		_, err := NewPlan(options(t, c.cmdline, c.policy, c.keys), k)
 		if CodeOf(err) != c.code || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: status %d, %v; want %d and %q", c.name, CodeOf(err), err, c.code, c.want)
 		}
@@ -145,12 +200,12 @@ func TestPlanDoesWithoutVerityWhereItIsOptional(t *testing.T) {
 		{"the mark, with leave", optional, "[verify]\nallow-insecure = true"},
 		{"switched off", argA, "[verify]\nfs-verity = \"off\""},
 	} {
-		if _, err := newPlan(options(t, c.cmdline, c.policy, 0), newKernel(kernel.OverlayVerity)); err != nil {
+		if _, err := NewPlan(options(t, c.cmdline, c.policy, 0), newKernel(kernel.OverlayVerity)); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
 	both := optional + " " + argB
-	if _, err := newPlan(options(t, both, "[verify]\nallow-insecure = true", 0), newKernel(kernel.OverlayVerity)); err != nil {
+	if _, err := NewPlan(options(t, both, "[verify]\nallow-insecure = true", 0), newKernel(kernel.OverlayVerity)); err != nil {
 		t.Errorf("with one of two optional the kernel may do: %v", err)
 	}
 }

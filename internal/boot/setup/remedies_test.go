@@ -254,11 +254,11 @@ func TestEachRemedyBeforeTheSwitchWorks(t *testing.T) {
 func TestAKernelThatHasWhatIsMissingBoots(t *testing.T) {
 	o := options(t, argA, "", 0)
 	for _, f := range []kernel.Feature{kernel.MountAPI, kernel.EROFS, kernel.Overlay, kernel.OverlayData, kernel.OverlayVerity} {
-		if _, err := newPlan(o, newKernel(f)); CodeOf(err) != CodeKernel || !strings.Contains(err.Error(), "boot another kernel, or add what is missing") {
+		if _, err := NewPlan(o, newKernel(f)); CodeOf(err) != CodeKernel || !strings.Contains(err.Error(), "boot another kernel, or add what is missing") {
 			t.Errorf("without %s: %v", f.Name(), err)
 		}
 	}
-	if _, err := newPlan(o, newKernel()); err != nil {
+	if _, err := NewPlan(o, newKernel()); err != nil {
 		t.Error(err)
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// system is what the steps do to the machine. Each method is one action on what
+// A System is what the steps do to the machine. Each method is one action on what
 // the ones before have opened: the physical root, the image, the new root.
-type system interface {
+type System interface {
 	// MountRoot finds the root device and mounts it at the path.
 	MountRoot(path string, args bootcfg.Cmdline) error
 	// PreferRoot lets a root that is mounted at the path be the one on the boot

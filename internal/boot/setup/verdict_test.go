@@ -116,10 +116,7 @@ func (s *scene) boot() (string, Code, string) {
 	// The directory of the policy is that of the initramfs.
 	o, err := Read("composefs="+s.image.Hex(), Paths{Config: s.policyFile, Keys: s.keys})
 	if err == nil {
-		var p plan
-		if p, err = newPlan(o, newKernel()); err == nil {
-			err = apply(p, &session{o: o, sys: sealed{f, &linux{store: store}}, log: kmsg.New(nil, s.t.Output()), boot: newBoot(o, newKernel())})
-		}
+		err = RunOn(sealed{f, &linux{store: store}}, newKernel(), o, kmsg.New(nil, s.t.Output()))
 	}
 	if err != nil {
 		return err.Error(), CodeOf(err), ""

@@ -4,40 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"syscall"
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
-
-// verifySteps are the only ones that decide whether the image is the one meant.
-// After them it is the open file that counts, no longer its name.
-func verifySteps(o Options) plan {
-	v := o.Config.Verify
-	p := plan{{stageVerify, "open the physical root at " + o.Sysroot, CodeMount,
-		func(s *session) error { return s.sys.OpenRoot(o.Sysroot) }}}
-	if o.Cmdline.Ref != "" {
-		p = append(p, step{stageVerify, "open the image that composefs/images/refs/" + o.Cmdline.Ref + " points to", CodeNotFound, (*session).openRef})
-	} else {
-		var names []string
-		for _, i := range o.Cmdline.Images {
-			names = append(names, "composefs/images/"+i.Digest.Hex())
-		}
-		p = append(p, step{stageVerify, "open " + strings.Join(names, ", or else "), CodeNotFound, (*session).openFirst})
-	}
-	switch v.FSVerity {
-	case bootcfg.Require:
-		p = append(p, step{stageVerify, "measure its fs-verity digest, which must be the same", CodeMismatch, (*session).measure},
-			step{stageVerify, "read all of it, so that the kernel checks every block", CodeMismatch, (*session).readImage})
-	case bootcfg.Userspace:
-		p = append(p, step{stageVerify, "copy it into memory and hash it, the digest must be the same", CodeMismatch, (*session).hashImage})
-	}
-	signature := v.SignatureWith(len(o.Keys))
-	what := fmt.Sprintf("check its seal: %s, %d trusted keys, sequence %d or higher, %d images revoked", signature, len(o.Keys), v.MinimumSequence, len(v.Revoked))
-	return append(p, step{stageVerify, what, CodeSignature, (*session).checkSeal})
-}
 
 // openFirst opens the first image of the command line that exists. If that one
 // turns out to be bad the boot fails: the others are no way around it.
