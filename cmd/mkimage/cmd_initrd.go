@@ -139,8 +139,8 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 	if err != nil {
 		return parts, err
 	}
-	if err := checkModulesDir(dir); err != nil {
-		return parts, usagef(cmd, "--modules %s: %w", o.modules, err)
+	if err := initrd.CheckModulesDir(dir); err != nil {
+		return parts, usagef(cmd, "--modules %s: %w", o.modules, initrdAdvice(err))
 	}
 	if parts.Kernel, err = initrd.NewKernel(os.DirFS(dir), dir, filepath.Base(dir)); err != nil {
 		return parts, err
@@ -151,7 +151,7 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 			parts.Modules = append(parts.Modules, initrd.Want{Name: name})
 		}
 	}
-	return parts, checkMachine(parts)
+	return parts, initrdAdvice(parts.CheckMachine())
 }
 
 // program reads composefs-setup-root.
@@ -159,9 +159,5 @@ func (o *initrdOptions) program() ([]byte, error) {
 	if o.setupRoot == "" {
 		return findSetupRoot()
 	}
-	program, err := readSmall(o.setupRoot, maxProgram)
-	if err != nil {
-		return nil, err
-	}
-	return program, checkSetupRoot(o.setupRoot, program)
+	return readSetupRoot(o.setupRoot)
 }

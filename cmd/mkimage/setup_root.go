@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"debug/buildinfo"
-	"debug/elf"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,9 +11,6 @@ import (
 
 	"github.com/composefs-go/composefs/internal/artifact/initrd"
 )
-
-// setupRootName is what the program's package is called, whoever builds it.
-const setupRootName = "/cmd/composefs-setup-root"
 
 // setupRootPlaces are where composefs-setup-root is looked for. Those that begin with
 // a dot are beside mkimage: in a build directory, and below any PREFIX of an installation.
@@ -36,80 +31,42 @@ func findSetupRoot() ([]byte, error) {
 			name = filepath.Join(filepath.Dir(self), name)
 		}
 		looked = append(looked, name)
-		if b, err := readSmall(name, maxProgram); err == nil {
-			return b, checkSetupRoot(name, b)
+		program, err := readSetupRoot(name)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return program, err
 		}
 	}
 	return nil, fmt.Errorf("composefs-setup-root for %s is in none of %s: name it with --setup-root", runtime.GOARCH, strings.Join(looked, ", "))
 }
 
-// checkSetupRoot refuses any other program: as the first process it would end, and
-// the kernel with it. Go writes into each program what it was made of, stripped or not.
-func checkSetupRoot(name string, program []byte) error {
-	const want = "want composefs-setup-root, a static program"
-	info, err := buildinfo.Read(bytes.NewReader(program))
+// readSetupRoot reads composefs-setup-root, and says what to do about another program.
+func readSetupRoot(name string) ([]byte, error) {
+	program, err := readSmall(name, maxProgram)
 	if err != nil {
-		return fmt.Errorf("%s: %s, found something else: make it with `make build`, or leave --setup-root out", name, want)
+		return nil, err
 	}
-	if !strings.HasSuffix(info.Path, setupRootName) {
-		return fmt.Errorf("%s: %s, found the program %s: make it with `make build`, or leave --setup-root out", name, want, filepath.Base(info.Path))
+	err = initrd.CheckSetupRoot(program)
+	var other *initrd.ProgramError
+	switch {
+	case err == nil:
+		return program, nil
+	case !errors.As(err, &other) || other.Err != nil:
+		return nil, fmt.Errorf("%s: %w", name, err)
+	case other.Dynamic:
+		return nil, fmt.Errorf("%s: %w: build it with CGO_ENABLED=0", name, err)
 	}
-	f, err := elf.NewFile(bytes.NewReader(program))
-	if err != nil {
-		return fmt.Errorf("%s: %s for Linux: %w", name, want, err)
-	}
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP {
-			return fmt.Errorf("%s: %s, found one that needs a dynamic linker, which the initrd doesn't have: build it with CGO_ENABLED=0", name, want)
-		}
-	}
-	return nil
+	return nil, fmt.Errorf("%s: %w: make it with `make build`, or leave --setup-root out", name, err)
 }
 
-// checkMachine refuses modules for another processor than the program's. What isn't
-// well-formed isn't our business: the kernel's tools made it.
-func checkMachine(parts initrd.Options) error {
-	program, err := elf.NewFile(bytes.NewReader(parts.Init))
-	if err != nil {
-		return nil
+// initrdAdvice says what to do about parts that don't fit together.
+func initrdAdvice(err error) error {
+	var machine *initrd.MachineError
+	var dir *initrd.ModulesDirError
+	switch {
+	case errors.As(err, &machine):
+		return fmt.Errorf("%w: build composefs-setup-root for that one (GOARCH) and name it with --setup-root", err)
+	case errors.As(err, &dir):
+		return fmt.Errorf("%w: name one, as in %s", err, dir.Versions[len(dir.Versions)-1])
 	}
-	modules, err := parts.Kernel.Resolve(parts.Modules)
-	if err != nil || len(modules) == 0 {
-		return err
-	}
-	data, err := parts.Kernel.Read(modules[0])
-	if err != nil {
-		return err
-	}
-	module, err := elf.NewFile(bytes.NewReader(data))
-	if err != nil || module.Machine == program.Machine && module.Class == program.Class {
-		return nil
-	}
-	return fmt.Errorf("composefs-setup-root is for %s, the modules of kernel %s are for %s: build composefs-setup-root for that one (GOARCH) and name it with --setup-root",
-		machineName(program), parts.Kernel.Version(), machineName(module))
-}
-
-// machineName is what Go calls an architecture, or else what ELF does.
-func machineName(f *elf.File) string {
-	names := map[elf.Machine]string{elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64", elf.EM_RISCV: "riscv64", elf.EM_386: "386", elf.EM_ARM: "arm"}
-	if name := names[f.Machine]; name != "" {
-		return name
-	}
-	return f.Machine.String()
-}
-
-// errModulesDir is the cause when a directory isn't the one of a kernel version.
-var errModulesDir = errors.New("want the modules of one kernel version")
-
-// checkModulesDir names the directories that may have been meant.
-func checkModulesDir(dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, "modules.dep")); err == nil {
-		return nil
-	}
-	for _, below := range []string{"*", "usr/lib/modules/*", "lib/modules/*", "modules/*"} {
-		if found, _ := filepath.Glob(filepath.Join(dir, below, "modules.dep")); len(found) > 0 {
-			return fmt.Errorf("%w, found a directory with %d of them: name one, as in %s", errModulesDir, len(found), filepath.Dir(found[len(found)-1]))
-		}
-	}
-	return nil // Kernel says what is missing
+	return err
 }
