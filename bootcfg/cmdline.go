@@ -93,8 +93,13 @@ var ErrInit = errors.New("composefs-setup-root would not be started")
 
 // CheckInit refuses a command line with which the kernel doesn't start /init of the
 // initramfs. Of several rdinit= the last one counts, and one without "=" isn't the
-// kernel's. With a name that isn't there, or none, the kernel mounts root= itself.
+// kernel's. With a name that isn't there, or none, the kernel mounts root= itself. So it does
+// with noinitrd, whatever its value, for which its EFI stub looks; initrdmem= is the address of
+// another initramfs.
 func (c Cmdline) CheckInit() error {
+	if i := slices.IndexFunc(c.Args, func(a Arg) bool { return a.Key == "noinitrd" || a.Key == "initrdmem" }); i >= 0 {
+		return fmt.Errorf("%w: with %s the kernel takes another initramfs, or none", ErrInit, c.Args[i].Key)
+	}
 	for _, a := range slices.Backward(c.Args) {
 		if a.Key != "rdinit" || !a.Assigned {
 			continue

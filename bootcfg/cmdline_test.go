@@ -146,6 +146,7 @@ func TestOnlyInitOfTheInitramfsIsStarted(t *testing.T) {
 		"": true, "ro quiet": true, "rdinit=/init": true, `rdinit="/init"`: true, `"rdinit=/init"`: true,
 		"rdinit": true, "rdinit=/bin/sh rdinit=/init": true, "quiet -- rdinit=/bin/sh": true, "rdinit.x=/bin/sh": true, `x="a rdinit=/bin/sh"`: true, "xrdinit=/bin/sh": true,
 		"rdinit=/bin/sh": false, `"rdinit=/bin/sh"`: false, `rdinit="/bin/sh"`: false, "rdinit=": false, `rdinit=""`: false, "rdinit=init": false,
+		"noinitrd": false, "noinitrd=x": false, "ro noinitrd rdinit=/init": false, "initrdmem=1,2": false, "noinitrds": true, "quiet -- noinitrd": true,
 		"rdinit=/init rdinit=/bin/sh": false, "rdinit=/bin/sh rdinit": false, "rdinit=//init": false, "rdinit=/init/": false, "rdinit=/init\trdinit=/absent": false,
 	} {
 		c, err := bootcfg.ParseCmdline(line)
