@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,22 +31,15 @@ func At(dir *os.File) (Mounted, error) {
 	if err != nil {
 		return Mounted{}, err
 	}
-	m, ok := findMount(string(info), st.Mnt_id)
-	if !ok {
-		return Mounted{}, fmt.Errorf("%s: %w: /proc/self/mountinfo has no mount %d", dir.Name(), ErrNotMounted, st.Mnt_id)
+	all, err := ParseInfo(string(info))
+	if err != nil {
+		return Mounted{}, err
 	}
-	return m, nil
-}
-
-// findMount looks for a mount by its number, the first field of a line. After a
-// field "-" come type and source. The kernel writes blanks in a field as \040.
-func findMount(info string, id uint64) (Mounted, bool) {
-	want := strconv.FormatUint(id, 10) + " "
-	for line := range strings.Lines(info) {
-		_, super, ok := strings.Cut(line, " - ")
-		if f := strings.Fields(super); ok && strings.HasPrefix(line, want) && len(f) >= 2 {
-			return Mounted{f[0], f[1]}, true
+	id := strconv.FormatUint(st.Mnt_id, 10)
+	for _, m := range all {
+		if m.ID == id {
+			return Mounted{m.Type, m.Source}, nil
 		}
 	}
-	return Mounted{}, false
+	return Mounted{}, fmt.Errorf("%s: %w: /proc/self/mountinfo has no mount %s", dir.Name(), ErrNotMounted, id)
 }

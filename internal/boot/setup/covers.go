@@ -33,8 +33,8 @@ func covers(at, fstype string, policy bootcfg.Config) bool {
 		return true
 	case slices.Contains(apis, top):
 		return !slices.Contains(apiTypes, fstype)
-	case top == "etc" && !policy.Etc.Kept(), top == "var" && policy.Var == bootcfg.MountVolatile:
+	case top == "etc" && !policy.Etc.Kept(), top == "var" && slices.Contains([]bootcfg.MountMode{bootcfg.MountVolatile, bootcfg.MountTransient}, policy.Var):
 		return true
 	}
-	return policy.Extensions() == bootcfg.Forbid && slices.ContainsFunc(extensionDirs, func(dir string) bool { return at == dir || strings.HasPrefix(at, dir+"/") })
+	return policy.Extensions() == bootcfg.Forbid && slices.ContainsFunc(extensionDirs, func(dir string) bool { return strings.HasPrefix(at+"/", dir+"/") || strings.HasPrefix(dir+"/", at+"/") })
 }

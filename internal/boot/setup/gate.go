@@ -3,6 +3,7 @@ package setup
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/boot/mount"
+	"github.com/composefs-go/composefs/internal/osfile"
 )
 
 // rootPath has what was mounted at --sysroot at the end of a good boot.
@@ -26,33 +29,80 @@ func VerifiedRoot(o Options) error {
 		return nil
 	}
 	root := path.Clean(o.Sysroot)
-	info, err := os.ReadFile("/proc/self/mountinfo")
+	now, err := mountsAt(root)
 	if err != nil {
-		return err
+		return refuse(CodeMount, err)
 	}
-	put, err := os.ReadFile(rootPath)
-	if err != nil {
+	put, err := readPut()
+	switch {
+	case errors.Is(err, errMountedOver):
+		return refuse(CodeMount, err)
+	case err != nil:
 		return refuse(CodeMount, notVerified(o.Sysroot))
 	}
-	return refuse(CodeMount, sameMounts(string(put), mountsAt(string(info), root), root, o.Config))
+	return refuse(CodeMount, sameMounts(put, now, root, o.Config))
 }
 
+// errMountedOver is the cause when something is mounted over what a run of ours has
+// written down.
+var errMountedOver = errors.New("something is mounted over the record of the verified root in /run/composefs: the root isn't switched: boot without what mounts there (rd.systemd.mount-extra=)")
+
+// readPut reads what a run of ours has put at the root. It lies on the file system at
+// /run, over which nothing is mounted.
+func readPut() ([]putMount, error) {
+	f, err := os.Open(rootPath)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var run, file unix.Statx_t
+	if err := errors.Join(unix.Statx(unix.AT_FDCWD, path.Dir(path.Dir(rootPath)), 0, unix.STATX_MNT_ID, &run),
+		unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &file)); err != nil {
+		return nil, err
+	}
+	if run.Mnt_id != file.Mnt_id {
+		return nil, errMountedOver
+	}
+	text, err := osfile.ReadAll(f, putMax)
+	if err != nil {
+		return nil, err
+	}
+	var all []putMount
+	for line := range strings.Lines(string(text)) {
+		m := strings.Split(strings.TrimSuffix(line, "\n"), " ")
+		if len(m) != len(putMount{}) {
+			return nil, fs.ErrInvalid
+		}
+		all = append(all, putMount(m))
+	}
+	return all, nil
+}
+
+// putMax bounds rootPath, in bytes; written ones have about 1000.
+const putMax = 1 << 20
+
+// A putMount is what stays the same of a mount until it is unmounted: number, root, place,
+// type and source, as mountinfo(5) has them.
+type putMount [5]string
+
+func (m putMount) at() string     { return m[2] }
+func (m putMount) fstype() string { return m[3] }
+
 // sameMounts compares what was put at the root with what is there now.
-func sameMounts(put, now, root string, policy bootcfg.Config) error {
-	before := strings.Split(put, "\n")
-	if !slices.ContainsFunc(before, func(line string) bool { f := strings.Fields(line); return len(f) > 2 && f[2] == root }) {
+func sameMounts(put, now []putMount, root string, policy bootcfg.Config) error {
+	if !slices.ContainsFunc(put, func(m putMount) bool { return m.at() == root }) {
 		return notVerified(root)
 	}
-	for line := range strings.Lines(now) {
-		line = strings.TrimSuffix(line, "\n")
-		if i := slices.Index(before, line); i >= 0 {
-			before[i] = ""
-		} else if f := strings.Fields(line); covers(strings.TrimPrefix(strings.TrimPrefix(f[2], root), "/"), f[3], policy) {
-			return fmt.Errorf("something else than the verified image was mounted at %s: the root isn't switched: remove what mounts it (mount.usr=, rd.overlay, rd.systemd.mount-extra=, a line in /etc/fstab)", f[2])
+	gone := slices.Clone(put)
+	for _, m := range now {
+		if i := slices.Index(gone, m); i >= 0 {
+			gone = slices.Delete(gone, i, i+1)
+		} else if covers(strings.TrimPrefix(strings.TrimPrefix(m.at(), root), "/"), m.fstype(), policy) {
+			return fmt.Errorf("something else than the verified image was mounted at %s: the root isn't switched: remove what mounts it (mount.usr=, rd.overlay, rd.systemd.mount-extra=, a line in /etc/fstab)", m.at())
 		}
 	}
-	if gone := strings.Join(before, ""); gone != "" {
-		return fmt.Errorf("the verified image is no longer mounted at %s (%.80s): the root isn't switched: boot without what unmounts it, a hook or a unit", root, gone)
+	if len(gone) > 0 {
+		return fmt.Errorf("the verified image is no longer mounted at %s (%.80s): the root isn't switched: boot without what unmounts it, a hook or a unit", root, strings.Join(gone[0][:], " "))
 	}
 	return nil
 }
@@ -61,40 +111,47 @@ func notVerified(root string) error {
 	return fmt.Errorf("nothing at %s was verified in this boot: the root isn't switched: boot without what keeps composefs-setup-root from running (rd.systemd.mask=, rd.systemd.unit=)", root)
 }
 
-// mountsAt returns what of mountinfo(5) is mounted at dir and below it: number, root,
-// place, type and source, which stay the same until it is unmounted.
-func mountsAt(info, dir string) string {
-	var b strings.Builder
-	for line := range strings.Lines(info) {
-		mount, super, _ := strings.Cut(line, " - ")
-		f, s := strings.Fields(mount), strings.Fields(super)
-		if len(f) < 5 || len(s) < 2 {
-			continue
-		}
-		if rest, ok := strings.CutPrefix(f[4], dir); ok && (rest == "" || rest[0] == '/') {
-			fmt.Fprintln(&b, f[0], f[3], f[4], s[0], s[1])
+// mountsAt returns what is mounted at dir and below it.
+func mountsAt(dir string) ([]putMount, error) {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	return mountsIn(string(text), dir)
+}
+
+func mountsIn(text, dir string) (at []putMount, err error) {
+	all, err := mount.ParseInfo(text)
+	for _, m := range all {
+		if rest, ok := strings.CutPrefix(m.At, dir); ok && (rest == "" || rest[0] == '/') {
+			at = append(at, putMount{m.ID, m.Root, m.At, m.Type, m.Source})
 		}
 	}
-	return b.String()
+	return at, err
 }
 
 // markVerified remembers what is at the root now.
 func markVerified(root string) error {
-	info, err := os.ReadFile("/proc/self/mountinfo")
+	all, err := mountsAt(path.Clean(root))
 	if err != nil {
 		return err
 	}
-	return writeFile(rootPath, mountsAt(string(info), path.Clean(root)))
+	var b strings.Builder
+	for _, m := range all {
+		b.WriteString(strings.Join(m[:], " ") + "\n")
+	}
+	return writeFile(rootPath, b.String())
 }
 
 // Shell returns nil if somebody may have a shell in the initramfs. The TPM's register
 // is spoiled before that. Where the policy doesn't allow one, or can't be read, which is
 // unread, the machine stops here: whoever wanted a shell would go on without an answer.
 func Shell(o Options, unread error, log *kmsg.Log) error {
-	if err := spoil(newLinux(nil, log), o.Config.Measure, CodeMount); err != nil {
-		log.Printf(kmsg.Err, "%v", err)
+	unspoiled := spoilForShell(newLinux(nil, log), o.Config.Measure)
+	if unspoiled != nil {
+		log.Printf(kmsg.Err, "%v", unspoiled)
 	}
-	if unread == nil && o.Config.AllowsShell(len(o.Keys)) {
+	if unread == nil && unspoiled == nil && o.Config.AllowsShell(len(o.Keys)) {
 		return nil
 	}
 	if unread != nil {
@@ -105,6 +162,18 @@ func Shell(o Options, unread error, log *kmsg.Log) error {
 		return errors.New("this is no initramfs: the machine isn't stopped")
 	}
 	return errors.Join(errors.New("no shell is allowed"), stop(endWithoutShell(o)))
+}
+
+// spoilForShell is spoil where a TPM that isn't there yet counts: whoever has the shell
+// could load its driver, and have what is sealed to a register that nothing has extended.
+func spoilForShell(sys System, m bootcfg.Measure) error {
+	if _, err := os.Stat(firmwareTPM); err == nil && m.TPM == bootcfg.IfPresent {
+		m.TPM = bootcfg.Require
+	}
+	if err := spoil(sys, m, CodeMount); err != nil {
+		return fmt.Errorf("no shell before the TPM's register is spoiled: add the TPM driver's module to the initramfs, or ask for the shell later: %w", err)
+	}
+	return nil
 }
 
 // isInitramfs keeps a machine from being stopped that somebody only tries this on.

@@ -2,7 +2,9 @@ package setup
 
 import (
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -82,6 +84,29 @@ func TestOnlyTheVerifiedRootIsSwitchedTo(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "was verified in this boot", ""},
+		{"something over the record of it", func(t *testing.T, d disk) {
+			text, err := os.ReadFile(rootPath)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mountTmpfs(t, filepath.Dir(rootPath))
+			if err := os.WriteFile(rootPath, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "something is mounted over the record", ""},
+		{"a directory over /usr whose name has white space that isn't a blank", func(t *testing.T, d disk) {
+			from := filepath.Join(t.TempDir(), "a\u2003b\u00a0c\r\v\fd")
+			mountTmpfs(t, filepath.Dir(from))
+			if err := os.Mkdir(from, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Mount(from, d.path("usr"), "", unix.MS_BIND, ""); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = unix.Unmount(d.path("usr"), unix.MNT_DETACH) })
+		}, "/usr: the root isn't switched", ""},
+		{"something over a transient /var", over("var"), "/var: the root isn't switched", "[var]\nmount = \"transient\"\n"},
+		{"something over what extensions that are hidden are in", over("var/lib"), "/var/lib: the root isn't switched", imageEtc},
 		{"a record of nothing", func(t *testing.T, d disk) {
 			if err := os.WriteFile(rootPath, nil, 0o600); err != nil {
 				t.Fatal(err)
@@ -198,5 +223,20 @@ func TestTheEndWithoutAShell(t *testing.T) {
 		if got := endWithoutShell(options(t, c.line, c.policy, 0)); got != c.want {
 			t.Errorf("%s, %q: %s, want %s", c.line, c.policy, got, c.want)
 		}
+	}
+}
+
+// A shell could load the driver of a TPM whose register nothing has extended yet.
+func TestAShellWaitsForTheTPM(t *testing.T) {
+	require := bootcfg.Measure{TPM: bootcfg.Require, PCR: 15}
+	absent := &fake{t: t, fails: map[string]error{"Extend": fs.ErrNotExist}}
+	if err := spoilForShell(absent, require); err == nil || !strings.Contains(err.Error(), "no shell before") {
+		t.Errorf("found %v", err)
+	}
+	if err := spoilForShell(absent, bootcfg.Measure{TPM: bootcfg.IfPresent, PCR: 15}); err != nil {
+		t.Errorf("a machine without a TPM: %v", err)
+	}
+	if err := spoilForShell(&fake{t: t}, require); err != nil {
+		t.Errorf("a register that was spoiled: %v", err)
 	}
 }

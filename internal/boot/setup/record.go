@@ -8,12 +8,12 @@ import (
 	"path"
 	"slices"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/boot/mount"
 	"github.com/composefs-go/composefs/internal/osfile"
 )
 
@@ -94,15 +94,17 @@ func mountedDevice(id uint64) (major, minor uint32, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	all, err := mount.ParseInfo(string(info))
+	if err != nil {
+		return 0, 0, err
+	}
 	number := strconv.FormatUint(id, 10)
-	for line := range strings.Lines(string(info)) {
-		before, after, _ := strings.Cut(line, " - ")
-		fields, source := strings.Fields(before), strings.Fields(after)
-		if len(fields) == 0 || fields[0] != number || len(source) < 2 {
+	for _, m := range all {
+		if m.ID != number {
 			continue
 		}
 		var st unix.Stat_t
-		err := unix.Stat(source[1], &st)
+		err := unix.Stat(m.Source, &st)
 		if err != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK || hasSiblings(st.Rdev) {
 			return 0, 0, nil
 		}

@@ -313,8 +313,12 @@ func TestARootThatCantBeWrittenBootsWithoutState(t *testing.T) {
 	testutil.RequireTool(t, "blockdev")
 	d := newDeviceDisk(t)
 	device := ""
-	for line := range strings.Lines(mountsAt(mounts(t), d.root)) {
-		device = strings.Fields(line)[4]
+	all, err := mountsAt(d.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all {
+		device = m[4]
 	}
 	if err := errors.Join(unix.Mount("", d.root, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""), exec.Command("blockdev", "--setro", device).Run()); err != nil {
 		t.Fatal(err)
