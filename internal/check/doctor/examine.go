@@ -22,8 +22,8 @@ type Examiner struct {
 	Store   Store           // the repository, nil if it isn't known
 	Now     time.Time       // certificates are held against; the zero time is none
 
-	onDisk bool     // the partitions are known
-	addons []string // command lines that are appended
+	onDisk bool // the partitions are known
+	addons []addon
 }
 
 // MaxBootFile is the size of the largest UKI or initrd that is looked at, in bytes.
@@ -71,7 +71,11 @@ func (e *Examiner) profile(r *Report, f uki.Profile, u ukiOnDisk) {
 			r.Warn("cmdline/none", "there is no .cmdline in it: the boot loader decides what is booted")
 		}
 	}
-	checkLength(r, strings.Join(append([]string{line}, u.addons...), " "), u.machine)
+	whole := line
+	for _, a := range u.addons {
+		whole = strings.TrimSpace(whole + " " + a.line)
+	}
+	checkLength(r, whole, u.machine)
 	if err := checkMicrocode(f.Section(".ucode")); err != nil {
 		r.Stop("microcode", "%v", err)
 	}
@@ -82,7 +86,7 @@ func (e *Examiner) profile(r *Report, f uki.Profile, u ukiOnDisk) {
 	}
 	with := *here
 	with.addons = u.addons
-	with.boot(r, image, line, release, elfMachine(u.machine))
+	with.boot(r, withAddons(image, u.addons), line, release, elfMachine(u.machine))
 }
 
 // boot examines an initrd with the command line and the kernel that go with it.
@@ -99,8 +103,8 @@ func (e *Examiner) boot(r *Report, image []byte, line, release string, machine e
 	if line != "" {
 		cmdline, device = i.Cmdline(r, line, start, trust, e.Arch)
 	}
-	for _, addon := range e.addons {
-		if c, err := bootcfg.ParseCmdline(addon); err == nil {
+	for _, a := range e.addons {
+		if c, err := bootcfg.ParseCmdline(a.line); err == nil {
 			i.arguments(r, c, start, trust)
 		}
 	}

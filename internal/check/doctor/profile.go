@@ -17,12 +17,12 @@ import (
 // ukiOnDisk is what is known of a UKI besides the profile that is examined.
 type ukiOnDisk struct {
 	machine uint16
-	addons  []string                        // command lines that the stub appends
+	addons  []addon                         // in the stub's order
 	at      func(*Report, string) *Examiner // who knows the disk that a command line means
 }
 
 // uki examines each profile of a UKI: whoever boots the machine may choose.
-func (e *Examiner) uki(r *Report, f *uki.File, at func(*Report, string) *Examiner, addons []string) {
+func (e *Examiner) uki(r *Report, f *uki.File, at func(*Report, string) *Examiner, addons []addon) {
 	profiles, err := f.Profiles()
 	if err != nil {
 		r.Stop("profiles/malformed", "%v", err)
@@ -137,10 +137,16 @@ func kernelMachine(kernel []byte) elf.Machine {
 	return a.ELF
 }
 
-// addonLines returns the command lines that the stub appends to that of a UKI, in
-// its order: those in loader/addons, then those beside it.
-func addonLines(ctx context.Context, r *Report, d *Disk, esp Partition, name string, files []string, machine uint16) ([]string, error) {
-	var lines []string
+// An addon is what a file beside a UKI adds to it.
+type addon struct {
+	line   string // appended to the command line
+	initrd []byte // unpacked after the UKI's, over its files
+}
+
+// addonsOf returns the addons that the stub takes in, in its order: those in
+// loader/addons, then those beside the UKI.
+func addonsOf(ctx context.Context, r *Report, d *Disk, esp Partition, name string, files []string, machine uint16) ([]addon, error) {
+	var addons []addon
 	for _, dir := range []string{"loader/addons/", name + ".extra.d/"} {
 		for _, file := range slices.Sorted(slices.Values(files)) {
 			rest, ok := cutPrefixFold(file, dir)
@@ -173,12 +179,25 @@ func addonLines(ctx context.Context, r *Report, d *Disk, esp Partition, name str
 			if err := checkMicrocode(f.Section(".ucode")); err != nil {
 				r.Stop("addon/microcode", "%s: %v", file, err)
 			}
-			if line != "" {
-				lines = append(lines, line)
+			image, _ := f.Section(".initrd")
+			if line != "" || len(image) > 0 {
+				addons = append(addons, addon{line, image})
 			}
 		}
 	}
-	return lines, nil
+	return addons, nil
+}
+
+// withAddons returns the initrds of a UKI and its addons as the kernel unpacks them.
+func withAddons(image []byte, addons []addon) []byte {
+	whole := image
+	for _, a := range addons {
+		if len(a.initrd) > 0 {
+			whole = append(slices.Clip(whole), make([]byte, -len(whole)&3)...)
+			whole = append(whole, a.initrd...)
+		}
+	}
+	return whole
 }
 
 // checkMicrocode checks what is unpacked before the initrd, if there is anything.
