@@ -77,9 +77,9 @@ install: build ## both programs, the C tools' names, the dracut module and the m
 	ln -sf mkimage $(DESTDIR)$(PREFIX)/bin/composefs-info
 	install -d $(DESTDIR)$(PREFIX)/sbin
 	ln -sf ../bin/mkimage $(DESTDIR)$(PREFIX)/sbin/mount.composefs
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(wildcard cmd/mkimage/man/*.1)
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(wildcard man/*.1)
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/composefs $(BUILD)/composefs-setup-root
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 cmd/composefs-setup-root/composefs-setup-root.8 $(wildcard cmd/mkimage/man/*.8)
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(wildcard man/*.8)
 	$(MAKE) -C dracut install DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)
 
 clean: ## what was built; not the cache

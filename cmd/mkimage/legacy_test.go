@@ -183,7 +183,7 @@ func TestACommandLineIsReadAsGetoptDoes(t *testing.T) {
 }
 
 func TestTheManualPageAndTheUsageNameEveryOption(t *testing.T) {
-	page, err := os.ReadFile("man/mkcomposefs.1")
+	page, err := os.ReadFile("../../man/mkcomposefs.1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ func TestLegacyNamesHaveUsageAndManualPages(t *testing.T) {
 		if status != exitFailure || !strings.Contains(said, "usage: "+name+" ") {
 			t.Errorf("%s: status %d: %s", name, status, said)
 		}
-		pages, _ := filepath.Glob("man/" + name + ".[18]")
+		pages, _ := filepath.Glob("../../man/" + name + ".[18]")
 		if len(pages) != 1 {
 			t.Errorf("%s: want one manual page, found %q", name, pages)
 			continue
