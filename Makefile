@@ -71,7 +71,9 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 	@scripts/fuzz $(FUZZTIME)
 
 PREFIX ?= /usr
-install: build ## both programs, the C tools' names, the dracut module and the man pages below DESTDIR/PREFIX
+# Prints the completions; when building for another machine, set it to one that runs here.
+MKIMAGE ?= $(BUILD)/mkimage
+install: build ## programs, the C tools' names, dracut module, man pages, completions, docs: below DESTDIR/PREFIX
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/mkimage
 	ln -sf mkimage $(DESTDIR)$(PREFIX)/bin/mkcomposefs
 	ln -sf mkimage $(DESTDIR)$(PREFIX)/bin/composefs-info
@@ -80,6 +82,12 @@ install: build ## both programs, the C tools' names, the dracut module and the m
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(wildcard man/*.1)
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/composefs $(BUILD)/composefs-setup-root
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(wildcard man/*.8)
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/composefs-go $(wildcard docs/*.md)
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(MKIMAGE) completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/mkimage
+	$(MKIMAGE) completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_mkimage
+	$(MKIMAGE) completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/mkimage.fish
 	$(MAKE) -C dracut install DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)
 
 clean: ## what was built; not the cache

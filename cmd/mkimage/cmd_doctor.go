@@ -49,8 +49,9 @@ which key, and what wasn't; and every mount over the image, such as a system ext
 It sees only what its user may see; run it as root.
 
 Disks are read with sfdisk, debugfs and mtools, without privileges. A root partition that
-isn't ext4 can't be: mount it, and name its repository with --repo. The exit status is
-1 if there is a finding that stops a boot; warnings don't count.`
+isn't ext4 can't be: mount it, and name its repository with --repo.
+
+The exit status is 1 if there is a finding that stops a boot; warnings don't count.`
 
 func newDoctor(u *ui) *cobra.Command {
 	var o doctorOptions

@@ -17,7 +17,7 @@ import (
 var commands = []func(*ui) *cobra.Command{
 	newBuild, newRepo, newKey, newSeal, newVerify, newInitrd, newUKI, newDisk,
 	newLs, newDump, newObjects, newMissing, newMeasure, newDiff, newDoctor,
-	newMount, newUmount,
+	newMount, newUmount, newCompletion,
 }
 
 const long = `mkimage makes Linux root file systems that can't be changed unnoticed.
@@ -68,28 +68,12 @@ func status() int {
 
 // run executes one command line and returns the exit status.
 func run(ctx context.Context, args []string, u *ui) int {
-	root := &cobra.Command{
-		Use:           "mkimage COMMAND",
-		Short:         "make, seal and install composefs images",
-		Long:          long,
-		Version:       version.Number,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          usageArgs(cobra.NoArgs),
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-
-		PersistentPreRunE: checkValues(args),
-	}
+	root := newRoot(u)
+	root.PersistentPreRunE = checkValues(args)
 	root.SetArgs(args)
 	root.SetIn(u.in)
 	root.SetOut(u.out)
 	root.SetErr(u.err)
-	root.PersistentFlags().BoolVar(&u.json, "json", false, "print the result as JSON, and errors too: one object on standard error")
-	root.PersistentFlags().BoolVarP(&u.quiet, "quiet", "q", false, "no progress, no remarks; results and errors only")
-	root.SetFlagErrorFunc(flagError)
-	for _, add := range commands {
-		root.AddCommand(add(u))
-	}
 	u.ctx = ctx
 	u.json = jsonAsked(args) // also for a command line that can't be parsed
 	cmd, err := root.ExecuteContextC(ctx)
@@ -100,4 +84,27 @@ func run(ctx context.Context, args []string, u *ui) int {
 		return 0
 	}
 	return u.fail(err)
+}
+
+// newRoot returns the command that has all others below it.
+func newRoot(u *ui) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "mkimage COMMAND",
+		Short:         "make, seal and install composefs images",
+		Long:          long,
+		Version:       version.Number,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          usageArgs(cobra.NoArgs),
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true}, // newCompletion is ours
+	}
+	root.PersistentFlags().BoolVar(&u.json, "json", false, "print the result as JSON, and errors too: one object on standard error")
+	root.PersistentFlags().BoolVarP(&u.quiet, "quiet", "q", false, "no progress, no remarks; results and errors only")
+	root.SetFlagErrorFunc(flagError)
+	for _, add := range commands {
+		root.AddCommand(add(u))
+	}
+	return root
 }

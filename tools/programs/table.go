@@ -47,6 +47,7 @@ var rows = []struct{ pkg, programs string }{
 	{"kmod", "depmod modprobe"},
 	{"libarchive-tools", "bsdtar"},
 	{"lz4", "lz4"},
+	{"mandoc", "mandoc"},
 	{"minisign", "minisign"},
 	{"osslsigncode", "osslsigncode"},
 	{"mmdebstrap", "mmdebstrap"},
