@@ -15,24 +15,34 @@ import (
 // MaxKeySize is the size of the longest key file in bytes.
 const MaxKeySize = 1024
 
+// A KeyID is the number that signatures name a key by. It is a hint, and no more:
+// nothing keeps two keys from sharing one.
+type KeyID uint64
+
+// String returns the number as minisign shows it, with all 16 digits.
+func (id KeyID) String() string { return fmt.Sprintf("%016X", uint64(id)) }
+
+// MarshalText returns the same as String, so that JSON has it too.
+func (id KeyID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
 // A Key is a public key, which verifies signatures.
 type Key struct {
 	Name string // what its owner calls it; the file's name without .pub
-	ID   uint64 // the number that signatures name it by; nothing keeps two keys from sharing one
+	ID   KeyID
 	key  minisign.PublicKey
 }
 
 // String returns the key's number and name, for people.
 func (k Key) String() string {
 	if k.Name == "" {
-		return FormatID(k.ID)
+		return k.ID.String()
 	}
-	return fmt.Sprintf("%s (%q)", FormatID(k.ID), k.Name)
+	return fmt.Sprintf("%s (%q)", k.ID, k.Name)
 }
 
 // Text returns the key as the .pub file that minisign reads.
 func (k Key) Text() []byte {
-	return fmt.Appendf(nil, "%sminisign public key %s\n%s\n", commentPrefix, FormatID(k.ID), k.key)
+	return fmt.Appendf(nil, "%sminisign public key %s\n%s\n", commentPrefix, k.ID, k.key)
 }
 
 // Equal reports whether both are the same key, whatever they are called.
@@ -47,7 +57,7 @@ func ParseKey(name string, text []byte) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("%w key %q: %w", ErrMalformed, name, err)
 	}
-	return Key{name, k.ID(), k}, nil
+	return Key{name, KeyID(k.ID()), k}, nil
 }
 
 func parseKey(text string) (k minisign.PublicKey, err error) {

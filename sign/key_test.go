@@ -35,7 +35,7 @@ func TestPublicKeyText(t *testing.T) {
 	if err != nil || !again.Equal(k) || again.ID != k.ID || again.Name != "other name" {
 		t.Errorf("found %v, %v; want %v", again, err, k)
 	}
-	if want := fmt.Sprintf("%016X (%q)", k.ID, "release"); k.String() != want {
+	if want := fmt.Sprintf("%016X (%q)", uint64(k.ID), "release"); k.String() != want {
 		t.Errorf("found %s, want %s", k, want)
 	}
 	_, line, _ := strings.Cut(string(k.Text()), "\n")

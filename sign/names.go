@@ -1,10 +1,6 @@
 package sign
 
-import (
-	"fmt"
-
-	"github.com/composefs-go/composefs/verity"
-)
+import "github.com/composefs-go/composefs/verity"
 
 // SealName returns the name of the file with an image's seal, "<hex>.seal".
 func SealName(image verity.Digest) string { return image.Hex() + ".seal" }
@@ -15,8 +11,8 @@ func SignatureName(image verity.Digest) string { return SealName(image) + ".mini
 
 // KeySignatureName returns the name of the file with the signature by a certain
 // key, which lies beside the first one: "<hex>.seal.<key-id>.minisig".
-func KeySignatureName(image verity.Digest, id uint64) string {
-	return SealName(image) + "." + FormatID(id) + ".minisig"
+func KeySignatureName(image verity.Digest, id KeyID) string {
+	return SealName(image) + "." + id.String() + ".minisig"
 }
 
 // SignatureNames returns the names of all files that may hold a signature by one
@@ -32,8 +28,8 @@ func (k Keyring) SignatureNames(image verity.Digest) []string {
 
 // NextSignatureName returns the name that a signature by a certain key has while it waits
 // for its text, and the key's other places are taken: "<hex>.seal.<key-id>.next.minisig".
-func NextSignatureName(image verity.Digest, id uint64) string {
-	return SealName(image) + "." + FormatID(id) + ".next.minisig"
+func NextSignatureName(image verity.Digest, id KeyID) string {
+	return SealName(image) + "." + id.String() + ".next.minisig"
 }
 
 // nextSignatureNames returns the names of files that are there only if somebody was
@@ -44,6 +40,3 @@ func (k Keyring) nextSignatureNames(image verity.Digest) (names []string) {
 	}
 	return names
 }
-
-// FormatID returns a key's number as minisign shows it, with all 16 digits.
-func FormatID(id uint64) string { return fmt.Sprintf("%016X", id) }

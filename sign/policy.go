@@ -119,7 +119,7 @@ func (p Policy) findSigner(want verity.Digest, seal []byte, signatures [][]byte)
 		case err == nil:
 			return key, nil
 		case errors.Is(err, ErrUnknownKey):
-			unknown = append(unknown, FormatID(id))
+			unknown = append(unknown, id.String())
 		case bad == nil:
 			bad = err
 		}
@@ -134,7 +134,7 @@ func (p Policy) findSigner(want verity.Digest, seal []byte, signatures [][]byte)
 // signer returns the key that made the signature, and the number of the key that
 // the signature names. That is no more than a hint, so all keys that share it are
 // tried; none has it is ErrUnknownKey.
-func (k Keyring) signer(message, text []byte) (Key, uint64, error) {
+func (k Keyring) signer(message, text []byte) (Key, KeyID, error) {
 	sig, err := ParseSignature(text)
 	if err != nil {
 		return Key{}, 0, err

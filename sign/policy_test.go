@@ -39,8 +39,8 @@ func TestPolicy(t *testing.T) {
 		otherSeal, o = makeSeal(t, other, 42, ours)
 		trusted      = sign.Keyring{ours.Public("release"), second.Public("backup")}
 		policy       = sign.Policy{Keys: trusted, MinimumSequence: 42}
-		ourID        = sign.FormatID(ours.ID())
-		theirID      = sign.FormatID(theirs.ID())
+		ourID        = ours.ID().String()
+		theirID      = theirs.ID().String()
 	)
 	for _, test := range []struct {
 		name       string
@@ -183,7 +183,7 @@ func TestKeysThatShareANumber(t *testing.T) {
 	ours := newKey(t)
 	seal, sig := makeSeal(t, image, 1, ours)
 	id := make([]byte, 8)
-	binary.LittleEndian.PutUint64(id, ours.ID())
+	binary.LittleEndian.PutUint64(id, uint64(ours.ID()))
 	theirs, err := base64.StdEncoding.DecodeString(lastLine(newKey(t).Public("").Text()))
 	if err != nil {
 		t.Fatal(err)
@@ -241,11 +241,11 @@ func TestNames(t *testing.T) {
 	image := mustDigest(t, digest256)
 	key := newKey(t).Public("")
 	names := sign.Keyring{key}.SignatureNames(image)
-	want := []string{image.Hex() + ".seal.minisig", image.Hex() + ".seal." + sign.FormatID(key.ID) + ".minisig"}
+	want := []string{image.Hex() + ".seal.minisig", image.Hex() + ".seal." + key.ID.String() + ".minisig"}
 	if len(names) != 2 || names[0] != want[0] || names[1] != want[1] {
 		t.Errorf("found %v, want %v", names, want)
 	}
-	if id := sign.FormatID(0xabc); id != "0000000000000ABC" {
+	if id := sign.KeyID(0xabc).String(); id != "0000000000000ABC" {
 		t.Errorf("found %s", id)
 	}
 }

@@ -26,11 +26,11 @@ func NewKey() (PrivateKey, error) {
 // Public returns the key that verifies what p signs.
 func (p PrivateKey) Public(name string) Key {
 	public, _ := p.key.Public().(minisign.PublicKey)
-	return Key{name, public.ID(), public}
+	return Key{name, KeyID(public.ID()), public}
 }
 
 // ID returns the number that p shares with its public key.
-func (p PrivateKey) ID() uint64 { return p.key.ID() }
+func (p PrivateKey) ID() KeyID { return KeyID(p.key.ID()) }
 
 // Text returns the key as the file that minisign -s reads. With a password it is
 // encrypted, by a method that is meant to take a second and 1 GiB of memory.
@@ -94,5 +94,5 @@ func Sign(seal []byte, key PrivateKey) ([]byte, error) {
 func (p PrivateKey) sign(message []byte, comment string) []byte {
 	r := minisign.NewReader(bytes.NewReader(message))
 	_, _ = io.Copy(io.Discard, r) // from memory
-	return r.SignWithComments(p.key, comment, "signature by composefs key "+FormatID(p.ID()))
+	return r.SignWithComments(p.key, comment, "signature by composefs key "+p.ID().String())
 }

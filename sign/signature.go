@@ -15,7 +15,7 @@ var ErrBadSignature = errors.New("bad signature")
 
 // A Signature is the content of a .minisig file.
 type Signature struct {
-	KeyID   uint64 // of the key that it claims to be by; only verifying tells
+	KeyID   KeyID  // of the key that it claims to be by; only verifying tells
 	Comment string // the trusted comment, which is signed too
 	text    []byte
 }
@@ -36,14 +36,14 @@ func ParseSignature(text []byte) (Signature, error) {
 	}
 	if s.Algorithm != minisign.HashEdDSA {
 		return Signature{}, fmt.Errorf("%w: key %s made it in the legacy form, without prehashing: sign without -l, or with minisign 0.10 or later",
-			ErrBadSignature, FormatID(s.KeyID))
+			ErrBadSignature, KeyID(s.KeyID))
 	}
 	// The decoder is lenient about base64 and line ends. A signature is to have one form.
 	if s.String() != string(text) {
 		return Signature{}, fmt.Errorf("%w: want the four lines that minisign writes, each ended by LF, found something else in or after them",
 			ErrBadSignature)
 	}
-	return Signature{s.KeyID, s.TrustedComment, text}, nil
+	return Signature{KeyID(s.KeyID), s.TrustedComment, text}, nil
 }
 
 // Verify checks that the key made the signature for the message.

@@ -26,10 +26,10 @@ func newKey(u *ui) *cobra.Command {
 
 // keyPair is what new reports.
 type keyPair struct {
-	ID      string `json:"id"`
-	Name    string `json:"name"`
-	Public  string `json:"public"`
-	Private string `json:"private"`
+	ID      sign.KeyID `json:"id"`
+	Name    string     `json:"name"`
+	Public  string     `json:"public"`
+	Private string     `json:"private"`
 }
 
 func newKeyNew(u *ui) *cobra.Command {
@@ -71,8 +71,8 @@ func saveKey(u *ui, name string, key sign.PrivateKey, password string) error {
 	if err := createFile(name+".pub", public.Text(), 0o644); err != nil {
 		return errors.Join(err, os.Remove(name+".key"))
 	}
-	return u.result(keyPair{sign.FormatID(key.ID()), public.Name, name + ".pub", name + ".key"},
-		fmt.Sprintf("key %s: %s.key seals, %s.pub verifies", sign.FormatID(key.ID()), name, name))
+	return u.result(keyPair{key.ID(), public.Name, name + ".pub", name + ".key"},
+		fmt.Sprintf("key %s: %s.key seals, %s.pub verifies", key.ID(), name, name))
 }
 
 // createFile makes a file that wasn't there.
@@ -145,7 +145,7 @@ func (o *sealOptions) show(u *ui, file string) (keyFile, error) {
 	base := filepath.Base(file)
 	public, err := sign.ParseKey(strings.TrimSuffix(base, ".pub"), text)
 	if err == nil {
-		return keyFile{sign.FormatID(public.ID), public.Name, "public", file}, nil
+		return keyFile{public.ID.String(), public.Name, "public", file}, nil
 	}
 	shown := keyFile{Name: strings.TrimSuffix(base, ".key"), Kind: "private", File: file}
 	if sign.IsEncrypted(text) {
@@ -158,7 +158,7 @@ func (o *sealOptions) show(u *ui, file string) (keyFile, error) {
 	if privateErr != nil && errors.Is(privateErr, sign.ErrMalformed) && !strings.Contains(base, ".key") {
 		return shown, fmt.Errorf("read key %s: %w", file, err)
 	}
-	shown.ID = sign.FormatID(key.ID())
+	shown.ID = key.ID().String()
 	return shown, privateErr
 }
 

@@ -211,7 +211,7 @@ func (o *sealCommand) addSignature(u *ui, r *repo.Repo, image verity.Digest, siz
 	if err := r.WriteSeal(image, text, []repo.Signature{{KeyID: s.KeyID, Text: signature}}, known); err != nil {
 		return fmt.Errorf("seal image %s: %w", image.Hex(), err)
 	}
-	return o.report(u, sealed{image, seal.Sequence, seal.Refs.List(), []string{sign.FormatID(s.KeyID)}, "seals/" + sign.SealName(image)})
+	return o.report(u, sealed{image, seal.Sequence, seal.Refs.List(), []string{s.KeyID.String()}, "seals/" + sign.SealName(image)})
 }
 
 // signedStatement reads the text that the signature is of.

@@ -266,7 +266,7 @@ func checkSeal(policy sign.Policy, image verity.Digest, read sign.ReadSeal) (sea
 		return sealVerdict{Status: "none"}, nil
 	}
 	seal := verdict.Seal
-	return sealVerdict{"valid", sign.FormatID(verdict.Key.ID), verdict.Key.Name, seal.Sequence, seal.OSID, seal.Refs.List()}, nil
+	return sealVerdict{"valid", verdict.Key.ID.String(), verdict.Key.Name, seal.Sequence, seal.OSID, seal.Refs.List()}, nil
 }
 
 // sumObject returns the digest of an object's content, and its size.

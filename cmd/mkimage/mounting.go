@@ -111,7 +111,7 @@ func (m *mounting) verify(image *os.File, result *mounted) error {
 	if err != nil {
 		return err
 	}
-	result.Key, result.KeyName = sign.FormatID(verdict.Key.ID), verdict.Key.Name
+	result.Key, result.KeyName = verdict.Key.ID.String(), verdict.Key.Name
 	return nil
 }
 

@@ -53,7 +53,7 @@ func (o *sealOptions) seal(u *ui, r *repo.Repo, image verity.Digest, format erof
 		}
 		signatures = append(signatures, repo.Signature{KeyID: s.key.ID(), Text: signature})
 		known = append(known, s.key.Public(""))
-		result.Keys = append(result.Keys, sign.FormatID(s.key.ID()))
+		result.Keys = append(result.Keys, s.key.ID().String())
 	}
 	if err := r.WriteSeal(image, text, signatures, known); err != nil {
 		return result, fmt.Errorf("seal image %s: %w", image.Hex(), err)

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/composefs-go/composefs/internal/check/ukicheck"
-	"github.com/composefs-go/composefs/sign"
 )
 
 // shownProfile is one of the boots that a UKI makes; an addon has one.
@@ -30,7 +29,7 @@ func showProfile(b *ukicheck.Boot) *shownProfile {
 		Images: b.Images, Warnings: b.Warnings,
 	}
 	for _, k := range b.Keys {
-		p.Keys = append(p.Keys, shownTrust{ID: sign.FormatID(k.ID), Name: k.Name})
+		p.Keys = append(p.Keys, shownTrust{ID: k.ID.String(), Name: k.Name})
 	}
 	if b.Policy != nil {
 		p.Policy = showPolicy(b.Policy.Config, len(b.Keys), b.Policy.Written)

@@ -419,7 +419,7 @@ func TestASealedImageBootsByItsRef(t *testing.T) {
 		t.Fatal(err)
 	}
 	record, err := os.ReadFile(recordPath)
-	want := `"seal":{"status":"valid","key":"` + sign.FormatID(key.ID()) + `","key-name":"release","sequence":7},"fs-verity":"userspace"`
+	want := `"seal":{"status":"valid","key":"` + key.ID().String() + `","key-name":"release","sequence":7},"fs-verity":"userspace"`
 	if err != nil || !strings.Contains(string(record), want) {
 		t.Errorf("record %s, %v; want %s", record, err, want)
 	}

@@ -114,6 +114,6 @@ func (s *session) checkSeal() error {
 		s.boot.Seal.Status = "none"
 		return nil
 	}
-	s.boot.Seal = sealRecord{Status: "valid", Key: sign.FormatID(verdict.Key.ID), KeyName: verdict.Key.Name, Sequence: verdict.Seal.Sequence, OSID: verdict.Seal.OSID, Refs: verdict.Seal.Refs}
+	s.boot.Seal = sealRecord{Status: "valid", Key: verdict.Key.ID.String(), KeyName: verdict.Key.Name, Sequence: verdict.Seal.Sequence, OSID: verdict.Seal.OSID, Refs: verdict.Seal.Refs}
 	return nil
 }

@@ -147,7 +147,7 @@ func (i *Initrd) trust(r *Report) Trust {
 		return Trust{}
 	}
 	for _, k := range keys {
-		r.Fact("key", "%s %s", sign.FormatID(k.ID), k.Name)
+		r.Fact("key", "%s %s", k.ID, k.Name)
 	}
 	systems := ""
 	if len(policy.OSIDs) > 0 {

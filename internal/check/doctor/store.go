@@ -103,7 +103,7 @@ func checkSeal(r *Report, s Store, d verity.Digest, ref string, trust Trust) {
 	case err != nil:
 		r.Stop("seal", "%v", err)
 	case !v.Seal.Digest.IsZero():
-		sealFact(r, sign.FormatID(v.Key.ID), v.Key.Name, v.Seal.Sequence, v.Seal.OSID, v.Seal.Refs.List())
+		sealFact(r, v.Key.ID.String(), v.Key.Name, v.Seal.Sequence, v.Seal.OSID, v.Seal.Refs.List())
 	}
 }
 

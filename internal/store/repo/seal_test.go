@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/internal/store/repo"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -22,7 +23,7 @@ func TestAHundredSigners(t *testing.T) {
 	d := verity.Sum(verity.SHA256, []byte("image"))
 	var signatures []repo.Signature
 	for i := range 100 {
-		signatures = append(signatures, repo.Signature{KeyID: uint64(i), Text: fmt.Append(nil, i)})
+		signatures = append(signatures, repo.Signature{KeyID: sign.KeyID(i), Text: fmt.Append(nil, i)})
 	}
 	if err := r.WriteSeal(d, []byte("text"), signatures, nil); err != nil {
 		t.Fatal(err)

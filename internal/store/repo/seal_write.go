@@ -22,7 +22,7 @@ var ErrInterrupted = errors.New("an earlier sealing of this image was interrupte
 
 // A Signature is one over the text of a seal.
 type Signature struct {
-	KeyID uint64 // of the key that it is by
+	KeyID sign.KeyID // of the key that it is by
 	Text  []byte
 }
 
@@ -108,10 +108,10 @@ func (s *sealing) write(text []byte, signatures []Signature) error {
 
 // The places of a signature, as the part of the file's name after ".seal".
 func (s *sealing) first() string { return s.suffix(sign.SignatureName(s.image)) }
-func (s *sealing) own(id uint64) string {
+func (s *sealing) own(id sign.KeyID) string {
 	return s.suffix(sign.KeySignatureName(s.image, id))
 }
-func (s *sealing) next(id uint64) string {
+func (s *sealing) next(id sign.KeyID) string {
 	return s.suffix(sign.NextSignatureName(s.image, id))
 }
 func (s *sealing) suffix(name string) string {
@@ -239,7 +239,7 @@ func (s *sealing) useless(signature []byte) bool {
 	return known
 }
 
-func madeBy(signature []byte, key uint64) bool {
+func madeBy(signature []byte, key sign.KeyID) bool {
 	s, err := sign.ParseSignature(signature)
 	return err == nil && s.KeyID == key
 }
