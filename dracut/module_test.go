@@ -15,7 +15,7 @@ import (
 
 // dracut is what the module uses of it.
 const dracut = `
-inst_simple() { mkdir -p "$initdir${2%/*}"; cp "$([[ -e $1 ]] && echo "$1" || echo "$dracutsysrootdir$1")" "$initdir$2"; }
+inst_simple() { mkdir -p "$initdir${2%/*}"; cp -P "$([[ -e $1 ]] && echo "$1" || echo "$dracutsysrootdir$1")" "$initdir$2"; }
 inst_hook() { inst_simple "$3" "/hooks/$1/$2-${3##*/}"; }
 ln_r() { ln -sfn "$1" "$initdir$2"; }
 inst_multiple() { :; }
@@ -28,7 +28,7 @@ touch "$initdir"/usr/lib/systemd/system-generators/systemd-{debug,run,fstab}-gen
 install
 `
 
-// installed returns what the module makes of a system that has the files.
+// installed returns what the module makes of a system that has the files; NAME> is a link.
 func installed(t *testing.T, systemd string, system map[string]string) fs.FS {
 	t.Helper()
 	bash := testutil.RequireTool(t, "bash")
@@ -39,7 +39,13 @@ func installed(t *testing.T, systemd string, system map[string]string) fs.FS {
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(name, []byte(content), 0o755); err != nil {
+		err := error(nil)
+		if link, ok := strings.CutSuffix(name, ">"); ok {
+			err = os.Symlink(from+content, link)
+		} else {
+			err = os.WriteFile(name, []byte(content), 0o755)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -96,6 +102,19 @@ func TestGeneratorsThatObeyAnybodyAreLeftOut(t *testing.T) {
 				t.Error("another generator is gone")
 			}
 		})
+	}
+}
+
+// dracut copies a link as a link; what decides whom to trust must be no link.
+func TestPolicyAndKeysBecomePlainFiles(t *testing.T) {
+	root := installed(t, "yes", map[string]string{"/etc/real.toml": "policy", "/etc/real.pub": "key", policyFile + ">": "/etc/real.toml", keyFile + ">": "/etc/real.pub"})
+	for name, want := range map[string]string{"setup-root-conf.toml": "policy", "keys.d/ours.pub": "key"} {
+		name = "usr/lib/composefs/" + name
+		info, err := fs.Lstat(root, name)
+		text, readErr := fs.ReadFile(root, name)
+		if err != nil || !info.Mode().IsRegular() || readErr != nil || string(text) != want {
+			t.Errorf("%s: %v, %q (%v, %v); want a plain file with %q", name, info, text, err, readErr, want)
+		}
 	}
 }
 

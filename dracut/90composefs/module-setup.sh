@@ -40,6 +40,17 @@ installkernel() {
     hostonly='' instmods -s tpm_tis tpm_crb tpm_tis_spi tpm_ftpm_tee
 }
 
+# composefs_copy SOURCE TARGET installs what decides whom to trust. A link becomes the file that
+# it leads to: in the initramfs links are refused.
+# shellcheck disable=SC2154 # initdir is dracut's
+composefs_copy() {
+    inst_simple "$1" "$2" || return
+    if [[ -L $initdir$2 ]]; then
+        rm -f -- "$initdir$2"
+        cp -L -- "${dracutsysrootdir-}$1" "$initdir$2"
+    fi
+}
+
 # Whoever administers the machine has the word before who made the system.
 # composefs_closed is set where nobody gets a shell: with a policy or a key, unless the
 # policy allows it. The keys may be in another directory that the policy names, so that
@@ -48,7 +59,7 @@ composefs_install_policy() {
     local dir key found=0 policy='' shell=''
     for dir in /etc/composefs $composefs_dir; do
         if [[ -e ${dracutsysrootdir-}$dir/setup-root-conf.toml ]]; then
-            inst_simple "$dir/setup-root-conf.toml" $composefs_dir/setup-root-conf.toml
+            composefs_copy "$dir/setup-root-conf.toml" $composefs_dir/setup-root-conf.toml
             policy=1
             grep -q '^[[:space:]]*shell[[:space:]]*=[[:space:]]*.allow' "${dracutsysrootdir-}$dir/setup-root-conf.toml" && shell=allow
             break
@@ -57,7 +68,7 @@ composefs_install_policy() {
     for dir in /etc/composefs/keys.d $composefs_dir/keys.d; do
         for key in "${dracutsysrootdir-}$dir"/*.pub; do
             [[ -e $key ]] || continue
-            inst_simple "${key#"${dracutsysrootdir-}"}" "$composefs_dir/keys.d/${key##*/}"
+            composefs_copy "${key#"${dracutsysrootdir-}"}" "$composefs_dir/keys.d/${key##*/}"
             found=1
         done
     done

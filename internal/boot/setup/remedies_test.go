@@ -81,6 +81,8 @@ var remedies = []remedy{
 	{"or add the other's .pub file", noSeal + "mkimage seal --repo $repo --key theirs.key --sequence 7 $image", "mkimage seal --repo $repo --key ours.key --sequence 7 $image"},
 	{"or add the other's .pub file", noSeal + "mkimage seal --repo $repo --key theirs.key --sequence 7 $image", "cp theirs.pub keys.d"},
 
+	{"put the file itself there", "mv policy other; ln -s other policy", "rm policy; mv other policy"},
+	{"put the file itself there", "mv keys.d/ours.pub .; ln -s ../ours.pub keys.d", "cp --remove-destination ours.pub keys.d"},
 	{"requires a signature, but there is no", "rm keys.d/*; echo 'signature = \"require\"' >>policy", "cp ours.pub keys.d"},
 	{"to check one with", "rm keys.d/*; echo 'signature = \"optional\"' >>policy", "cp ours.pub keys.d"},
 	{"to check one with", "rm keys.d/*; echo 'signature = \"optional\"' >>policy", "sed -i 's/signature = .*/signature = \"off\"/' policy"},
