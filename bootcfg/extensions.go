@@ -18,3 +18,10 @@ func (c Config) Extensions() Requirement {
 	}
 	return Forbid
 }
+
+// ExtensionDirs returns the directories of the root, relative to it, where extensions may be
+// that nobody has verified, if the state that they are in is kept. Those of the image are
+// verified, wherever they are.
+func ExtensionDirs() []string {
+	return []string{"etc/extensions", "var/lib/extensions", "var/lib/extensions.mutable", "var/lib/confexts"}
+}

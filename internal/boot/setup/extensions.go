@@ -13,10 +13,6 @@ import (
 // for a merge that isn't a unit's work, or that begins in the initramfs before systemd
 // has seen the masks; and the units are masked, for a /var that is mounted later.
 
-// extensionDirs are where extensions may be that nobody has verified, if the state that
-// they are in is kept. Those of the image are verified, wherever they are.
-var extensionDirs = []string{"etc/extensions", "var/lib/extensions", "var/lib/extensions.mutable", "var/lib/confexts"}
-
 // mergers are the units that merge extensions, systemd-NAME.service, the last two in
 // the initramfs.
 var mergers = []string{"sysext", "confext", "sysext-sysroot", "confext-sysroot"}
@@ -28,7 +24,7 @@ const masks = "/run/systemd/system.control"
 // hideExtensions mounts nothing over those in dir, "etc" or "var". A link is refused:
 // it may lead to what is mounted later, so that nothing can be mounted over its target.
 func (s *session) hideExtensions(dir string) error {
-	for _, hidden := range extensionDirs {
+	for _, hidden := range bootcfg.ExtensionDirs() {
 		if !strings.HasPrefix(hidden, dir) {
 			continue
 		}

@@ -97,7 +97,7 @@ func sameMounts(put, now []putMount, root string, policy bootcfg.Config) error {
 	for _, m := range now {
 		if i := slices.Index(gone, m); i >= 0 {
 			gone = slices.Delete(gone, i, i+1)
-		} else if covers(strings.TrimPrefix(strings.TrimPrefix(m.at(), root), "/"), m.fstype(), policy) {
+		} else if policy.Covers(strings.TrimPrefix(strings.TrimPrefix(m.at(), root), "/"), m.fstype()) {
 			return fmt.Errorf("something else than the verified image was mounted at %s: the root isn't switched: remove what mounts it (mount.usr=, rd.overlay, rd.systemd.mount-extra=, a line in /etc/fstab)", m.at())
 		}
 	}

@@ -1,10 +1,8 @@
-package setup
+package bootcfg
 
 import (
 	"slices"
 	"strings"
-
-	"github.com/composefs-go/composefs/bootcfg"
 )
 
 // loaded are the directories of the root that the first programs of the booted system
@@ -24,17 +22,18 @@ var apis = []string{"dev", "proc", "run", "sys"}
 // put there by a program of the initramfs.
 var apiTypes = []string{"cgroup2", "devpts", "devtmpfs", "mqueue", "proc", "securityfs", "selinuxfs", "sysfs", "tmpfs"}
 
-// covers says whether a mount at a path of the root hides what the image decides. Others,
-// of /home or of a /var that the policy keeps, are for whoever asks for them in /etc/fstab.
-func covers(at, fstype string, policy bootcfg.Config) bool {
+// Covers reports whether a mount of a type of file system at a path of the root, relative to
+// it, hides what the image decides. Others, of /home or of a /var that the policy keeps, are
+// for whoever asks for them in /etc/fstab.
+func (c Config) Covers(at, fstype string) bool {
 	top, _, _ := strings.Cut(at, "/")
 	switch {
 	case top == "", slices.Contains(loaded, top), strings.HasSuffix(top, "bin"), strings.HasPrefix(top, "lib"):
 		return true
 	case slices.Contains(apis, top):
 		return !slices.Contains(apiTypes, fstype)
-	case top == "etc" && !policy.Etc.Kept(), top == "var" && slices.Contains([]bootcfg.MountMode{bootcfg.MountVolatile, bootcfg.MountTransient}, policy.Var):
+	case top == "etc" && !c.Etc.Kept(), top == "var" && (c.Var == MountVolatile || c.Var == MountTransient):
 		return true
 	}
-	return policy.Extensions() == bootcfg.Forbid && slices.ContainsFunc(extensionDirs, func(dir string) bool { return strings.HasPrefix(at+"/", dir+"/") || strings.HasPrefix(dir+"/", at+"/") })
+	return c.Extensions() == Forbid && slices.ContainsFunc(ExtensionDirs(), func(dir string) bool { return strings.HasPrefix(at+"/", dir+"/") || strings.HasPrefix(dir+"/", at+"/") })
 }
