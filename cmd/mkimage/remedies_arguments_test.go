@@ -18,7 +18,7 @@ func argumentRemedies() []trial {
 		{"rdinit", "", `echo "root=PARTLABEL=root ro composefs.ref=stable rdinit=/bin/sh" >x; editpe linux.efi .cmdline=x`, "linux.efi", "uki"},
 	}
 	const line = "root=PARTLABEL=root ro composefs.ref=stable"
-	generators := "for g in debug fstab; do mkdir -p usr/lib/systemd/system-generators; echo x >usr/lib/systemd/system-generators/systemd-$g-generator; done"
+	generators := "for g in debug fstab run; do mkdir -p usr/lib/systemd/system-generators; echo x >usr/lib/systemd/system-generators/systemd-$g-generator; done"
 	for _, a := range []struct {
 		kind      doctor.Kind
 		bad, good string
@@ -36,13 +36,23 @@ func argumentRemedies() []trial {
 		{"unverified-mount", "mount.usr=/dev/vdb", ""},
 		{"unverified-mount/early", "rd.systemd.mount-extra=/dev/vdb:/etc", "rd.systemd.mount-extra=/dev/vdb:/run/x"},
 		{"credential", "systemd.set_credential=a:b", ""},
-		{"variable", "SYSTEMD_UNIT_PATH=/x", ""},
+		{"variable", "systemd.setenv=LANG=C", ""},
+		{"unverified-variable", "SYSTEMD_UNIT_PATH=/x", ""},
+		{"unverified-variable", "rd.systemd.setenv=LD_PRELOAD=/sysroot/x", ""},
+		{"unverified-run", "rd.systemd.run=/sysroot/x", ""},
+		{"unverified-helper", "sysctl.kernel.modprobe=/sysroot/x", ""},
+		{"sysctl", "sysctl.kernel.printk=3", ""},
+		{"volatile", "systemd.volatile=yes", ""},
+		{"unverified-mount/early", "rd.systemd.mount-extra=/dev/vdb:/run/systemd", "rd.systemd.mount-extra=/dev/vdb:/run/x"},
+		{"shell-unasked", "systemd.crash_shell", ""},
 	} {
 		doctor := "initrd.img --cmdline '" + line + " "
 		rows = append(rows, trial{a.kind, "", "dracut '" + generators + "'", doctor + a.bad + "'", "doctor " + doctor + a.good + "'"})
 	}
 	const open = `printf '[failure]\nshell = \"allow\"\n' >usr/lib/composefs/setup-root-conf.toml`
 	return append(rows,
+		trial{"shell/crash", "", `dracut "` + open + `"`, "initrd.img --cmdline '" + line + " systemd.crash_shell'", "doctor initrd.img --cmdline '" + line + "'"},
+		trial{"shell-unasked", "", "dracut", "initrd.img --cmdline '" + line + " systemd.crash_shell'", `dracut "` + open + `"`},
 		trial{"shell/initramfs", "", `dracut "` + open + `"`, "initrd.img --cmdline '" + line + " rd.break'", "doctor initrd.img --cmdline '" + line + "'"},
 		trial{"shell/denied", "", "dracut", "initrd.img --cmdline '" + line + " rd.break'", `dracut "` + open + `"`})
 }

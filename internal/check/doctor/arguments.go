@@ -13,6 +13,7 @@ import (
 const (
 	debugGenerator = "usr/lib/systemd/system-generators/systemd-debug-generator"
 	fstabGenerator = "usr/lib/systemd/system-generators/systemd-fstab-generator"
+	runGenerator   = "usr/lib/systemd/system-generators/systemd-run-generator"
 )
 
 // Arguments looks for parameters that keep composefs-setup-root from being started,
@@ -41,7 +42,7 @@ func (i *Initrd) arguments(r *Report, line bootcfg.Cmdline, start Start, trust T
 				shellInInitramfs(r, a, trust)
 			}
 		}
-		inImage(r, a, trust)
+		inImage(r, a, start, trust)
 	}
 }
 
@@ -92,26 +93,70 @@ func (i *Initrd) inSystemd(r *Report, a bootcfg.Arg, trust Trust) {
 			shellInInitramfs(r, a, trust)
 		}
 	case "rd.systemd.wants":
-		if name := strings.TrimSuffix(a.Value, ".service"); generates(debugGenerator) && slices.Contains([]string{"debug-shell", "emergency", "rescue", "dracut-emergency", "emergency.target", "rescue.target"}, name) {
+		if generates(debugGenerator) && givesShell(a.Value) {
+			shellInInitramfs(r, a, trust)
+		}
+	case "rd.systemd.break":
+		if generates(debugGenerator) {
 			shellInInitramfs(r, a, trust)
 		}
 	case "rd.break", "rdbreak":
 		shellInInitramfs(r, a, trust)
-	case "mount.usr":
+	case "rd.systemd.run":
+		if generates(runGenerator) {
+			runs(r, a)
+		}
+	case "rd.systemd.setenv":
+		name, value, _ := strings.Cut(a.Value, "=")
+		checkVariable(r, a, name, value)
+	case "rd.systemd.crash_shell", "systemd.crash_shell":
+		crashShell(r, a, trust)
+	case "mount.usr", "mount.usrflags", "mount.usrfstype", "usrhash":
+		// Without mount.usr= it is the root's device that is mounted there.
 		if generates(fstabGenerator) {
 			r.Warn("unverified-mount", "%s=%s mounts over /usr of the image what nobody verifies", a.Key, a.Value)
 		}
 	case "rd.systemd.mount_extra":
-		where := mountTarget(a.Value)
+		where, fstype := mountTarget(a.Value)
 		rest, inRoot := strings.CutPrefix(where, "/sysroot")
 		switch {
-		case !generates(fstabGenerator):
+		case where == "", !generates(fstabGenerator):
 		case inRoot && (rest == "" || rest[0] == '/'):
-			checkMount(r, a, path.Join("/", rest), trust)
-		case !below(where, "/run", "/mnt", "/media"):
+			checkMount(r, a, path.Join("/", rest), fstype, trust)
+		case !free(where):
 			r.Warn("unverified-mount/early", "%s=%s mounts over %s of the initramfs what nobody verifies", a.Key, a.Value, where)
 		}
 	}
+}
+
+// runtime are directories of /run that somebody is told by what to run, or to believe:
+// units, rules, credentials, extensions, the record of what was verified, the root of a soft
+// reboot, dracut's hooks at shutdown.
+var runtime = []string{"composefs", "confexts", "credentials", "credstore", "credstore.encrypted", "dracut", "extensions", "host", "initramfs", "nextroot", "portables", "systemd", "udev"}
+
+// free reports whether nothing in the initramfs looks at what is mounted at a path.
+func free(where string) bool {
+	if strings.ContainsAny(where, "\"'\\") {
+		return false // systemd may take it for another
+	}
+	rest, inRun := strings.CutPrefix(where, "/run/")
+	name, _, _ := strings.Cut(rest, "/")
+	return below(where, "/mnt", "/media") || inRun && !slices.Contains(runtime, name) && !strings.HasSuffix(name, ".d")
+}
+
+// givesShell reports whether a unit of the initramfs gives a shell or a login.
+func givesShell(unit string) bool {
+	name := strings.TrimSuffix(unit, ".service")
+	instance, _, isInstance := strings.Cut(name, "@")
+	switch {
+	case strings.HasPrefix(name, "breakpoint-"):
+		return true
+	case isInstance:
+		return slices.Contains([]string{"getty", "autovt", "serial-getty", "container-getty", "container-shell"}, instance)
+	}
+	return slices.Contains([]string{
+		"debug-shell", "emergency", "rescue", "dracut-emergency", "console-getty", "console-shell", "emergency.target", "rescue.target", "getty.target",
+	}, name)
 }
 
 // checkInitrdUnit checks what systemd starts in the initramfs.
@@ -139,36 +184,99 @@ func shellInInitramfs(r *Report, a bootcfg.Arg, trust Trust) {
 }
 
 // inImage looks at a parameter that systemd of the image takes.
-func inImage(r *Report, a bootcfg.Arg, trust Trust) {
+func inImage(r *Report, a bootcfg.Arg, start Start, trust Trust) {
 	key := systemdKey(a)
 	switch {
 	case key == "systemd.debug_shell" && !isOff(a.Value):
 		r.Warn("shell/image", "%s gives whoever is at the console a shell as root", a.Key)
 	case key == "systemd.confirm_spawn" && !isOff(a.Value):
 		r.Warn("shell/confirm", "%s asks whoever is at the console which units to start", a.Key)
+	case key == "systemd.break":
+		r.Warn("shell/image", "%s gives whoever is at the console a shell as root", a.Key)
+	case key == "systemd.crash_shell" && start != StartUnit:
+		crashShell(r, a, Trust{})
+	case key == "systemd.run":
+		runs(r, a)
+	case key == "systemd.volatile" && !isOff(a.Value):
+		r.Warn("volatile", "%s has systemd put a file system of its own over the root, or over its /var", a.Key)
 	case key == "systemd.mount_extra":
-		checkMount(r, a, mountTarget(a.Value), trust)
-	case a.Assigned && (strings.HasPrefix(a.Key, "SYSTEMD_") || strings.HasPrefix(a.Key, "LD_")) && !strings.Contains(a.Key, "."):
-		r.Warn("variable", "the kernel puts %s=%s into the environment of the first program, which may take programs or settings from there", a.Key, a.Value)
+		where, fstype := mountTarget(a.Value)
+		if where != "" && !free(where) {
+			checkMount(r, a, where, fstype, trust)
+		}
+	case key == "systemd.setenv":
+		name, value, _ := strings.Cut(a.Value, "=")
+		checkVariable(r, a, name, value)
+	case strings.HasPrefix(a.Key, "sysctl.") || strings.HasPrefix(a.Key, "sysctl/"):
+		checkSysctl(r, a)
+	case a.Assigned && matters(a.Key):
+		r.Warn("unverified-variable", "the kernel puts %s=%s into the environment of the first program, which may take programs or settings from there", a.Key, a.Value)
 	}
 }
 
-// mountTarget is where a mount of systemd's WHAT:WHERE[:TYPE[:OPTIONS]] is.
-func mountTarget(value string) string {
+// matters reports whether a variable tells programs in general where to find programs,
+// libraries or units, or what to do first.
+func matters(name string) bool {
+	if strings.Contains(name, ".") {
+		return false // a parameter of a module to the kernel
+	}
+	if slices.Contains([]string{"PATH", "ENV", "BASH_ENV", "SHELLOPTS", "IFS", "GCONV_PATH", "GETCONF_DIR", "GLIBC_TUNABLES", "LOCPATH", "NLSPATH", "MODPROBE_OPTIONS", "OPENSSL_CONF", "OPENSSL_MODULES"}, name) {
+		return true
+	}
+	return slices.ContainsFunc([]string{"LD_", "SYSTEMD_", "PYTHON", "PERL5", "DRACUT_"}, func(begin string) bool { return strings.HasPrefix(name, begin) })
+}
+
+// checkVariable is about one that systemd hands to what it starts.
+func checkVariable(r *Report, a bootcfg.Arg, name, value string) {
+	if matters(name) {
+		r.Warn("unverified-variable", "%s puts %s=%s into the environment of what systemd starts, which may take programs or settings from there", a.Key, name, value)
+		return
+	}
+	r.Warn("variable", "%s puts %s=%s into the environment of what systemd starts", a.Key, name, value)
+}
+
+// checkSysctl is about a setting that the kernel makes before it starts /init. Dots and
+// slashes are the same to it.
+func checkSysctl(r *Report, a bootcfg.Arg) {
+	name, ok := strings.CutPrefix(strings.ReplaceAll(a.Key[len("sysctl."):], "/", "."), "kernel.")
+	switch {
+	case !ok:
+	case a.Value != "" && slices.Contains([]string{"modprobe", "core_pattern", "hotplug", "poweroff_cmd"}, name):
+		r.Warn("unverified-helper", "%s=%s names a program that the kernel starts as root: nobody verifies it", a.Key, a.Value)
+	default:
+		r.Warn("sysctl", "%s=%s changes a setting of the kernel before anything is verified", a.Key, a.Value)
+	}
+}
+
+// runs is about a command in the command line.
+func runs(r *Report, a bootcfg.Arg) {
+	r.Warn("unverified-run", "%s=%s has systemd run that command as root: nobody verifies it", a.Key, a.Value)
+}
+
+// crashShell is about the shell that systemd gives when it crashes, for which it asks no
+// policy.
+func crashShell(r *Report, a bootcfg.Arg, trust Trust) {
+	switch {
+	case isOff(a.Value):
+	case trust.Sound && !trust.Config.AllowsShell(len(trust.Keys)):
+		r.Warn("shell-unasked", "%s gives whoever is at the console a shell as root if systemd crashes: the policy denies shells, and isn't asked for this one", a.Key)
+	default:
+		r.Warn("shell/crash", "%s gives whoever is at the console a shell as root if systemd crashes", a.Key)
+	}
+}
+
+// mountTarget is where a mount of systemd's WHAT:WHERE[:TYPE[:OPTIONS]] is, and its type.
+func mountTarget(value string) (where, fstype string) {
 	parts := strings.Split(value, ":")
 	if len(parts) < 2 {
-		return ""
+		return "", "" // systemd takes no notice
 	}
-	return path.Join("/", parts[1])
+	return path.Join("/", parts[1]), append(parts, "")[2]
 }
 
-// checkMount warns of one over what is verified.
-func checkMount(r *Report, a bootcfg.Arg, where string, trust Trust) {
-	over := []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt"}
-	if !trust.Config.Etc.Kept() {
-		over = append(over, "/etc")
-	}
-	if where == "/" || below(where, over...) {
+// checkMount warns of one over what is verified: the boot's gate refuses the same.
+func checkMount(r *Report, a bootcfg.Arg, where, fstype string, trust Trust) {
+	if trust.Config.Covers(strings.TrimPrefix(where, "/"), fstype) || strings.ContainsAny(where, "\"'\\") {
 		r.Warn("unverified-mount", "%s=%s mounts over %s of the image what nobody verifies", a.Key, a.Value, where)
 	}
 }

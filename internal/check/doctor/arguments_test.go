@@ -9,6 +9,7 @@ const (
 	generators     = "usr/lib/systemd/system-generators/"
 	debugGenerator = generators + "systemd-debug-generator"
 	fstabGenerator = generators + "systemd-fstab-generator"
+	runGenerator   = generators + "systemd-run-generator"
 )
 
 // What takes the boot away from composefs-setup-root, or leads away from what it
@@ -26,6 +27,8 @@ func TestArgumentsThatLeadAway(t *testing.T) {
 		return func(root fstest.MapFS) { root[configPath] = text(content) }
 	}
 	both := with(debugGenerator, fstabGenerator)
+	allowed := func(root fstest.MapFS) { both(root); policy("[failure]\nshell = \"allow\"\n")(root) }
+	volatile := policy("[etc]\nmount = \"transient\"\n[var]\nmount = \"volatile\"\n")
 	for _, test := range []struct {
 		name   string
 		root   func(*testing.T, []byte) fstest.MapFS
@@ -78,8 +81,58 @@ func TestArgumentsThatLeadAway(t *testing.T) {
 		{"another /usr", asUnit, both, "mount.usr=/dev/vdb", "?unverified-mount", "over /usr"},
 		{"another /usr, without who mounts it", asUnit, nil, "mount.usr=/dev/vdb", "", ""},
 
-		{"where units are", asUnit, nil, "SYSTEMD_UNIT_PATH=/run/x", "?variable", "SYSTEMD_UNIT_PATH=/run/x"},
-		{"a library", asInit, nil, "LD_PRELOAD=/var/x.so", "?variable", "environment of the first program"},
+		{"the root's device at /usr, by its flags", asUnit, both, "mount.usrflags=subvol=x", "?unverified-mount", "over /usr"},
+		{"the root's device at /usr, by its type", asUnit, both, "mount.usrfstype=btrfs", "?unverified-mount", "over /usr"},
+		{"a /usr with verity", asUnit, both, "usrhash=00", "?unverified-mount", "over /usr"},
+		{"a type of /usr, where nobody mounts it", asInit, nil, "mount.usrfstype=btrfs usrhash=00", "", ""},
+		{"a mount where units are", asUnit, both, "rd.systemd.mount-extra=x:/run/systemd/system", "?unverified-mount", "over /run/systemd/system of the initramfs"},
+		{"a mount where rules are", asUnit, both, "rd.systemd.mount-extra=x:/run/udev:ext4", "?unverified-mount", "over /run/udev"},
+		{"a mount of the record", asUnit, both, "rd.systemd.mount-extra=x:/run/composefs", "?unverified-mount", "over /run/composefs"},
+		{"a mount of credentials", asUnit, both, "rd.systemd.mount-extra=x:/run/credstore", "?unverified-mount", "over /run/credstore"},
+		{"a mount of extensions", asUnit, both, "rd.systemd.mount-extra=x:/run/confexts", "?unverified-mount", "over /run/confexts"},
+		{"a mount of configuration", asUnit, both, "rd.systemd.mount-extra=x:/run/modprobe.d", "?unverified-mount", "over /run/modprobe.d"},
+		{"a mount over /run", asUnit, both, "rd.systemd.mount-extra=x:/run", "?unverified-mount", "over /run of the initramfs"},
+		{"a mount with quotes in it", asUnit, both, "rd.systemd.mount-extra=x:/run/'systemd'", "?unverified-mount", "of the initramfs"},
+		{"mounts of media", asUnit, both, "rd.systemd.mount-extra=x:/media/x rd.systemd.mount-extra=x:/mnt", "", ""},
+		{"a mount over the image's /run", asUnit, both, "rd.systemd.mount-extra=x:/sysroot/run", "?unverified-mount", "over /run of the image"},
+		{"a mount over the image's /nix", asUnit, both, "rd.systemd.mount-extra=x:/sysroot/nix", "?unverified-mount", "over /nix of the image"},
+		{"a tmpfs at the image's /run", asUnit, both, "rd.systemd.mount-extra=x:/sysroot/run:tmpfs", "", ""},
+		{"a mount over the image's /home", asUnit, both, "rd.systemd.mount-extra=x:/sysroot/home", "", ""},
+		{"a mount over a /var that keeps nothing", asInit, volatile, "systemd.mount-extra=x:/var", "?unverified-mount", "over /var of the image"},
+		{"a mount over units of the image's system", asInit, nil, "systemd.mount-extra=x:/run/systemd", "?unverified-mount", "over /run/systemd"},
+		{"a mount in /run of the image's system", asInit, nil, "systemd.mount-extra=x:/run/x", "", ""},
+		{"a mount without a place", asUnit, both, "systemd.mount-extra=x rd.systemd.mount-extra=x", "", ""},
+
+		{"a library for all", asInit, nil, "systemd.setenv=LD_PRELOAD=/var/x.so", "?unverified-variable", "LD_PRELOAD=/var/x.so"},
+		{"a path for all in the initramfs", asUnit, nil, "rd.systemd.setenv=PATH=/sysroot", "?unverified-variable", "PATH=/sysroot"},
+		{"another variable for all", asInit, nil, "systemd.setenv=LANG=C", "?variable", "LANG=C"},
+		{"a variable for an initramfs without systemd", asInit, nil, "rd.systemd.setenv=LD_PRELOAD=/x", "", ""},
+		{"a loader of modules", asInit, nil, "sysctl.kernel.modprobe=/sysroot/x", "?unverified-helper", "the kernel starts as root"},
+		{"a loader of modules, with slashes", asInit, nil, "sysctl/kernel/modprobe=/sysroot/x", "?unverified-helper", "the kernel starts as root"},
+		{"a reader of core dumps", asInit, nil, "sysctl.kernel.core_pattern=|/sysroot/x", "?unverified-helper", "the kernel starts as root"},
+		{"no loader of modules", asInit, nil, "sysctl.kernel.modprobe=", "?sysctl", "sysctl.kernel.modprobe="},
+		{"another setting of the kernel", asInit, nil, "sysctl.kernel.printk=3", "?sysctl", "sysctl.kernel.printk=3"},
+		{"a setting of its memory", asInit, nil, "sysctl.vm.swappiness=10", "", ""},
+		{"a command", asInit, nil, "systemd.run=/var/x", "?unverified-run", "run that command as root"},
+		{"a command in the initramfs", asUnit, with(runGenerator), "rd.systemd.run=/sysroot/x", "?unverified-run", "run that command as root"},
+		{"a command in the initramfs, without who runs it", asUnit, nil, "rd.systemd.run=/sysroot/x", "", ""},
+		{"a volatile root", asInit, nil, "systemd.volatile=yes", "?volatile", "over the root"},
+		{"no volatile root", asInit, nil, "systemd.volatile=no", "", ""},
+		{"a login that is wanted", asUnit, both, "rd.systemd.wants=getty@tty1.service", "shell", "for which the policy stops the boot"},
+		{"a breakpoint that is wanted", asUnit, both, "rd.systemd.wants=breakpoint-pre-mount.service", "shell", "for which the policy stops the boot"},
+		{"a login that is wanted and allowed", asUnit, allowed, "rd.systemd.wants=serial-getty@ttyS0.service", "?shell", "before anything is verified"},
+		{"another unit that is wanted", asUnit, both, "rd.systemd.wants=network.target", "", ""},
+		{"a break of systemd", asUnit, both, "rd.systemd.break=pre-mount", "shell", "for which the policy stops the boot"},
+		{"a break of systemd that is allowed", asUnit, allowed, "rd.systemd.break", "?shell", "before anything is verified"},
+		{"a break of systemd, without who makes it", asUnit, nil, "rd.systemd.break", "", ""},
+		{"a break in the image", asInit, nil, "systemd.break", "?shell", "a shell as root"},
+		{"a shell after a crash", asUnit, nil, "systemd.crash_shell", "?shell-unasked", "isn't asked for this one"},
+		{"a shell after a crash that is allowed", asUnit, allowed, "rd.systemd.crash_shell=yes", "?shell", "if systemd crashes"},
+		{"a shell after a crash of the image's systemd", asInit, nil, "systemd.crash-shell", "?shell", "if systemd crashes"},
+		{"no shell after a crash", asUnit, nil, "systemd.crash_shell=no", "", ""},
+
+		{"where units are", asUnit, nil, "SYSTEMD_UNIT_PATH=/run/x", "?unverified-variable", "SYSTEMD_UNIT_PATH=/run/x"},
+		{"a library", asInit, nil, "LD_PRELOAD=/var/x.so", "?unverified-variable", "environment of the first program"},
 		{"another variable", asInit, nil, "TERM=linux", "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

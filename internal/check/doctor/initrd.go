@@ -122,6 +122,10 @@ func (i *Initrd) checkProgram(r *Report, name string) {
 // trust reads policy and keys as composefs-setup-root does.
 func (i *Initrd) trust(r *Report) Trust {
 	config := bootcfg.DefaultConfig()
+	if err := CheckPlain(i.Root, bootcfg.ConfigPath); err != nil {
+		r.Stop("policy/link", "%v", err)
+		return Trust{}
+	}
 	text, err := fs.ReadFile(i.Root, bootcfg.ConfigPath[1:])
 	if err == nil {
 		config, err = bootcfg.ParseConfig(text)
@@ -133,6 +137,10 @@ func (i *Initrd) trust(r *Report) Trust {
 		return Trust{}
 	}
 	dir := config.Verify.Keys
+	if err := CheckPlainKeys(i.Root, dir); err != nil {
+		r.Stop("keys/link", "%v", err)
+		return Trust{}
+	}
 	keys, err := sign.LoadKeyring(i.Root, strings.Trim(dir, "/"))
 	if errors.Is(err, fs.ErrNotExist) && dir == bootcfg.KeysPath {
 		keys, err = nil, nil

@@ -229,6 +229,42 @@ func TestWhatABootNeeds(t *testing.T) {
 		{"hook of an older version", asHook, without(gateHook), "", "?gate", "older version of our dracut module"},
 		{"no hook", asHook, without(hook), "", "unit", "nothing starts"},
 
+		{"a gate that may fail", asUnit, put("etc/systemd/system/initrd-switch-root.service.d/x.conf", "[Service]\nSuccessExitStatus=8\n"), "", "unit-status", "initrd-switch-root.service has the line"},
+		{"a gate that is skipped", asUnit, put("etc/systemd/system/initrd-switch-root.service.d/x.conf", "[Unit]\nConditionPathExists=/absent\n"), "", "unit-skipped", "initrd-switch-root.service has the line"},
+		{"a gate of other files", asUnit, put("etc/systemd/system/initrd-switch-root.service.d/x.conf", "[Service]\nRootDirectory=/evil\n"), "", "?unit-elsewhere", "RootDirectory=/evil"},
+		{"a unit of other files", asUnit, put("etc/systemd/system/composefs-setup-root.service.d/x.conf", "[Service]\nBindReadOnlyPaths=/evil:/usr\n"), "", "?unit-elsewhere", "BindReadOnlyPaths=/evil:/usr"},
+		{"a unit with a setting that begins alike", asUnit, put(unitFile+".d/x.conf", "[Unit]\nBindsTo=x.device\n"), "", "", ""},
+		{"a target that is skipped", asUnit, put("etc/systemd/system/initrd-root-fs.target.d/x.conf", "[Unit]\nConditionPathExists=/absent\n"), "", "unit-skipped", "initrd-root-fs.target has the line"},
+		{"a target of devices that is skipped", asUnit, put("etc/systemd/system/initrd-root-device.target.d/x.conf", "[Unit]\nAssertHost=x\n"), "", "unit-skipped", "initrd-root-device.target has the line"},
+		{"targets as systemd has them", asUnit, put("usr/lib/systemd/system/initrd-root-fs.target", "[Unit]\nAssertPathExists=/etc/initrd-release\n"), "", "", ""},
+		{"a unit by another name, with a condition", asUnit, func(root fstest.MapFS) {
+			root["etc/systemd/system/other.service"] = root[unitFile]
+			root["etc/systemd/system/composefs-setup-root.service"] = link("other.service")
+			put("etc/systemd/system/other.service.d/x.conf", "[Unit]\nConditionPathExists=/absent\n")(root)
+		}, "", "unit-skipped", "/other.service.d/x.conf"},
+		{"another name of the unit, with a condition", asUnit, func(root fstest.MapFS) {
+			root["etc/systemd/system/other.service"] = link("/" + unitFile)
+			put("etc/systemd/system/other.service.d/x.conf", "[Unit]\nConditionPathExists=/absent\n")(root)
+		}, "", "unit-skipped", "/other.service.d/x.conf"},
+		{"a unit by another name", asUnit, func(root fstest.MapFS) {
+			root["etc/systemd/system/other.service"] = root[unitFile]
+			root["etc/systemd/system/composefs-setup-root.service"] = link("other.service")
+		}, "", "", ""},
+		{"a unit that leads nowhere", asUnit, func(root fstest.MapFS) {
+			root["etc/systemd/system/composefs-setup-root.service"] = link("/sysroot/x.service")
+		}, "", "unit", "nothing starts"},
+
+		{"a policy that is a link", asInit, func(root fstest.MapFS) {
+			root["usr/lib/x.toml"], root[configPath] = root[configPath], link("../x.toml")
+		}, "", "policy", "symbolic link to"},
+		{"a policy that leads out of the initrd", asUnit, func(root fstest.MapFS) { root[configPath] = link("/sysroot/policy.toml") }, "", "policy", `symbolic link to "/sysroot/policy.toml"`},
+		{"keys that lead out of the initrd", asUnit, func(root fstest.MapFS) {
+			delete(root, keyFile)
+			root["usr/lib/composefs/keys.d"] = link("/sysroot/keys")
+		}, "", "keys", "symbolic link to"},
+		{"a key that is a link", asInit, func(root fstest.MapFS) { root["usr/lib/x.pub"] = root[keyFile]; root[keyFile] = link("/usr/lib/x.pub") }, "", "keys", "ours.pub is a symbolic link"},
+		{"a link above the policy", asUnit, func(root fstest.MapFS) { root["lib"] = link("usr/lib") }, "", "", ""},
+
 		{"no erofs", asInit, without(module("erofs")), "", "erofs", "module erofs"},
 		{"no overlay", asInit, without(module("overlay")), "", "overlay", "module overlay"},
 		{"no file system", asInit, func(root fstest.MapFS) { without(module("ext4"))(root); delete(root, listFile) }, "", "root-fs", "ext4, xfs, btrfs"},

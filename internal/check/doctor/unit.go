@@ -23,6 +23,41 @@ var unitDirs = []string{
 	"usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system", "run/systemd/generator.late",
 }
 
+// gateUnits are what has to run, and to fail where it should, for the root to be verified
+// and only then switched to.
+var gateUnits = []string{unit, target, "initrd-root-device.target", switchRoot}
+
+// elsewhere are beginnings of the settings that have a service see other files than the
+// initrd's: a program of that name need not be ours there.
+var elsewhere = []string{"RootDirectory", "RootImage", "RootEphemeral", "RootMStack", "Bind", "Mount", "Extension", "TemporaryFileSystem"}
+
+// settings returns what holds of a unit, drop-ins included.
+func (i *Initrd) settings(name string) []setting {
+	return parseUnit(append([]fragment{{name, i.unitText(name)}}, i.dropIns(name)...))
+}
+
+// checkSettings looks for what has systemd skip a unit, overlook that it fails, or run
+// another program.
+func (i *Initrd) checkSettings(r *Report, name string, seen map[setting]bool) {
+	for _, s := range i.settings(name) {
+		if seen[s] {
+			continue
+		}
+		seen[s] = true
+		line, from := s.key+"="+s.value, "/"+s.from
+		switch {
+		case s.value == "/etc/initrd-release" && strings.HasSuffix(s.key, "PathExists"):
+			// As systemd has it in its own units: it holds in every initrd.
+		case strings.HasPrefix(s.key, "Condition"), strings.HasPrefix(s.key, "Assert"), s.key == "ExecCondition":
+			r.Stop("unit-skipped", "%s has the line %q (%q): systemd takes a unit that it skips for one that has done its work", name, line, from)
+		case s.key == "SuccessExitStatus":
+			r.Stop("unit-status", "%s has the line %q (%q): a refused boot would count as a good one", name, line, from)
+		case slices.ContainsFunc(elsewhere, func(begin string) bool { return strings.HasPrefix(s.key, begin) }):
+			r.Warn("unit-elsewhere", "%s has the line %q (%q): the program that it starts would be of other files than the initrd's", name, line, from)
+		}
+	}
+}
+
 // startUnit says whether systemd in the initrd starts composefs-setup-root.
 func (i *Initrd) startUnit(r *Report) Start {
 	for _, name := range []string{unit, target, switchRoot} {
@@ -36,22 +71,16 @@ func (i *Initrd) startUnit(r *Report) Start {
 		r.Stop("unit", "the unit %s is not in the initrd, so nothing starts composefs-setup-root", unit)
 		return StartNone
 	}
-	settings := parseUnit(append([]fragment{{unit, text}}, i.dropIns(unit)...))
-	i.checkCommand(r, settings)
-	for _, s := range settings {
-		switch {
-		case strings.HasPrefix(s.key, "Condition"), strings.HasPrefix(s.key, "Assert"), s.key == "ExecCondition":
-			r.Stop("unit-skipped", "%s has the line %q (%q): systemd takes a unit that it skips for one that has done its work", unit, s.key+"="+s.value, "/"+s.from)
-		case s.key == "SuccessExitStatus":
-			r.Stop("unit-status", "%s has the line %q (%q): a refused boot would count as a good one", unit, s.key+"="+s.value, "/"+s.from)
-		}
+	i.checkCommand(r, i.settings(unit))
+	seen := map[setting]bool{} // a drop-in for all services is one mistake
+	for _, name := range gateUnits {
+		i.checkSettings(r, name, seen)
 	}
 	if !i.wanted() {
 		r.Stop("unit-wanted", "%s is in the initrd, but %s doesn't want it, so nothing starts it", unit, target)
 		return StartNone
 	}
-	gate := parseUnit(append([]fragment{{switchRoot, i.unitText(switchRoot)}}, i.dropIns(switchRoot)...))
-	if !slices.ContainsFunc(gate, func(s setting) bool { return s.key == "ExecStartPre" && s.value == verified }) {
+	if !slices.ContainsFunc(i.settings(switchRoot), func(s setting) bool { return s.key == "ExecStartPre" && s.value == verified }) {
 		i.warnGate(r, "ExecStartPre="+verified+" of "+switchRoot)
 	}
 	return StartUnit
@@ -76,9 +105,14 @@ func (i *Initrd) masked(name string) string {
 // unitText returns a unit without its drop-ins, nil if there is none.
 func (i *Initrd) unitText(name string) []byte {
 	for _, dir := range unitDirs {
-		if text, err := fs.ReadFile(i.Root, path.Join(dir, name)); err == nil {
+		at := path.Join(dir, name)
+		if _, err := i.Root.Lstat(at); err != nil {
+			continue
+		}
+		if text, err := fs.ReadFile(i.Root, at); err == nil {
 			return text
 		}
+		return nil // a link that leads nowhere in the initrd; the first one counts
 	}
 	return nil
 }
@@ -105,15 +139,47 @@ type fragment struct {
 	text []byte
 }
 
+// aliases returns the names of a unit: its own, and those that links make one with it. The
+// drop-ins of each count.
+func (i *Initrd) aliases(name string) []string {
+	all := []string{name}
+	for n := 0; n < len(all); n++ {
+		add := func(name string) {
+			if path.Ext(name) == path.Ext(all[0]) && !slices.Contains(all, name) {
+				all = append(all, name)
+			}
+		}
+		for _, dir := range unitDirs {
+			if to, err := i.Root.ReadLink(path.Join(dir, all[n])); err == nil {
+				add(path.Base(to))
+			}
+			entries, err := fs.ReadDir(i.Root, dir)
+			if err != nil {
+				continue
+			}
+			for _, e := range entries {
+				if to, err := i.Root.ReadLink(path.Join(dir, e.Name())); err == nil && path.Base(to) == all[n] {
+					add(e.Name())
+				}
+			}
+		}
+	}
+	return all
+}
+
 // dropIns returns what changes a unit, in the order in which systemd reads it: by the
 // names of the files. Of two with one name the first counts, and may be a link to
 // /dev/null. Directories may be named after a prefix of the unit, up to a dash, or
 // after its type alone.
 func (i *Initrd) dropIns(name string) []fragment {
-	base, kind, _ := strings.Cut(name, ".")
-	names := []string{name}
-	for n := strings.LastIndex(base, "-"); n > 0; n = strings.LastIndex(base[:n], "-") {
-		names = append(names, base[:n+1]+"."+kind)
+	_, kind, _ := strings.Cut(name, ".")
+	var names []string
+	for _, name := range i.aliases(name) {
+		names = append(names, name)
+		base := strings.TrimSuffix(name, "."+kind)
+		for n := strings.LastIndex(base, "-"); n > 0; n = strings.LastIndex(base[:n], "-") {
+			names = append(names, base[:n+1]+"."+kind)
+		}
 	}
 	found := map[string]fragment{}
 	for _, name := range append(names, kind) {

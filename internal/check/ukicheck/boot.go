@@ -118,8 +118,8 @@ func readProfile(from uki.Profile, machine uint16) *Boot {
 // condemned are the checks of doctor of which each finding means that the root might
 // not be verified, whether it stops the boot or not.
 var condemned = []string{
-	"init", "setup-root", "executable", "machine", "unit", "unit-command", "unit-wanted", "unit-masked", "unit-skipped", "unit-status", "gate",
-	"initrd-unit", "unverified-init", "unverified-mount",
+	"init", "setup-root", "executable", "machine", "unit", "unit-command", "unit-wanted", "unit-masked", "unit-skipped", "unit-status", "unit-elsewhere", "gate",
+	"initrd-unit", "unverified-init", "unverified-mount", "unverified-variable", "unverified-run", "unverified-helper", "shell-unasked",
 }
 
 // examine looks with the doctor's eyes whether composefs-setup-root is started, and
@@ -173,6 +173,10 @@ func (b *Boot) readInitrd(image []byte) {
 		b.problem(fmt.Errorf("policy in .initrd: %w", err))
 		return
 	}
+	if err := doctor.CheckPlainKeys(root, config.Verify.Keys); err != nil {
+		b.problem(fmt.Errorf("keys in .initrd: %w", err))
+		return
+	}
 	keys, err := sign.LoadKeyring(root, strings.Trim(config.Verify.Keys, "/"))
 	// Only the directory that is looked at without being told may be missing.
 	if errors.Is(err, fs.ErrNotExist) && config.Verify.Keys == bootcfg.KeysPath {
@@ -188,7 +192,10 @@ func (b *Boot) readInitrd(image []byte) {
 }
 
 // readPolicy returns the policy of an initrd, and whether it is written there.
-func readPolicy(root fs.ReadFileFS) (bootcfg.Config, bool, error) {
+func readPolicy(root *initrd.Archive) (bootcfg.Config, bool, error) {
+	if err := doctor.CheckPlain(root, bootcfg.ConfigPath); err != nil {
+		return bootcfg.Config{}, false, err
+	}
 	text, err := root.ReadFile(bootcfg.ConfigPath[1:])
 	if errors.Is(err, fs.ErrNotExist) {
 		return bootcfg.DefaultConfig(), false, nil
