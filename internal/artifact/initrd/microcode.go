@@ -79,11 +79,7 @@ func (c *microcodeCheck) member(m member) error {
 	if c.members++; c.members > maxMembers {
 		return fmt.Errorf("it has more than %d members", maxMembers)
 	}
-	n, err := newNode(m.header, nil)
-	if err != nil {
-		return fmt.Errorf("read %q: %w", m.name, err)
-	}
-	name, kind := m.name, n.mode.Type()
+	name, kind := m.name, kindOf(m.header)
 	if kind.IsDir() {
 		name = strings.TrimSuffix(name, "/")
 	}
@@ -114,6 +110,10 @@ func (c *microcodeCheck) member(m member) error {
 // kindName is what people call a type of file.
 func kindName(kind fs.FileMode) string {
 	switch {
+	case kind.IsRegular():
+		return "a file"
+	case kind.IsDir():
+		return "a directory"
 	case kind&fs.ModeSymlink != 0:
 		return "a symbolic link"
 	case kind&fs.ModeDevice != 0:

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
-	"strings"
 )
 
 // Limits on what Open unpacks. Real archives shrink to a third of their size and
@@ -20,6 +18,10 @@ const (
 	maxMembers  = 1 << 17
 	maxName     = 4096 // PATH_MAX
 	maxLinks    = 40   // that a path may go through, as in the kernel
+
+	maxPart      = 255     // NAME_MAX
+	maxLinkParts = 64      // names in the text of a symbolic link
+	maxSteps     = 1 << 24 // from a directory to another, for all members together
 )
 
 // ErrArchive is the cause when bytes are not an initrd.
@@ -28,24 +30,33 @@ var ErrArchive = errors.New("malformed initrd")
 // An Archive is the file tree that the kernel makes of an initrd. It is an fs.FS
 // (with fs.ReadLinkFS) whose symbolic links lead to where they would when the
 // initrd is the root: absolute ones too, and none leaves it. Its size is bounded
-// by that of the initrd.
+// by that of the initrd. What the kernel itself brings along is there, but is listed
+// only if something of the initrd is in it.
 type Archive struct {
 	root    *node
 	members int
+	steps   int // that were taken to put the members where they are
 }
 
 // node is a file of any kind. Hard links are one node.
 type node struct {
 	mode     fs.FileMode
-	link     string // target of a symbolic link
+	link     string   // target of a symbolic link
+	parts    []string // of the link, without those that lead nowhere
 	data     []byte
 	children map[string]*node // of a directory
+	names    int              // that it has
+	builtin  bool             // from the kernel, not from the initrd
 }
 
 // Open unpacks an initrd into memory as the kernel does: newc archives one after
 // another, each plain or compressed by gzip, zstd, xz or lz4, with zeros between
-// them. What comes later replaces what was before; a member whose directory isn't
-// there is left out.
+// them. They are unpacked over what every kernel brings along: /dev, /dev/console
+// and /root. What comes later replaces what was before, if it is of the same kind; a
+// member whose directory isn't there is left out.
+//
+// Where the kernel stops, or makes something else of the bytes than they seem to say,
+// they are refused.
 //
 // Format: initramfs buffer format of the kernel's documentation, and its
 // init/initramfs.c for what that leaves open.
@@ -53,14 +64,25 @@ func Open(image []byte) (*Archive, error) {
 	if hasBootConfig(image) {
 		return nil, fmt.Errorf("%w: it ends in a boot configuration, which changes the command line: leave that out", ErrArchive)
 	}
-	a := &Archive{root: directory()}
+	a := &Archive{root: builtin()}
 	left := int64(min(maxUnpacked, max(minUnpacked, maxRatio*len(image))))
+	plain, unpadded := false, false // what the last one was
 	for at := 0; at < len(image); {
 		if image[at] == 0 {
 			at++
 			continue
 		}
-		n, err := a.segment(image[at:], at, &left)
+		var n int
+		var err error
+		switch {
+		case unpadded:
+			err = errors.New("want nothing behind a compressed archive that isn't padded to a multiple of 4, where the kernel stops")
+		case plain && at%4 != 0:
+			err = errors.New("want what follows an archive at a multiple of 4, as the kernel does")
+		default:
+			plain = image[at] == '0'
+			n, unpadded, err = a.segment(image[at:], at, &left)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: at byte %d: %w", ErrArchive, at, err)
 		}
@@ -72,22 +94,24 @@ func Open(image []byte) (*Archive, error) {
 	return a, nil
 }
 
-// segment unpacks the archive that the bytes begin with and returns its size.
-func (a *Archive) segment(image []byte, at int, left *int64) (int, error) {
+// segment unpacks the archive that the bytes begin with and returns its size, and
+// whether the padding at its end is missing.
+func (a *Archive) segment(image []byte, at int, left *int64) (size int, unpadded bool, err error) {
 	if image[0] == '0' {
 		if at%4 != 0 {
-			return 0, errors.New("want an archive at a multiple of 4, as the kernel does")
+			return 0, false, errors.New("want an archive at a multiple of 4, as the kernel does")
 		}
 		s := newSource(bytes.NewReader(image), left)
 		err := a.unpack(s, true)
-		return int(s.at), err
+		return int(s.at), s.unpadded, err
 	}
 	p, err := decompress(image)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	err = a.unpack(newSource(p.r, left), false)
-	return p.size(), err
+	s := newSource(p.r, left)
+	err = a.unpack(s, false)
+	return p.size(), s.unpadded, err
 }
 
 // bootConfigMagic is at the end of a boot configuration, which is at the end of an
@@ -105,78 +129,18 @@ func hasBootConfig(image []byte) bool {
 	return false
 }
 
-func directory() *node {
-	return &node{mode: fs.ModeDir | 0o755, children: make(map[string]*node)}
-}
-
-// add puts a node where the kernel would: through links, over what was there,
-// and nowhere if the directory is missing.
-func (a *Archive) add(name string, n *node) {
-	name = strings.TrimPrefix(path.Clean("/"+name), "/")
-	if name == "" {
-		return
-	}
-	dir, err := a.find(path.Dir(name), true)
-	if err != nil || !dir.mode.IsDir() {
-		return
-	}
-	base := path.Base(name)
-	if old := dir.children[base]; old != nil && old.mode.IsDir() && n.mode.IsDir() {
-		old.mode = n.mode
-		return
-	}
-	dir.children[base] = n
-}
-
-// find returns the node at a valid fs path. follow says whether a link there is
-// followed too.
-func (a *Archive) find(name string, follow bool) (*node, error) {
-	links := 0
-	// Every part taken from parts goes one step down or up the trail.
-	trail, parts := []*node{a.root}, strings.Split(name, "/")
-	for len(parts) > 0 {
-		part := parts[0]
-		parts = parts[1:]
-		here := trail[len(trail)-1]
-		if !here.mode.IsDir() {
-			return nil, fs.ErrNotExist
-		}
-		switch part {
-		case "", ".":
-			continue
-		case "..":
-			trail = trail[:max(1, len(trail)-1)]
-			continue
-		}
-		next := here.children[part]
-		if next == nil {
-			return nil, fs.ErrNotExist
-		}
-		if next.mode.Type() == fs.ModeSymlink && (follow || len(parts) > 0) {
-			if links++; links > maxLinks {
-				return nil, errors.New("too many symbolic links")
-			}
-			if strings.HasPrefix(next.link, "/") {
-				trail = trail[:1]
-			}
-			parts = append(strings.Split(next.link, "/"), parts...)
-			continue
-		}
-		trail = append(trail, next)
-	}
-	return trail[len(trail)-1], nil
-}
-
 // source is the bytes of an archive: it counts them, and ends with an error when
 // there are more than all archives together may have.
 type source struct {
 	r    *bufio.Reader
 	at   int64
 	left *int64
+
+	unpadded bool // whether it ended where padding was wanted
 }
 
 func newSource(r io.Reader, left *int64) *source {
-	return &source{bufio.NewReaderSize(r, 64<<10), 0, left}
+	return &source{r: bufio.NewReaderSize(r, 64<<10), left: left}
 }
 
 var errTooLarge = fmt.Errorf("it unpacks to more than %d times its size, or more than %d MiB", maxRatio, maxUnpacked>>20)

@@ -23,7 +23,7 @@ func (a *Archive) lookup(op, name string, follow bool) (*node, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
-	n, err := a.find(name, follow)
+	n, err := a.find(name, follow, new(int))
 	if err != nil {
 		return nil, &fs.PathError{Op: op, Path: name, Err: err}
 	}
@@ -92,7 +92,9 @@ func (a *Archive) ReadDir(name string) ([]fs.DirEntry, error) {
 func (n *node) list() []fs.DirEntry {
 	var out []fs.DirEntry
 	for name, child := range n.children {
-		out = append(out, entry{name, child})
+		if !child.builtin || len(child.list()) > 0 {
+			out = append(out, entry{name, child})
+		}
 	}
 	slices.SortFunc(out, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return out

@@ -33,6 +33,9 @@ func (a *Archive) unpack(s *source, single bool) error {
 		} else if err != nil {
 			return err
 		}
+		if s.at%4 != 0 {
+			return fmt.Errorf("want an archive at a multiple of 4, as the kernel does, found its byte %d", s.at)
+		}
 		if err := a.unpackOne(s); err != nil || single {
 			return err
 		}
@@ -41,7 +44,7 @@ func (a *Archive) unpack(s *source, single bool) error {
 
 // unpackOne adds the members of an archive.
 func (a *Archive) unpackOne(s *source) error {
-	linked := make(map[header]*node) // by inode and device alone
+	linked := make(map[header]hardLink) // by inode and device alone
 	for {
 		m, err := readMember(s)
 		if errors.Is(err, errTrailer) {
@@ -57,18 +60,48 @@ func (a *Archive) unpackOne(s *source) error {
 		if err != nil {
 			return fmt.Errorf("read %q: %w", m.name, err)
 		}
-		key := header{ino: m.ino, major: m.major, minor: m.minor}
-		if first := linked[key]; first != nil && m.links > 1 && n.mode.IsRegular() {
-			// The content is with one of the names, usually the last.
-			if len(m.data) > 0 {
-				first.data = m.data
-			}
-			n = first
-		} else if m.links > 1 && n.mode.IsRegular() {
-			linked[key] = n
+		if n, err = a.link(linked, m, n); err == nil {
+			err = a.add(m.name, n)
 		}
-		a.add(m.name, n)
+		if err != nil {
+			return fmt.Errorf("read %q: %w", m.name, err)
+		}
 	}
+}
+
+// hardLink is the first name of a file with several.
+type hardLink struct {
+	name string
+	node *node
+}
+
+// link returns the node that a member is another name of, or n if there is none.
+func (a *Archive) link(linked map[header]hardLink, m member, n *node) (*node, error) {
+	if m.links < 2 || !n.mode.IsRegular() {
+		return n, nil
+	}
+	key := header{ino: m.ino, major: m.major, minor: m.minor}
+	first, known := linked[key]
+	if !known {
+		linked[key] = hardLink{m.name, n}
+		return n, nil
+	}
+	// The kernel knows it by its name, not by its inode.
+	name, err := cleanName(first.name, false)
+	if err != nil {
+		return nil, err
+	}
+	if found, err := a.find(name, false, &a.steps); errors.Is(err, errSteps) {
+		return nil, err
+	} else if err != nil || found != first.node {
+		return nil, fmt.Errorf("want a hard link to %q, found something else or nothing there since", first.name)
+	}
+	// The content is with one of the names, usually the last.
+	if len(m.data) > 0 {
+		first.node.data = m.data
+	}
+	first.node.mode = n.mode
+	return first.node, nil
 }
 
 // member is a file in an archive, as it is written.
@@ -94,7 +127,13 @@ func readMember(s *source) (m member, err error) {
 			// The kernel goes on behind it, and other readers in it.
 			return m, fmt.Errorf("want an end without content, found %q with %d bytes", trailer, m.size)
 		}
+		if kindOf(m.header) == fs.ModeSymlink {
+			return m, fmt.Errorf("want the end of an archive, found %q as a symbolic link, after which the kernel goes on", trailer)
+		}
 		return m, errTrailer
+	}
+	if kind := kindOf(m.header); m.size > 0 && !kind.IsRegular() && kind != fs.ModeSymlink {
+		return m, fmt.Errorf("%q is %s and has a content of %d bytes, which the kernel skips: want none", m.name, kindName(kind), m.size)
 	}
 	if m.data, err = readData(s, m.size); err != nil {
 		return m, fmt.Errorf("read %q: %w", m.name, err)
@@ -108,7 +147,11 @@ func readHeader(s *source) (header, error) {
 	if _, err := io.ReadFull(s, b); err != nil {
 		return header{}, fmt.Errorf("archive is cut off at its byte %d: %w", at, noEOF(err))
 	}
-	if magic := string(b[:6]); magic != "070701" && magic != "070702" {
+	switch magic := string(b[:6]); magic {
+	case "070701":
+	case "070702":
+		return header{}, fmt.Errorf("want the magic 070701 of a newc archive at its byte %d, found 070702, which has checksums", at)
+	default:
 		return header{}, fmt.Errorf("want the magic 070701 of a newc archive at its byte %d, found %q", at, magic)
 	}
 	numbers := make([]byte, hex.DecodedLen(headerSize-6))
@@ -133,12 +176,18 @@ func readName(s *source, h header) (string, error) {
 	if _, err := io.ReadFull(s, b); err != nil {
 		return "", fmt.Errorf("archive is cut off in a name: %w", noEOF(err))
 	}
-	name, _, ended := strings.Cut(string(b), "\x00")
+	name, fill, ended := strings.Cut(string(b), "\x00")
 	if !ended {
 		return "", fmt.Errorf("want a name that ends in a NUL, found %.80q", b)
 	}
-	if name == trailer {
-		return name, nil // nothing needs to follow
+	// Some tools fill names up with NULs so that contents begin where blocks do.
+	if strings.Trim(fill, "\x00") != "" {
+		return "", fmt.Errorf("want a name with nothing behind its end, found %.80q", b)
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if len(part) > maxPart {
+			return "", fmt.Errorf("want a name of parts of at most %d bytes, found one of %d: %.40q…", maxPart, len(part), part)
+		}
 	}
 	return name, s.align()
 }
@@ -155,10 +204,11 @@ func readData(s *source, size uint32) ([]byte, error) {
 
 // align skips to a multiple of 4. At the end of the file the padding may be missing.
 func (s *source) align() error {
-	if _, err := io.CopyN(io.Discard, s, -s.at&3); err != nil && !errors.Is(err, io.EOF) {
-		return err
+	_, err := io.CopyN(io.Discard, s, -s.at&3)
+	if errors.Is(err, io.EOF) {
+		s.unpadded, err = true, nil
 	}
-	return nil
+	return err
 }
 
 func noEOF(err error) error {
@@ -174,20 +224,43 @@ var types = map[uint32]fs.FileMode{
 	0o060000: fs.ModeDevice, 0o100000: 0, 0o120000: fs.ModeSymlink, 0o140000: fs.ModeSocket,
 }
 
-func newNode(h header, data []byte) (*node, error) {
+// kindOf returns the type of a member, fs.ModeIrregular if there is no such type.
+func kindOf(h header) fs.FileMode {
 	kind, known := types[h.mode&0o170000]
 	if !known {
-		kind = fs.ModeIrregular
+		return fs.ModeIrregular
 	}
+	return kind
+}
+
+func newNode(h header, data []byte) (*node, error) {
+	kind := kindOf(h)
 	n := &node{mode: kind | fs.FileMode(h.mode&0o777), data: data}
 	switch kind {
 	case fs.ModeDir:
 		n.children, n.data = make(map[string]*node), nil
 	case fs.ModeSymlink:
-		if len(data) > maxName {
-			return nil, fmt.Errorf("want a symbolic link of at most %d bytes, found %d", maxName, len(data))
-		}
-		n.link, n.data = string(data), nil
+		n.data = nil
+		return n, n.setLink(string(data))
+	case fs.ModeIrregular:
+		return nil, fmt.Errorf("want a known type of file, found the mode %#o", h.mode)
 	}
 	return n, nil
+}
+
+// setLink says where a symbolic link leads. Some tools write the NUL that ends a
+// string in C.
+func (n *node) setLink(text string) error {
+	target := strings.TrimRight(text, "\x00")
+	if strings.Contains(target, "\x00") {
+		return fmt.Errorf("want a symbolic link without a NUL, where it would end for the kernel, found %.80q", target)
+	}
+	if len(target) == 0 || len(target) >= maxName {
+		return fmt.Errorf("want a symbolic link of at most %d bytes and not empty, found %d bytes", maxName-1, len(target))
+	}
+	n.link, n.parts = target, linkParts(target)
+	if len(n.parts) > maxLinkParts {
+		return fmt.Errorf("want a symbolic link of at most %d names, found %d", maxLinkParts, len(n.parts))
+	}
+	return nil
 }
