@@ -66,7 +66,7 @@ func (a *Archive) add(name string, n *node) error {
 		switch {
 		case kind != was && old.builtin && old.mode.IsDir() && len(old.children) == 0:
 			// The kernel removes the directory.
-		case kind != was:
+		case kind != was && (n.mode.IsDir() || old.mode.IsDir()):
 			return fmt.Errorf("it is %s, and already there as %s: want a name that isn't taken", kindName(kind), kindName(was))
 		case old.names > 1:
 			return fmt.Errorf("it is already there as one of %d names of a file: want a name that isn't taken", old.names)
