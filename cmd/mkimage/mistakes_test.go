@@ -113,6 +113,7 @@ var mistakes = []mistake{
 	{"an output inside the tree", "", "mkimage build --output root/image root", 2, "--output: root/image is inside root, and would be in the next image made of it: name a place outside", "mkimage build --output image root"},
 	{"a repository that is a tree", "", "mkimage build --repo other root", 1, "make repository other: the directory isn't a repository and isn't empty: it has no meta\\.json, and \".*\" is in it; use a new directory", "mkimage build --repo new root"},
 	{"a repository inside the tree", "", "cd root && mkimage build --repo var/repo .", 2, `--repo: var/repo is inside \., and would be in the next image made of it`, "mkimage build --repo new root && test ! -e root/var/repo"},
+	{"a key for a cache", "", "mkimage build --cache mykey.key root", 1, "--cache: want a digest cache, or nothing, at mykey.key", "mkimage key show mykey.key && mkimage build --cache cache root"},
 	{"a cache inside the tree", "ln -s root link", "mkimage build --cache link/cache root", 2, "--cache: link/cache is inside root", "mkimage build --cache cache root"},
 	{"a one-use key inside the tree", "", "mkimage build --repo repo --one-use-key root/etc/key.pub root", 2, "--one-use-key: root/etc/key.pub is inside root", "mkimage build --repo repo --one-use-key key.pub root"},
 	{"an output in place of the source", "tar -cf root.tar -C root .", "mkimage build --output root.tar tar:root.tar", 2, "--output: root.tar is SOURCE too: name another file", "mkimage build --output image tar:root.tar"},

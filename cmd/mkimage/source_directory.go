@@ -58,6 +58,9 @@ func readCached(ctx context.Context, u *ui, dir string, how *reading) (*tree.Nod
 		return directory.Read(ctx, dir, how.Options)
 	}
 	cache, err := digestcache.Open(how.cache, how.algorithm, time.Now())
+	if errors.Is(err, digestcache.ErrOther) {
+		return nil, fmt.Errorf("--cache: %w: name another place for the cache", err)
+	}
 	if err != nil {
 		u.remark("%s", oneLine(err))
 	}

@@ -2,6 +2,7 @@ package digestcache
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -36,10 +37,14 @@ type Cache struct {
 
 // Open reads the cache at path, for a build that begins now. The Cache is good even
 // with an error, which says why nothing is known from before; no file at path is no
-// error.
+// error. With ErrOther there is none: it would take the place of a file that was never
+// a cache.
 func Open(path string, alg verity.Algorithm, now time.Time) (*Cache, error) {
 	c := &Cache{path: path, algorithm: alg, settled: unix.NsecToTimespec(now.Add(-Settled).UnixNano())}
 	records, err := read(path, alg)
+	if errors.Is(err, ErrOther) {
+		return nil, fmt.Errorf("want a digest cache, or nothing, at %s: %w", path, err)
+	}
 	if c.unusable = err != nil; c.unusable {
 		return c, fmt.Errorf("the digest cache %s isn't used and will be replaced: %w", path, err)
 	}

@@ -3,6 +3,7 @@ package digestcache_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -227,6 +228,26 @@ func TestACacheThatCannotBeTrustedIsNotUsed(t *testing.T) {
 				t.Error("it wasn't replaced")
 			}
 		})
+	}
+}
+
+// A slip such as --cache mine.key must not cost the key.
+func TestACacheTakesThePlaceOfNoOtherFile(t *testing.T) {
+	for _, text := range []string{"untrusted comment: a key\n", "composefs-dc", "x", "\x7fELF"} {
+		for _, mode := range []os.FileMode{0o600, 0o666} {
+			at := filepath.Join(t.TempDir(), "file")
+			if err := os.WriteFile(at, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			os.Chmod(at, mode)
+			c, err := digestcache.Open(at, verity.SHA256, later())
+			if c != nil || !errors.Is(err, digestcache.ErrOther) || !strings.Contains(err.Error(), at) {
+				t.Errorf("%q: found %v, %v", text, c, err)
+			}
+			if now, err := os.ReadFile(at); err != nil || string(now) != text {
+				t.Errorf("%q became %q, %v", text, now, err)
+			}
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +17,13 @@ import (
 )
 
 const magic = "composefs-dc 1\n"
+
+// family begins the caches of all versions.
+const family = "composefs-dc "
+
+// ErrOther is the cause when the file at the path of a cache is something else, which
+// would be lost with it.
+var ErrOther = errors.New("it is another file")
 
 // headerSize is the size of magic and algorithm.
 const headerSize = len(magic) + 1
@@ -34,6 +42,9 @@ func read(path string, alg verity.Algorithm) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if err := checkFamily(f); err != nil {
+		return nil, err
+	}
 	if err := checkOwner(f); err != nil {
 		return nil, err
 	}
@@ -42,6 +53,20 @@ func read(path string, alg verity.Algorithm) ([]byte, error) {
 		return nil, err
 	}
 	return parse(text, alg)
+}
+
+// checkFamily refuses a file that was never a cache. An empty one may become one.
+func checkFamily(f *os.File) error {
+	head := make([]byte, len(family))
+	switch n, err := f.ReadAt(head, 0); {
+	case n == 0 && errors.Is(err, io.EOF):
+		return nil
+	case err != nil && !errors.Is(err, io.EOF):
+		return err
+	case string(head[:n]) != family:
+		return ErrOther
+	}
+	return nil
 }
 
 // checkOwner refuses a file that somebody else can have written.
