@@ -122,10 +122,11 @@ func (o *doctorOptions) run(ctx context.Context, args []string) (*doctor.Report,
 func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store repoStore, name string) (*doctor.Report, error) {
 	isDir := wantDirectory(name) == nil
 	f, err := openFile(name, doctorWants)
+	// What a file of a repository's images is called is what it has to be.
+	want, _ := verity.ParseAnyHex(filepath.Base(name))
 	if (isDir || errors.Is(err, fs.ErrNotExist)) && store.Repo != nil {
-		var d verity.Digest
-		if d, err = store.Resolve(name); err == nil {
-			f, err = store.OpenImage(d)
+		if want, err = store.Resolve(name); err == nil {
+			f, err = store.OpenImage(want)
 		}
 	}
 	if err != nil && isDir {
@@ -154,7 +155,7 @@ func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store r
 		if err != nil {
 			return nil, err
 		}
-		return e.Image(f, st.Size()), nil
+		return e.Image(f, st.Size(), want), nil
 	case "disk":
 		return e.Disk(ctx, name)
 	case "":

@@ -11,6 +11,8 @@ import (
 	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/artifact/initrd"
+	"github.com/composefs-go/composefs/sign"
+	"github.com/composefs-go/composefs/verity"
 )
 
 // An Examiner knows what isn't in the thing that it looks at.
@@ -119,9 +121,20 @@ func (e *Examiner) boot(r *Report, image []byte, line, release string, machine e
 	}
 }
 
-// Image examines an image by itself.
-func (e *Examiner) Image(image io.ReaderAt, size int64) *Report {
+// Image examines an image by itself. want is the digest that it goes by, zero if it has
+// no such name.
+func (e *Examiner) Image(image io.ReaderAt, size int64, want verity.Digest) *Report {
 	r := &Report{Kind: "image", Findings: []Finding{}}
+	if !want.IsZero() {
+		found, err := verity.SumFile(want.Algorithm(), image, size)
+		if err == nil {
+			err = sign.CheckDigest(want, found)
+		}
+		if err != nil {
+			r.Stop("digest", "%v", err)
+			return r
+		}
+	}
 	img, err := erofs.Open(image, size)
 	if err != nil {
 		r.Stop("image/malformed", "%v", err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/composefs-go/composefs/internal/artifact/initrd"
 	"github.com/composefs-go/composefs/internal/check/doctor"
+	"github.com/composefs-go/composefs/verity"
 )
 
 // Whatever drop-ins say, each finding is one line, and a last one that takes the command
@@ -60,7 +61,7 @@ func FuzzExaminer(f *testing.F) {
 		case "uki":
 			r = e.UKI(bytes.NewReader(file))
 		case "image":
-			r = e.Image(bytes.NewReader(file), int64(len(file)))
+			r = e.Image(bytes.NewReader(file), int64(len(file)), verity.Digest{})
 		default:
 			r = e.Initrd(file)
 		}
