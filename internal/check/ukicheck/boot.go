@@ -55,8 +55,9 @@ func (b *Boot) In(err error) error { return fmt.Errorf("profile @%d: %w", b.Numb
 // Image returns the arguments that name the image, as they are written.
 func (b *Boot) Image() string { return strings.Join(b.Images, " ") }
 
-// read reads what UKIs and addons have in common.
-func (b *Boot) read(from uki.Profile) {
+// read reads what UKIs and addons have in common. It returns the initrd, nil if there is
+// none that can be read.
+func (b *Boot) read(from uki.Profile) *initrd.Archive {
 	text := func(name string) string {
 		data, _ := from.Section(name)
 		text, _, _ := strings.Cut(string(data), "\x00")
@@ -79,15 +80,29 @@ func (b *Boot) read(from uki.Profile) {
 		}
 	}
 	b.Images = b.Line.ImageArguments()
-	if image, ok := from.Section(".initrd"); ok {
-		b.readInitrd(image)
+	image, ok := from.Section(".initrd")
+	if !ok {
+		return nil
 	}
+	root, err := initrd.Open(image)
+	if err != nil {
+		b.problem(fmt.Errorf(".initrd: %w", err))
+		return nil
+	}
+	b.readInitrd(root)
+	return root
 }
+
+// addonSections are the sections of addons that systemd-stub takes in; one has some of them.
+var addonSections = []string{".cmdline", ".dtb", ".dtbauto", ".hwids", ".initrd", ".ucode"}
 
 // readAddon reads what an addon adds.
 func readAddon(from uki.Profile) *Boot {
 	b := &Boot{}
 	b.read(from)
+	if !slices.ContainsFunc(addonSections, func(name string) bool { _, ok := from.Section(name); return ok }) {
+		b.problem(fmt.Errorf("%w: it is neither a UKI nor an addon, but a kernel by itself, a boot loader or another program", ErrUnverified))
+	}
 	if b.Line.Asked() {
 		b.problem(fmt.Errorf(".cmdline: an addon names an image, %s", b.Image()))
 	}
@@ -98,18 +113,17 @@ func readAddon(from uki.Profile) *Boot {
 // is verified.
 func readProfile(from uki.Profile, machine uint16) *Boot {
 	b := &Boot{}
-	b.read(from)
+	root := b.read(from)
 	if _, ok := from.Section(".linux"); !ok {
 		b.problem(errors.New("it has no kernel (.linux)"))
 	}
-	image, ok := from.Section(".initrd")
-	if !ok {
+	if _, ok := from.Section(".initrd"); !ok {
 		b.problem(fmt.Errorf("%w: it has no initrd (.initrd)", ErrUnverified))
 	}
 	if b.LineErr == nil && !b.Line.Asked() {
 		b.problem(fmt.Errorf("%w: the command line names no image: %q", ErrUnverified, b.Cmdline))
 	}
-	if root, err := initrd.Open(image); ok && err == nil {
+	if root != nil {
 		b.examine(root, machine)
 	}
 	return b
@@ -162,12 +176,7 @@ func (b *Boot) examine(root fs.ReadLinkFS, machine uint16) {
 }
 
 // readInitrd reads the policy and the keys, as composefs-setup-root would.
-func (b *Boot) readInitrd(image []byte) {
-	root, err := initrd.Open(image)
-	if err != nil {
-		b.problem(fmt.Errorf(".initrd: %w", err))
-		return
-	}
+func (b *Boot) readInitrd(root *initrd.Archive) {
 	config, written, err := readPolicy(root)
 	if err != nil {
 		b.problem(fmt.Errorf("policy in .initrd: %w", err))

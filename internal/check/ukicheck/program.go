@@ -52,11 +52,14 @@ func (e *DifferError) Error() string {
 
 // CompareImages adds a problem to each profile that names an image which isn't among the
 // arguments wanted, or, if there are none, not the one that the first profile names. The
-// problem is ErrOtherImage or a DifferError.
+// problem is ErrOtherImage or a DifferError. A program that names no image isn't the one
+// that was asked for either.
 func (p *Program) CompareImages(wanted []string) {
 	for _, b := range p.Boots {
 		first := p.Boots[0].Image()
 		switch {
+		case b.Image() == "" && len(wanted) > 0 && len(b.Problems) == 0:
+			b.problem(fmt.Errorf("%w: want %s, found none", ErrOtherImage, strings.Join(wanted, " or ")))
 		case b.Image() == "":
 		case len(wanted) > 0 && slices.ContainsFunc(b.Images, func(i string) bool { return !slices.Contains(wanted, i) }):
 			b.problem(fmt.Errorf("%w: want %s, found %s", ErrOtherImage, strings.Join(wanted, " or "), b.Image()))
