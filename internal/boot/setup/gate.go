@@ -147,7 +147,8 @@ func markVerified(root string) error {
 // is spoiled before that. Where the policy doesn't allow one, or can't be read, which is
 // unread, the machine stops here: whoever wanted a shell would go on without an answer.
 func Shell(o Options, unread error, log *kmsg.Log) error {
-	unspoiled := spoilForShell(newLinux(nil, log), o.Config.Measure)
+	_, noTPM := os.Stat(firmwareTPM)
+	unspoiled := spoilForShell(newLinux(nil, log), o.Config.Measure, noTPM == nil)
 	if unspoiled != nil {
 		log.Printf(kmsg.Err, "%v", unspoiled)
 	}
@@ -166,8 +167,9 @@ func Shell(o Options, unread error, log *kmsg.Log) error {
 
 // spoilForShell is spoil where a TPM that isn't there yet counts: whoever has the shell
 // could load its driver, and have what is sealed to a register that nothing has extended.
-func spoilForShell(sys System, m bootcfg.Measure) error {
-	if _, err := os.Stat(firmwareTPM); err == nil && m.TPM == bootcfg.IfPresent {
+// present says that the firmware knows of one.
+func spoilForShell(sys System, m bootcfg.Measure, present bool) error {
+	if present && m.TPM == bootcfg.IfPresent {
 		m.TPM = bootcfg.Require
 	}
 	if err := spoil(sys, m, CodeMount); err != nil {

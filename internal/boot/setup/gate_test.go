@@ -228,15 +228,18 @@ func TestTheEndWithoutAShell(t *testing.T) {
 
 // A shell could load the driver of a TPM whose register nothing has extended yet.
 func TestAShellWaitsForTheTPM(t *testing.T) {
-	require := bootcfg.Measure{TPM: bootcfg.Require, PCR: 15}
+	require, ifPresent := bootcfg.Measure{TPM: bootcfg.Require, PCR: 15}, bootcfg.Measure{TPM: bootcfg.IfPresent, PCR: 15}
 	absent := &fake{t: t, fails: map[string]error{"Extend": fs.ErrNotExist}}
-	if err := spoilForShell(absent, require); err == nil || !strings.Contains(err.Error(), "no shell before") {
+	if err := spoilForShell(absent, require, false); err == nil || !strings.Contains(err.Error(), "no shell before") {
 		t.Errorf("found %v", err)
 	}
-	if err := spoilForShell(absent, bootcfg.Measure{TPM: bootcfg.IfPresent, PCR: 15}); err != nil {
+	if err := spoilForShell(absent, ifPresent, false); err != nil {
 		t.Errorf("a machine without a TPM: %v", err)
 	}
-	if err := spoilForShell(&fake{t: t}, require); err != nil {
+	if err := spoilForShell(absent, ifPresent, true); err == nil {
+		t.Error("a TPM whose driver isn't there yet: there is a shell")
+	}
+	if err := spoilForShell(&fake{t: t}, require, true); err != nil {
 		t.Errorf("a register that was spoiled: %v", err)
 	}
 }
