@@ -112,6 +112,18 @@ func (c Cmdline) CheckInit() error {
 	return nil
 }
 
+// inits are the programs that the kernel, and systemd before it, look for.
+var inits = []string{"/sbin/init", "/usr/lib/systemd/systemd", "/etc/init", "/bin/init", "/bin/sh"}
+
+// Inits returns the programs of which the first that exists in the image is executed: the
+// one that init= names, or those that are looked for where that is "".
+func Inits(init string) []string {
+	if init != "" {
+		return []string{init}
+	}
+	return slices.Clone(inits)
+}
+
 // ParseCmdline reads a kernel command line. Parameters that aren't ours are kept
 // as they are; a malformed one of ours is an error, never skipped.
 func ParseCmdline(line string) (Cmdline, error) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/source/transform"
 )
@@ -76,17 +77,14 @@ func countFiles(n int) string {
 	return fmt.Sprintf("%d files", n)
 }
 
-// inits are where a kernel looks for its first program.
-var inits = []string{"sbin/init", "etc/init", "bin/init"}
-
 // writables are directories that people expect to write to.
 var writables = []string{"home", "root", "srv", "opt", "mnt", "usr/local"}
 
 // sayMissing says what a machine with this root will lack.
 func sayMissing(u *ui, root *tree.Node, name string) {
-	hasInit := slices.ContainsFunc(inits, func(name string) bool { return resolve(root, name) != nil })
-	if !hasInit {
-		u.remark("remark: %s has no init program, none of %s: the boot will be refused, unless the command line names another with init=", name, paths(inits))
+	inits := bootcfg.Inits("")
+	if !slices.ContainsFunc(inits, func(init string) bool { return resolve(root, init[1:]) != nil }) {
+		u.remark("remark: %s has no init program, none of %s: the boot will be refused, unless the command line names another with init=", name, strings.Join(inits, ", "))
 	}
 	modules := resolve(root, "usr/lib/modules")
 	if modules == nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -90,8 +91,11 @@ func TestBootSaysWhatWillBeMissed(t *testing.T) {
 		spoil func() error
 		want  string
 	}{
-		"no init":        {func() error { return os.Remove("tree/usr/lib/systemd/systemd") }, "remark: tree has no init program, none of /sbin/init, /etc/init and /bin/init: "},
-		"init in a loop": {func() error { os.Remove("tree/usr/bin/init"); return os.Symlink("init", "tree/usr/bin/init") }, "remark: tree has no init program"},
+		"no init": {func() error { return os.Remove("tree/usr/lib/systemd/systemd") }, "remark: tree has no init program, none of /sbin/init, /usr/lib/systemd/systemd, /etc/init, /bin/init, /bin/sh: "},
+		"init in a loop": {func() error {
+			os.Remove("tree/usr/bin/init")
+			return errors.Join(os.Remove("tree/usr/lib/systemd/systemd"), os.Symlink("init", "tree/usr/bin/init"))
+		}, "remark: tree has no init program"},
 		"no kernel":      {func() error { return os.RemoveAll("tree/usr/lib/modules") }, "remark: tree has no kernel, as in /usr/lib/modules/VERSION: "},
 		"no /tmp":        {func() error { return os.Remove("tree/tmp") }, "remark: tree has no /tmp: "},
 		"one read-only":  {func() error { return removeAll("home", "root", "srv", "mnt") }, "remark: /opt will be read-only in the booted system"},
@@ -119,9 +123,13 @@ func TestBootSaysWhatWillBeMissed(t *testing.T) {
 			t.Errorf("%s: quietly: %s, %s", name, again, errs)
 		}
 	}
-	stock(t)
-	if _, _, errs := mkimageIn(t, "build", "--boot", "tree"); strings.Count(errs, "\n") != 1 {
-		t.Errorf("of a tree with all of it: %s", errs)
+	// The boot looks for systemd itself too.
+	for _, without := range []string{"tree/none", "tree/usr/bin/init"} {
+		stock(t)
+		os.Remove(without)
+		if _, _, errs := mkimageIn(t, "build", "--boot", "tree"); strings.Count(errs, "\n") != 1 {
+			t.Errorf("of a tree with all of it but %s: %s", without, errs)
+		}
 	}
 }
 

@@ -239,7 +239,7 @@ func (SelfTest) String() string {
 	return "read the init program, its interpreter and usr/lib/os-release through the new root"
 }
 
-func (o SelfTest) do(s *session) error { return s.sys.SelfTest(initCandidates(o.Init)) }
+func (o SelfTest) do(s *session) error { return s.sys.SelfTest(bootcfg.Inits(o.Init)) }
 
 // WriteRecord writes boot.json.
 type WriteRecord struct{}
@@ -271,7 +271,7 @@ type SwitchRoot struct{ At, Init string }
 func (SwitchRoot) String() string { return "switch root and execute init" }
 
 func (o SwitchRoot) do(s *session) error {
-	return s.sys.SwitchRoot(o.At, initCandidates(o.Init), s.o.Init[1:])
+	return s.sys.SwitchRoot(o.At, bootcfg.Inits(o.Init), s.o.Init[1:])
 }
 
 // BootUnverified leaves the physical root where it is, and says so. The TPM's register
@@ -283,15 +283,4 @@ func (o BootUnverified) String() string { return "boot " + o.At + " as it is, un
 func (BootUnverified) do(s *session) error {
 	s.log.Printf(kmsg.Err, "the command line names no image, and the policy has argument = \"optional\": what is booted is unverified")
 	return spoil(s.sys, s.o.Config.Measure, CodeNoArgument)
-}
-
-// inits are the programs that the kernel, and systemd before it, look for.
-var inits = []string{"/sbin/init", "/usr/lib/systemd/systemd", "/etc/init", "/bin/init", "/bin/sh"}
-
-// initCandidates returns the programs of which the first that exists is executed.
-func initCandidates(init string) []string {
-	if init != "" {
-		return []string{init}
-	}
-	return inits
 }

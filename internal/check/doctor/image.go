@@ -16,9 +16,6 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// inits are the programs that composefs-setup-root looks for.
-var inits = []string{"/sbin/init", "/usr/lib/systemd/systemd", "/etc/init", "/bin/init", "/bin/sh"}
-
 // An imageCheck is an image, and what goes with it.
 type imageCheck struct {
 	r      *Report

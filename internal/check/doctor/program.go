@@ -16,10 +16,8 @@ const maxLibraries = 512
 // init checks that the kernel can execute an init program of the image, and that all
 // is there that it is linked with.
 func (i *imageCheck) init(line bootcfg.Cmdline) {
-	wanted := inits
-	if init, ok := line.Lookup("init"); ok && init != "" {
-		wanted = []string{init}
-	}
+	init, _ := line.Lookup("init")
+	wanted := bootcfg.Inits(init)
 	for _, name := range wanted {
 		info, err := fs.Stat(i.fsys, inside(name))
 		if err != nil {
