@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/internal/store/repo"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -77,12 +78,7 @@ type measured struct {
 func (o *lookOptions) measure(u *ui, alg verity.Algorithm, names []string) error {
 	var all []measured
 	for _, name := range names {
-		f, err := o.open(name)
-		if err != nil {
-			return err
-		}
-		d, err := measureFile(f, alg)
-		f.Close()
+		d, err := o.measureOne(name, alg)
 		if err != nil {
 			return err
 		}
@@ -95,6 +91,21 @@ func (o *lookOptions) measure(u *ui, alg verity.Algorithm, names []string) error
 		return u.result(all, "")
 	}
 	return nil
+}
+
+// measureOne returns the digest of a file, or of an image in a repository, which has to
+// be the one that it goes by there.
+func (o *lookOptions) measureOne(name string, alg verity.Algorithm) (verity.Digest, error) {
+	f, want, err := o.openNamed(name)
+	if err != nil {
+		return want, err
+	}
+	defer f.Close()
+	d, err := measureFile(f, alg)
+	if err == nil && want.Algorithm() == alg {
+		err = sign.CheckDigest(want, d)
+	}
+	return d, err
 }
 
 // measureFile asks the kernel, and computes what it doesn't know.

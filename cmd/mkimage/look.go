@@ -11,6 +11,7 @@ import (
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/store/repo"
+	"github.com/composefs-go/composefs/verity"
 )
 
 // A lookOptions says where images are that a command looks into, and at what.
@@ -46,19 +47,28 @@ type image struct {
 
 // open opens an image: a file, or in a repository what a digest or ref stands for.
 func (o *lookOptions) open(name string) (*os.File, error) {
+	f, _, err := o.openNamed(name)
+	return f, err
+}
+
+// openNamed is open, and tells the digest that the repository knows the image by; it is
+// zero for a file.
+func (o *lookOptions) openNamed(name string) (*os.File, verity.Digest, error) {
 	if o.repo == "" {
-		return openFile(name, "a regular file")
+		f, err := openFile(name, "a regular file")
+		return f, verity.Digest{}, err
 	}
 	r, err := repo.Open(o.repo)
 	if err != nil {
-		return nil, err
+		return nil, verity.Digest{}, err
 	}
 	defer r.Close()
 	d, err := r.Resolve(name)
 	if err != nil {
-		return nil, err
+		return nil, d, err
 	}
-	return r.OpenImage(d)
+	f, err := r.OpenImage(d)
+	return f, d, err
 }
 
 // read reads an image whole.

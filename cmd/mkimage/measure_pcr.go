@@ -53,12 +53,7 @@ func (o *registerOptions) run(cmd *cobra.Command, u *ui, look *lookOptions, alg 
 			return fmt.Errorf("%s: nothing is measured at a boot with this policy: set tpm = \"require\" under [measure]", o.policy)
 		}
 	}
-	f, err := look.open(args[0])
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	image, err := measureFile(f, alg)
+	image, err := look.measureOne(args[0], alg)
 	if err != nil {
 		return err
 	}
