@@ -94,11 +94,11 @@ func alternatives(measured []Section) (out [][]Section) {
 	return out
 }
 
-// extend returns the register's value after it is extended by the hash of data.
-func extend(h crypto.Hash, register, data []byte) []byte {
-	sum := h.New()
+// Extend returns a register's value after it is extended by the hash of data.
+func (b Bank) Extend(register, data []byte) []byte {
+	sum := b.Hash.New()
 	sum.Write(data)
-	next := h.New()
+	next := b.Hash.New()
 	next.Write(register)
 	next.Write(sum.Sum(nil))
 	return next.Sum(nil)
@@ -109,8 +109,8 @@ func extend(h crypto.Hash, register, data []byte) []byte {
 func MeasureSections(b Bank, measured []Section) []byte {
 	register := make([]byte, b.Hash.Size())
 	for _, s := range measured {
-		register = extend(b.Hash, register, []byte(s.Name+"\x00"))
-		register = extend(b.Hash, register, s.Data)
+		register = b.Extend(register, []byte(s.Name+"\x00"))
+		register = b.Extend(register, s.Data)
 	}
 	return register
 }
@@ -119,7 +119,7 @@ func MeasureSections(b Bank, measured []Section) []byte {
 func MeasurePhases(b Bank, register []byte, path string) []byte {
 	for word := range strings.SplitSeq(path, ":") {
 		if word != "" {
-			register = extend(b.Hash, register, []byte(word))
+			register = b.Extend(register, []byte(word))
 		}
 	}
 	return register

@@ -71,12 +71,7 @@ func registers(pcr uint32, events []string) []register {
 	for _, bank := range uki.Banks {
 		value := make([]byte, bank.Hash.Size())
 		for _, event := range events {
-			digest := bank.Hash.New()
-			digest.Write([]byte(event))
-			extended := bank.Hash.New()
-			extended.Write(value)
-			extended.Write(digest.Sum(nil))
-			value = extended.Sum(nil)
+			value = bank.Extend(value, []byte(event))
 		}
 		all = append(all, register{pcr, bank.Name, hex.EncodeToString(value)})
 	}
