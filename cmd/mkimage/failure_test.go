@@ -56,7 +56,7 @@ func TestWithJSONAnErrorIsOneObjectOnStandardError(t *testing.T) {
 // A remark is an object of its own, so that each line can be read by itself.
 func TestWithJSONEachLineOfStandardErrorIsAnObject(t *testing.T) {
 	small(t)
-	os.WriteFile("cache", []byte("junk"), 0o600)
+	os.WriteFile("cache", []byte("composefs-dc 0\n"), 0o600) // of another version
 	status, _, errs := mkimageIn(t, "build", "--json", "--cache", "cache", "--output", "-", "root")
 	lines := strings.Split(strings.TrimSpace(errs), "\n")
 	var remark struct{ Remark string }
