@@ -127,6 +127,7 @@ var advice = map[doctor.Kind]string{
 	"random-seed":             "remove the file before the image is built",
 	"rdinit":                  "remove that argument from the command line",
 	"record":                  "boot an entry with composefs.digest= on its command line, from an initrd with composefs-setup-root",
+	"record/unreadable":       "run doctor as root",
 	"repository":              "make the disk again with `mkimage disk`",
 	"repository/unreadable":   "mount the partition, and name its repository with --repo DIR",
 	"ro":                      "add ro to it",

@@ -5,6 +5,7 @@ package main
 var systemRemedies = []trial{
 	{"not-booted", "", "rm $record", "system", "booted"},
 	{"record", "", "echo [ >$record", "system", "booted"},
+	{"record/unreadable", "", "chmod 400 $record", "system", "doctor system as root"},
 	{"seal/none", "", `sed -i 's/"valid"/"none"/' $record`, "system", "mkimage seal --repo repo --key ours.key --sequence 8 stable; booted"},
 	{"seal/unasked", "", `sed -i 's/"valid"/"not-required"/' $record`, "system", "initrd; mkimage seal --repo repo --key ours.key --sequence 8 stable; booted"},
 	{"content/names-only", "", `sed -i 's/"require"/"userspace"/' $record`, "system", `policy '[verify]' 'fs-verity = "require"'; booted`},

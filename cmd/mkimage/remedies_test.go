@@ -146,7 +146,10 @@ func (u userFS) Open(name string) (fs.File, error) {
 
 // prelude is the functions of a row's scripts: the readme's steps as they should be,
 // each with further flags, and ways to spoil what they made.
+//
+// What a system leaves for everybody to read has to be so here too, whatever the umask.
 const prelude = `
+umask 022
 initrd() { mkimage initrd --setup-root setup-root ${KEYS---keys ours.pub} --modules ${MODULES-modules/6.12.1-test} --compress none --output initrd.img "$@"; }
 uki() {
 	mkimage uki build --stub $STUB --linux kernel --initrd initrd.img ${OSREL---os-release root/usr/lib/os-release} --cmdline "root=PARTLABEL=root ro" \

@@ -53,6 +53,10 @@ func System(fsys fs.FS) *Report {
 		r.Stop("not-booted", "there is no /%s: composefs-setup-root didn't set up this root", bootRecord)
 		return r
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		r.Stop("record/unreadable", "what the boot has proved can't be read: %v", err)
+		return r
+	}
 	var b record
 	if err == nil && len(text) > maxRecord {
 		err = fmt.Errorf("want at most %d bytes, found %d", maxRecord, len(text))
