@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -76,9 +75,23 @@ func (o *mountOptions) run(cmd *cobra.Command, image, dir string) (mounted, erro
 			return mounted{}, err
 		}
 	}
-	f, err := o.open(image)
-	if err != nil {
-		return mounted{}, err
+	var f *os.File
+	if o.repo == "" {
+		var err error
+		if f, err = openFile(image, "an image"); err != nil {
+			return mounted{}, err
+		}
+		o.readSeal = sealBeside(image)
+	} else {
+		r, err := repo.Open(o.repo)
+		if err != nil {
+			return mounted{}, err
+		}
+		defer r.Close()
+		if f, err = o.openIn(r, image); err != nil {
+			return mounted{}, err
+		}
+		defer o.objects.Close()
 	}
 	defer f.Close()
 	result, err := o.mount(kernel.New(), f, dir)
@@ -110,17 +123,10 @@ func (o *mountOptions) check(cmd *cobra.Command) (err error) {
 	return nil
 }
 
-// open opens the image, and remembers what its place says about it.
-func (o *mountOptions) open(image string) (*os.File, error) {
-	if o.repo == "" {
-		o.readSeal = sealBeside(image)
-		return openFile(image, "an image")
-	}
-	r, err := repo.Open(o.repo)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
+// openIn opens an image of a repository with what belongs to it there. The repository
+// stays open until the image is mounted, so that image, contents and seal are all of
+// the same one.
+func (o *mountOptions) openIn(r *repo.Repo, image string) (*os.File, error) {
 	d, err := r.Resolve(image)
 	if err != nil {
 		return nil, err
@@ -128,8 +134,14 @@ func (o *mountOptions) open(image string) (*os.File, error) {
 	if want := o.digest; !want.IsZero() && want != d {
 		return nil, fmt.Errorf("mount %s: %w: want %s, it is %s", image, verity.ErrMismatch, want, d.Hex())
 	}
-	o.digest = d
-	o.basedirs = append([]string{filepath.Join(o.repo, "objects")}, o.basedirs...)
-	o.readSeal = sealIn(o.repo)
-	return r.OpenImage(d)
+	f, err := r.OpenImage(d)
+	if err != nil {
+		return nil, err
+	}
+	if o.objects, err = r.OpenObjects(); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("mount %s: %w", image, err)
+	}
+	o.digest, o.readSeal = d, r.ReadSealFile
+	return f, nil
 }

@@ -29,6 +29,7 @@ const (
 type mounting struct {
 	digest   verity.Digest // what the image must have; zero: anything
 	signed   bool
+	objects  *os.File // open directory of contents, looked through before basedirs; or nil
 	basedirs []string
 	upper    string // both or none
 	work     string
@@ -144,11 +145,14 @@ func (m *mounting) measure(image *os.File) (verity.Digest, error) {
 	return verity.SumFile(algorithms[0], image, info.Size())
 }
 
-// attach opens everything by its name, once, and mounts the image.
+// attach opens what goes by a name, once, and mounts the image.
 func (m *mounting) attach(k *kernel.Kernel, i mount.Image, dir string) error {
 	var opened files
 	defer opened.close()
 	at := opened.open(dir, unix.O_PATH|unix.O_DIRECTORY)
+	if m.objects != nil {
+		i.Objects = append(i.Objects, m.objects)
+	}
 	for _, name := range m.basedirs {
 		i.Objects = append(i.Objects, opened.open(name, unix.O_RDONLY|unix.O_DIRECTORY))
 	}

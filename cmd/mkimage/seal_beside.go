@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/sign"
 )
 
@@ -47,17 +46,5 @@ func sealBeside(image string) sign.ReadSeal {
 			}
 		}
 		return text, err
-	}
-}
-
-// sealIn reads seals of a repository.
-func sealIn(dir string) sign.ReadSeal {
-	return func(name string, limit int64) ([]byte, error) {
-		r, err := repo.Open(dir)
-		if err != nil {
-			return nil, err
-		}
-		defer r.Close()
-		return r.ReadSealFile(name, limit)
 	}
 }

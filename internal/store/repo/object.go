@@ -67,6 +67,16 @@ func (s *Store) OpenObject(d verity.Digest) (*os.File, error) {
 	return f, nil
 }
 
+// OpenObjects opens the directory of the objects, to mount an image with. As at boot it
+// may be no symbolic link, wherever that leads.
+func (r *Repo) OpenObjects() (*os.File, error) {
+	dir, err := osfile.OpenPlain(r.lock, r.layout.objects, unix.O_RDONLY|unix.O_DIRECTORY)
+	if errors.Is(err, unix.ELOOP) {
+		err = fmt.Errorf("%w: want a directory, found a symbolic link", err)
+	}
+	return dir, err
+}
+
 // openRegular opens a regular file for reading, and waits for nobody if it is a pipe.
 func (s *Store) openRegular(name string) (*os.File, error) {
 	f, err := s.root.OpenFile(name, osfile.Anything, 0)

@@ -2,10 +2,13 @@ package repo_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -103,5 +106,36 @@ func TestAStoreSharesBlocksWhereItCan(t *testing.T) {
 	out, err := exec.Command("filefrag", "-v", filepath.Join(dir, large.ObjectPath())).CombinedOutput()
 	if err != nil || !bytes.Contains(out, []byte("shared")) {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Whoever has opened the objects of a repository keeps them, whatever takes their place,
+// and no link is taken for them, as at boot.
+func TestTheOpenObjectsOfARepositoryStay(t *testing.T) {
+	r, dir := open(t)
+	d := put(t, r, []byte("content"))
+	objects, err := r.OpenObjects()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer objects.Close()
+	for _, step := range []error{
+		os.Rename(filepath.Join(dir, "objects"), filepath.Join(dir, "moved")),
+		os.Mkdir(filepath.Join(dir, "objects"), 0o755),
+	} {
+		if step != nil {
+			t.Fatal(step)
+		}
+	}
+	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d/%s", objects.Fd(), d.ObjectPath()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if err := errors.Join(os.Remove(filepath.Join(dir, "objects")), os.Symlink("moved", filepath.Join(dir, "objects"))); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := r.OpenObjects(); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "objects")) {
+		t.Errorf("a link in their place: %v, %v", again, err)
 	}
 }
