@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
+	"github.com/composefs-go/composefs/internal/printable"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -171,7 +171,7 @@ func wrongHeader(text []byte) error {
 }
 
 func (s *Seal) parseLine(line string, seen map[string]bool) error {
-	if i := unprintable(line); i >= 0 {
+	if i := printable.Index(line); i >= 0 {
 		return fmt.Errorf("want printable UTF-8, found %.8q at byte %d", line[i:], i)
 	}
 	key, value, _ := strings.Cut(line, " ")
@@ -196,20 +196,4 @@ func (s *Seal) parseLine(line string, seen map[string]bool) error {
 		return nil
 	}
 	return fmt.Errorf("unknown key %.40q: keys of one's own begin with x-", key)
-}
-
-// unprintable returns the place of the first byte that is not part of a printable
-// character in UTF-8, or -1.
-func unprintable(s string) int {
-	for i, r := range s {
-		if r == utf8.RuneError {
-			if _, n := utf8.DecodeRuneInString(s[i:]); n == 1 {
-				return i
-			}
-		}
-		if !strconv.IsPrint(r) {
-			return i
-		}
-	}
-	return -1
 }

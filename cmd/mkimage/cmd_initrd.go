@@ -126,7 +126,7 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 			return parts, fmt.Errorf("%s: %w", o.policy, err)
 		}
 		if _, err := config.Verify.Policy(keys); err != nil {
-			u.remark("remark: every boot by this initrd will be refused: %s: %s", o.policy, oneLine(err))
+			u.remark("remark: every boot by this initrd will be refused: %s: %v", o.policy, err)
 		}
 		if config.Measure.TPM != bootcfg.Off {
 			parts.Modules = initrd.TPMModules()

@@ -14,6 +14,7 @@ import (
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/check/ukicheck"
 	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/internal/printable"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
@@ -75,7 +76,7 @@ type failure struct {
 // describe finds out what there is to say about an error of a command that was given the
 // repository.
 func describe(err error, repository string) failure {
-	f := failure{Message: oneLine(err), Status: exitFailure, Path: pathOf(err)}
+	f := failure{Message: printable.Error(err), Status: exitFailure, Path: pathOf(err)}
 	var usage usageError
 	var stop interrupted
 	var missing *kernel.MissingError
@@ -154,7 +155,7 @@ func (f failure) String() string {
 		s += "see: " + f.Help + "\n"
 	}
 	if f.Hint != "" {
-		s += "hint: " + f.Hint + "\n"
+		s += "hint: " + printable.Line(f.Hint) + "\n"
 	}
 	return s
 }
@@ -179,9 +180,4 @@ func shellWord(s string) string {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// oneLine keeps joined errors and hostile names from breaking the message up.
-func oneLine(err error) string {
-	return strings.ReplaceAll(err.Error(), "\n", "; ")
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"github.com/composefs-go/composefs/internal/printable"
 )
 
 // legacyPrograms are the tools of libcomposefs 1.0.8 that mkimage stands in for when
@@ -31,10 +33,10 @@ func dispatch(ctx context.Context, args []string, u *ui) int {
 	}
 	var usage legacyUsage
 	if errors.As(err, &usage) {
-		fmt.Fprintf(u.err, "%s: %s\n%s", name, oneLine(usage.err), usage.text)
+		fmt.Fprintf(u.err, "%s: %s\n%s", name, printable.Error(usage.err), usage.text)
 		return exitFailure
 	}
-	fmt.Fprintf(u.err, "%s: %s\n", name, oneLine(err))
+	fmt.Fprintf(u.err, "%s: %s\n", name, printable.Error(err))
 	return exitFailure
 }
 

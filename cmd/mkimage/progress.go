@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/composefs-go/composefs/internal/printable"
 )
 
 // A progress shows on a terminal how far a long operation is. Without a terminal
@@ -36,7 +38,7 @@ func (p *progress) start(what string) {
 	p.total.Store(0)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.what, p.quit, p.done = what, make(chan struct{}), make(chan struct{})
+	p.what, p.quit, p.done = printable.Line(what), make(chan struct{}), make(chan struct{})
 	go p.show(p.quit, p.done)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/composefs-go/composefs/internal/printable"
 	"github.com/composefs-go/composefs/sign"
 )
 
@@ -127,7 +128,7 @@ func (o *sealOptions) password(u *ui, name string) (string, error) {
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return "", fmt.Errorf("key %s is encrypted and there is no terminal to ask for its password: use --password-file", name)
 	}
-	fmt.Fprintf(u.err, "password of %s: ", name)
+	fmt.Fprintf(u.err, "password of %s: ", printable.Line(name))
 	defer fmt.Fprintln(u.err)
 	return askPassword(u.ctx, int(f.Fd()))
 }

@@ -62,7 +62,7 @@ func readCached(ctx context.Context, u *ui, dir string, how *reading) (*tree.Nod
 		return nil, fmt.Errorf("--cache: %w: name another place for the cache", err)
 	}
 	if err != nil {
-		u.remark("%s", oneLine(err))
+		u.remark("%v", err)
 	}
 	how.Cache = cache
 	if stage, ok := how.sink.(*repo.Stage); ok {

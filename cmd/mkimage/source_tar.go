@@ -54,7 +54,7 @@ func readTar(ctx context.Context, u *ui, files string, how *reading) (source, er
 		UseEpoch: how.UseEpoch, SkipDevices: how.SkipDevices, SkipXattrs: how.SkipXattrs, UserXattrs: how.UserXattrs,
 		MaxEntries: how.tar.maxEntries, MaxExpansion: how.tar.maxExpansion,
 		InOrder: how.tar.whiteouts == whiteoutsInOrder, FollowLinks: how.tar.followLinks, Strict: how.tar.strict,
-		Remark: func(err error) { u.remark("%s", oneLine(remarkOf(current, err))) },
+		Remark: func(err error) { u.remark("%v", remarkOf(current, err)) },
 	}
 	kept := policyKeeper{files: make(map[*tree.Node]*bytes.Buffer), left: keptMax}
 	if how.policy {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/composefs-go/composefs/internal/printable"
 )
 
 // A ui is how a command talks: results to out, everything else to err.
@@ -31,10 +33,11 @@ func newUI(in io.Reader, out, err io.Writer) *ui {
 	return u
 }
 
-// result prints what a command found: the text, or with --json the value.
+// result prints what a command found: the text, which may have several lines, or with
+// --json the value.
 func (u *ui) result(value any, text string) error {
 	if !u.json {
-		_, err := fmt.Fprintln(u.out, text)
+		_, err := fmt.Fprintln(u.out, printable.Lines(text))
 		return err
 	}
 	if u.out == u.err { // standard output has been written to
@@ -52,7 +55,7 @@ func (u *ui) remark(format string, args ...any) {
 		return
 	}
 	u.progress.stop()
-	text := strings.TrimPrefix(fmt.Sprintf(format, args...), "remark: ")
+	text := strings.TrimPrefix(printable.Sprintf(format, args...), "remark: ")
 	if u.json {
 		u.errorLine(struct {
 			Remark string `json:"remark"`

@@ -11,6 +11,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/internal/check/ukicheck"
+	"github.com/composefs-go/composefs/internal/printable"
 	"github.com/composefs-go/composefs/sign/secureboot"
 )
 
@@ -102,7 +103,7 @@ func showUKI(name string, p *ukicheck.Program) *ukiContents {
 			c.problem(in(imageAdvice(err)))
 		}
 		for _, w := range b.Warnings {
-			c.Warnings = append(c.Warnings, oneLine(in(errors.New(w))))
+			c.Warnings = append(c.Warnings, printable.Error(in(errors.New(w))))
 		}
 		profiles = append(profiles, showProfile(b))
 	}
@@ -150,7 +151,7 @@ func imageAdvice(err error) error {
 
 func (c *ukiContents) problem(err error) {
 	c.problems = append(c.problems, err)
-	c.Problems = append(c.Problems, oneLine(err))
+	c.Problems = append(c.Problems, printable.Error(err))
 }
 
 // addSections adds the list of sections.
@@ -170,7 +171,7 @@ func (c *ukiContents) addSigners(signatures [][]byte) {
 	for _, der := range signatures {
 		s, err := secureboot.Parse(der)
 		if err != nil {
-			c.Signatures = append(c.Signatures, shownSigner{Problem: oneLine(err)})
+			c.Signatures = append(c.Signatures, shownSigner{Problem: printable.Error(err)})
 			continue
 		}
 		shown := shownSigner{Matches: hex.EncodeToString(s.Program[:]) == c.Authenticode}
@@ -184,7 +185,7 @@ func (c *ukiContents) addSigners(signatures [][]byte) {
 // row is a line of the summary for people: a fact, if there is one.
 func row(b *strings.Builder, name, text string) {
 	if text != "" {
-		fmt.Fprintf(b, "%-11s %s\n", name, printable(text))
+		fmt.Fprintf(b, "%-11s %s\n", name, printable.Line(text))
 	}
 }
 
@@ -216,9 +217,9 @@ func (c *ukiContents) String() string {
 		row(&b, "warning", w)
 	}
 	for _, s := range c.Sections {
-		fmt.Fprintf(&b, "%-11s %10d  sha256:%s\n", printable(s.Name), s.Size, s.SHA256)
+		fmt.Fprintf(&b, "%-11s %10d  sha256:%s\n", printable.Line(s.Name), s.Size, s.SHA256)
 		for line := range strings.Lines(s.Text) {
-			fmt.Fprintf(&b, "            %s\n", printable(strings.TrimRight(line, "\n")))
+			fmt.Fprintf(&b, "            %s\n", printable.Line(strings.TrimRight(line, "\n")))
 		}
 	}
 	return strings.TrimRight(b.String(), "\n")
@@ -234,14 +235,4 @@ func (s shownSigner) String() string {
 		return "by a certificate that it doesn't carry"
 	}
 	return fmt.Sprintf("claims to be by %q (issuer %q); check with: mkimage uki verify", s.Subject, s.Issuer)
-}
-
-// printable keeps hostile text from writing to the terminal what it likes.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, s)
 }

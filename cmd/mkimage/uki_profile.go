@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/composefs-go/composefs/internal/check/ukicheck"
+	"github.com/composefs-go/composefs/internal/printable"
 )
 
 // shownProfile is one of the boots that a UKI makes; an addon has one.
@@ -35,7 +36,7 @@ func showProfile(b *ukicheck.Boot) *shownProfile {
 		p.Policy = showPolicy(b.Policy.Config, len(b.Keys), b.Policy.Written)
 	}
 	for _, err := range b.Problems {
-		p.Problems = append(p.Problems, oneLine(imageAdvice(err)))
+		p.Problems = append(p.Problems, printable.Error(imageAdvice(err)))
 	}
 	return p
 }

@@ -9,8 +9,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"unicode/utf8"
+
+	"github.com/composefs-go/composefs/internal/printable"
 )
 
 // A Level is a syslog severity.
@@ -48,9 +49,10 @@ func Open(w io.Writer) *Log {
 // New returns a log that writes records to kernel, or plain lines to w if kernel is nil.
 func New(kernel, w io.Writer) *Log { return &Log{kernel: kernel, plain: w} }
 
-// Printf says one line.
+// Printf says one line. Names may come from an attacker's disk: what isn't printable is
+// escaped.
 func (l *Log) Printf(level Level, format string, args ...any) {
-	line := "composefs: " + oneLine(fmt.Sprintf(format, args...))
+	line := "composefs: " + cut(printable.Sprintf(format, args...))
 	if l.kernel != nil {
 		// One record is one write.
 		if _, err := fmt.Fprintf(l.kernel, "<%d>%s\n", daemon|int(level), line); err == nil {
@@ -62,24 +64,14 @@ func (l *Log) Printf(level Level, format string, args ...any) {
 	}
 }
 
-// oneLine makes s one line of at most maxLine bytes, cut at a character. What
-// could command a terminal becomes "?": names may come from an attacker's disk.
-func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case r < ' ' || (r >= 0x7f && r < 0xa0):
-			return '?'
-		}
-		return r
-	}, s)
+// cut returns at most maxLine bytes of s, and whole characters.
+func cut(s string) string {
 	if len(s) <= maxLine {
 		return s
 	}
-	cut := maxLine - len("…")
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
+	end := maxLine - len("…")
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
 	}
-	return s[:cut] + "…"
+	return s[:end] + "…"
 }

@@ -11,8 +11,8 @@ import (
 func TestPrintfIsOneBoundedRecord(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"plain", "image not found", "<27>composefs: image not found\n"},
-		{"lines become one", "a\nb", "<27>composefs: a b\n"},
-		{"no terminal commands", "a\x1b[2Jb\u009b", "<27>composefs: a?[2Jb?\n"},
+		{"a name stays on its line", "a\nb", "<27>composefs: a\\nb\n"},
+		{"no terminal commands", "a\x1b[2Jb\u009b", "<27>composefs: a\\x1b[2Jb\\u009b\n"},
 	} {
 		var out strings.Builder
 		kmsg.New(&out, nil).Printf(kmsg.Err, "%s", c.text)
@@ -21,6 +21,11 @@ func TestPrintfIsOneBoundedRecord(t *testing.T) {
 		}
 	}
 	var out strings.Builder
+	kmsg.New(&out, nil).Printf(kmsg.Err, "%v", errors.Join(errors.New("a"), errors.New("b")))
+	if want := "<27>composefs: a; b\n"; out.String() != want {
+		t.Errorf("joined errors: %q, want %q", out.String(), want)
+	}
+	out.Reset()
 	kmsg.New(&out, nil).Printf(kmsg.Info, "%s", strings.Repeat("ä", 2000))
 	if s := out.String(); len(s) > 1000 || !strings.HasSuffix(s, "ä…\n") || strings.ContainsRune(s, '\ufffd') {
 		t.Errorf("a long line is %d bytes and ends in %q", len(s), s[len(s)-8:])

@@ -12,6 +12,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/bootcfg/uki"
+	"github.com/composefs-go/composefs/internal/printable"
 )
 
 // Disk examines every boot entry of a disk: UKIs where firmware and boot loaders
@@ -75,7 +76,7 @@ func (r *Report) addAs(kind, name, title string, entry *Report) {
 	r.Fact(kind, "%s", title)
 	r.Facts = append(r.Facts, entry.Facts...)
 	for _, f := range entry.Findings {
-		f.Problem = printable(name) + ": " + f.Problem
+		f.Problem = printable.Line(name) + ": " + f.Problem
 		r.Findings = append(r.Findings, f)
 	}
 }

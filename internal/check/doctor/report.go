@@ -3,6 +3,8 @@ package doctor
 import (
 	"fmt"
 	"strings"
+
+	"github.com/composefs-go/composefs/internal/printable"
 )
 
 // A Kind is what is wrong: the name of a check, and after a slash what of all that it
@@ -63,7 +65,7 @@ func (r *Report) Stops() bool {
 
 // Fact adds a fact.
 func (r *Report) Fact(name, format string, args ...any) {
-	r.Facts = append(r.Facts, Fact{name, printable(fmt.Sprintf(format, args...))})
+	r.Facts = append(r.Facts, Fact{name, printable.Sprintf(format, args...)})
 }
 
 // Stop adds a finding that stops the boot.
@@ -73,7 +75,7 @@ func (r *Report) Stop(kind Kind, format string, args ...any) { r.find(true, kind
 func (r *Report) Warn(kind Kind, format string, args ...any) { r.find(false, kind, format, args) }
 
 func (r *Report) find(stops bool, kind Kind, format string, args []any) {
-	r.Findings = append(r.Findings, Finding{Kind: kind, Stops: stops, Check: kind.Check(), Problem: printable(fmt.Sprintf(format, args...))})
+	r.Findings = append(r.Findings, Finding{Kind: kind, Stops: stops, Check: kind.Check(), Problem: printable.Sprintf(format, args...)})
 }
 
 // String returns facts and findings, a line each.
@@ -89,16 +91,4 @@ func (r *Report) String() string {
 		fmt.Fprintf(&b, "nothing found that would stop the boot\n")
 	}
 	return strings.TrimSuffix(b.String(), "\n")
-}
-
-// printable keeps hostile text on one line and from writing to the terminal what it
-// likes.
-func printable(s string) string {
-	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, s)
 }

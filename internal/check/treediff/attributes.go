@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/printable"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -30,7 +31,7 @@ var attributes = []attribute{
 	{"content", sameContent, showContent},
 	{"stored", samePlace, showPlace},
 	{"digest", sameDigest, func(n *tree.Node) string { return n.Object.Hex() }},
-	{"object path", samePayload, func(n *tree.Node) string { return printable(n.Payload) }},
+	{"object path", samePayload, func(n *tree.Node) string { return printable.Quoted(n.Payload) }},
 }
 
 // simple is an attribute whose values compare with ==.
@@ -110,7 +111,7 @@ func showContent(n *tree.Node) string {
 	case !object.IsZero():
 		return object.Hex()
 	case n.Payload != "":
-		return printable(n.Payload)
+		return printable.Quoted(n.Payload)
 	}
 	return "zeros"
 }

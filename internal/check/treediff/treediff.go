@@ -3,9 +3,9 @@ package treediff
 import (
 	"fmt"
 	"iter"
-	"strconv"
 
 	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/printable"
 )
 
 // A Difference is one attribute of one path. A and B are its values in words, empty
@@ -26,7 +26,7 @@ const (
 
 // String returns the difference as a sentence without its full stop.
 func (d Difference) String() string {
-	path := printable(d.Path)
+	path := printable.Quoted(d.Path)
 	switch {
 	case d.Attribute == Name && d.B == "":
 		return fmt.Sprintf("%s: only in A, a %s", path, d.A)
@@ -41,14 +41,6 @@ func orNone(value string) string {
 		return "none"
 	}
 	return value
-}
-
-// printable returns s, quoted if there is something in it that would break a line.
-func printable(s string) string {
-	if quoted := strconv.Quote(s); len(quoted) != len(s)+2 {
-		return quoted
-	}
-	return s
 }
 
 // Trees returns the differences between two trees in the order of a walk. What is
@@ -135,7 +127,7 @@ func linkTarget(e tree.Entry, originals map[*tree.Node]string) string {
 	if !e.Link {
 		return ""
 	}
-	return "to " + printable(originals[e.Node])
+	return "to " + printable.Quoted(originals[e.Node])
 }
 
 // xattrs compares two lists in ascending order of names.
@@ -160,4 +152,4 @@ func (c *comparison) xattrs(path string, a, b []tree.Xattr) bool {
 	return true
 }
 
-func xattrAttribute(x tree.Xattr) string { return "xattr " + printable(x.Name) }
+func xattrAttribute(x tree.Xattr) string { return "xattr " + printable.Quoted(x.Name) }
