@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,12 +10,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/internal/check/doctor"
+	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -93,7 +91,7 @@ func (o *doctorOptions) run(ctx context.Context, args []string) (*doctor.Report,
 	}
 	e := &doctor.Examiner{Arch: runtime.GOARCH, Cmdline: o.cmdline, RootFS: o.rootFS, Now: time.Now()}
 	if o.modules != "" {
-		if err := wantDirectory(o.modules); err != nil {
+		if err := filekind.CheckDirectory(o.modules); err != nil {
 			return nil, fmt.Errorf("--modules: %w", err)
 		}
 		var err error
@@ -120,8 +118,8 @@ func (o *doctorOptions) run(ctx context.Context, args []string) (*doctor.Report,
 
 // examine opens what is to be examined and finds out what it is.
 func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store repoStore, name string) (*doctor.Report, error) {
-	isDir := wantDirectory(name) == nil
-	f, err := openFile(name, doctorWants)
+	isDir := filekind.CheckDirectory(name) == nil
+	f, err := filekind.Open(name, doctorWants)
 	// What a file of a repository's images is called is what it has to be.
 	want, _ := verity.ParseAnyHex(filepath.Base(name))
 	if (isDir || errors.Is(err, fs.ErrNotExist)) && store.Repo != nil {
@@ -136,36 +134,35 @@ func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store r
 		return nil, err
 	}
 	defer f.Close()
-	head := make([]byte, 2048)
+	head := make([]byte, filekind.HeadSize)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read %s: %w", filepath.Clean(name), err)
 	}
-	if n == 0 {
-		return nil, fmt.Errorf("%s is empty: want %s", name, doctorWants)
-	}
-	if kind := textKind(head[:n]); kind != "" {
-		return nil, fmt.Errorf("%s is %s, of which doctor knows nothing: want %s", name, kind, doctorWants)
-	}
-	switch doctor.Detect(head[:n]) {
-	case "uki":
+	switch kind := filekind.Of(head[:n]); kind {
+	case filekind.Empty:
+		return nil, &filekind.Error{Path: name, Found: kind, Want: doctorWants}
+	case filekind.EFI:
 		return e.UKI(f), nil
-	case "image":
+	case filekind.Image:
 		st, err := f.Stat()
 		if err != nil {
 			return nil, err
 		}
 		return e.Image(f, st.Size(), want), nil
-	case "disk":
+	case filekind.Disk:
 		return e.Disk(ctx, name)
-	case "":
-		return nil, fmt.Errorf("%s is %s, of which doctor knows nothing: want %s", name, otherKind(head[:n]), doctorWants)
+	case filekind.Cpio, filekind.Packed:
+		image, err := readSmall(name, doctor.MaxBootFile)
+		if err != nil {
+			return nil, err
+		}
+		return e.Initrd(image), nil
+	case filekind.Unknown:
+		return nil, fmt.Errorf("%s is a file of another kind, of which doctor knows nothing: want %s", name, doctorWants)
+	default:
+		return nil, fmt.Errorf("%s is %s, of which doctor knows nothing: want %s", name, kind, doctorWants)
 	}
-	image, err := readSmall(name, doctor.MaxBootFile)
-	if err != nil {
-		return nil, err
-	}
-	return e.Initrd(image), nil
 }
 
 // doctorWants is what doctor knows.
@@ -179,18 +176,6 @@ func doctorOfDirectory(name string) error {
 		return fmt.Errorf("%s is a repository: name one of its images, as in mkimage doctor --repo %s IMAGE", name, shellWord(name))
 	}
 	return fmt.Errorf("%s is a directory: want %s; make an image of it with mkimage build", name, doctorWants)
-}
-
-// textKind tells what a file is that is a key or any other text.
-func textKind(head []byte) string {
-	if kind := keyKind(head); kind != "" {
-		return kind
-	}
-	control := func(r rune) bool { return r < ' ' && !unicode.IsSpace(r) || r == utf8.RuneError }
-	if len(head) == 0 || bytes.ContainsFunc(head, control) || bytes.HasPrefix(head, []byte("07070")) {
-		return ""
-	}
-	return "a text"
 }
 
 // repoStore is a repository as the doctor wants it.

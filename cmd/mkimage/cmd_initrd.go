@@ -11,6 +11,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/artifact/initrd"
+	"github.com/composefs-go/composefs/internal/filekind"
 )
 
 // maxProgram bounds composefs-setup-root, in bytes; it has less than 3 MiB.
@@ -132,7 +133,7 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 			parts.Modules = initrd.TPMModules()
 		}
 	}
-	if err := wantDirectory(o.modules); err != nil {
+	if err := filekind.CheckDirectory(o.modules); err != nil {
 		return parts, fmt.Errorf("--modules: %w", err)
 	}
 	dir, err := filepath.Abs(o.modules)

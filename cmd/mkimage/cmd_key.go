@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/sign"
 )
 
@@ -163,7 +164,7 @@ func (o *sealOptions) show(u *ui, file string) (keyFile, error) {
 }
 
 func loadPublicKey(name string) (sign.Key, error) {
-	text, err := readKey(name, publicKind)
+	text, err := readKey(name, filekind.PublicKey)
 	if err != nil {
 		return sign.Key{}, err
 	}
@@ -203,7 +204,7 @@ func checkKeyFiles(dir string) error {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
 		if err == nil && strings.HasSuffix(e.Name(), ".pub") {
-			_, err = readKey(filepath.Join(dir, e.Name()), publicKind)
+			_, err = readKey(filepath.Join(dir, e.Name()), filekind.PublicKey)
 		}
 	}
 	return err

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+
+	"github.com/composefs-go/composefs/internal/filekind"
 )
 
 func newMissing(u *ui) *cobra.Command {
@@ -50,7 +52,7 @@ IMAGE is a file, or with --repo a digest or ref.`,
 // missingFrom returns those paths that exist in none of the directories.
 func missingFrom(dirs, paths []string) ([]string, error) {
 	for _, dir := range dirs {
-		if err := wantDirectory(dir); err != nil {
+		if err := filekind.CheckDirectory(dir); err != nil {
 			return nil, err
 		}
 	}

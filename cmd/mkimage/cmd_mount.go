@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/internal/boot/kernel"
+	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -78,7 +79,7 @@ func (o *mountOptions) run(cmd *cobra.Command, image, dir string) (mounted, erro
 	var f *os.File
 	if o.repo == "" {
 		var err error
-		if f, err = openFile(image, "an image"); err != nil {
+		if f, err = filekind.Open(image, "an image"); err != nil {
 			return mounted{}, err
 		}
 		o.readSeal = sealBeside(image)

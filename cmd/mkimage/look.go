@@ -10,6 +10,7 @@ import (
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -55,7 +56,7 @@ func (o *lookOptions) open(name string) (*os.File, error) {
 // zero for a file.
 func (o *lookOptions) openNamed(name string) (*os.File, verity.Digest, error) {
 	if o.repo == "" {
-		f, err := openFile(name, "a regular file")
+		f, err := filekind.Open(name, "a regular file")
 		return f, verity.Digest{}, err
 	}
 	r, err := repo.Open(o.repo)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/internal/osfile"
 )
 
@@ -72,7 +73,7 @@ var kernelsOwn = map[int64]string{
 
 // checkDir finds out whether a file can be made in a directory.
 func checkDir(dir string) error {
-	if err := wantDirectory(dir); err != nil {
+	if err := filekind.CheckDirectory(dir); err != nil {
 		return err
 	}
 	var st unix.Statfs_t

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/internal/printable"
 	"github.com/composefs-go/composefs/sign"
 )
@@ -103,7 +104,7 @@ func (o *sealOptions) open(u *ui) (signers []signer, err error) {
 }
 
 func (o *sealOptions) openKey(u *ui, name string) (sign.PrivateKey, error) {
-	text, err := readKey(name, privateKind)
+	text, err := readKey(name, filekind.PrivateKey)
 	if err != nil {
 		return sign.PrivateKey{}, err
 	}

@@ -41,18 +41,6 @@ var algorithms = []algorithm{
 	{"lzo", "\x89LZO", nil},
 }
 
-// Begins reports whether a file that begins with head may be an initrd: whether there
-// is an archive, or a compressed one, behind any zeros.
-func Begins(head []byte) bool {
-	head = bytes.TrimLeft(head, "\x00")
-	for _, a := range algorithms {
-		if bytes.HasPrefix(head, []byte(a.magic)) {
-			return true
-		}
-	}
-	return bytes.HasPrefix(head, []byte("07070"))
-}
-
 // decompress opens the compressed archive that the image begins with.
 func decompress(image []byte) (*packed, error) {
 	for _, a := range algorithms {

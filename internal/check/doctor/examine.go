@@ -150,23 +150,3 @@ func (e *Examiner) Image(image io.ReaderAt, size int64, want verity.Digest) *Rep
 	}
 	return r
 }
-
-// Detect tells what a file is by its first bytes (at least 2048, if it has as many):
-// "uki", "image", "disk", "initrd", or "" if it is nothing of all that.
-func Detect(head []byte) string {
-	has := func(at int, magic string) bool {
-		return len(head) >= at+len(magic) && string(head[at:at+len(magic)]) == magic
-	}
-	switch {
-	case has(0, "MZ"):
-		return "uki"
-	case has(1024, "\xe2\xe1\xf5\xe0"):
-		return "image"
-	case has(54, "FAT"), has(82, "FAT"): // which ends its first sector as a partition table does
-	case has(512, "EFI PART"), has(510, "\x55\xaa"):
-		return "disk"
-	case initrd.Begins(head):
-		return "initrd"
-	}
-	return ""
-}

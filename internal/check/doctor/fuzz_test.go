@@ -9,6 +9,7 @@ import (
 
 	"github.com/composefs-go/composefs/internal/artifact/initrd"
 	"github.com/composefs-go/composefs/internal/check/doctor"
+	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -52,15 +53,15 @@ func FuzzExaminer(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(good.Bytes(), goodLine)
-	f.Add([]byte("MZ"), "")
+	f.Add([]byte("MZ\x00"), "")
 	f.Add(append(make([]byte, 1024), "\xe2\xe1\xf5\xe0"...), "composefs.ref=a")
 	f.Fuzz(func(t *testing.T, file []byte, line string) {
 		e := doctor.Examiner{Arch: "amd64", Cmdline: line}
 		var r *doctor.Report
-		switch doctor.Detect(file) {
-		case "uki":
+		switch filekind.Of(file) {
+		case filekind.EFI:
 			r = e.UKI(bytes.NewReader(file))
-		case "image":
+		case filekind.Image:
 			r = e.Image(bytes.NewReader(file), int64(len(file)), verity.Digest{})
 		default:
 			r = e.Initrd(file)

@@ -98,22 +98,6 @@ func TestTheRunningSystem(t *testing.T) {
 	}
 }
 
-func TestDetect(t *testing.T) {
-	at := func(n int, magic string) []byte { return append(make([]byte, n), magic...) }
-	for _, test := range []struct {
-		head []byte
-		want string
-	}{
-		{[]byte("MZ"), "uki"}, {at(1024, "\xe2\xe1\xf5\xe0"), "image"}, {at(512, "EFI PART"), "disk"}, {at(510, "\x55\xaa"), "disk"},
-		{[]byte("070701"), "initrd"}, {at(512, "070701"), "initrd"}, {[]byte("\x1f\x8b"), "initrd"}, {[]byte("\x28\xb5\x2f\xfd"), "initrd"}, {[]byte("BZh"), "initrd"},
-		{nil, ""}, {make([]byte, 2048), ""}, {at(1024, "\xe2\xe1\xf5"), ""}, {[]byte("\x7fELF"), ""}, {append(at(54, "FAT16"), at(451, "\x55\xaa")...), ""},
-	} {
-		if got := doctor.Detect(test.head); got != test.want {
-			t.Errorf("%.20q…: found %s, want %s", test.head, got, test.want)
-		}
-	}
-}
-
 // Whatever the files of the running system say, each finding stays one line.
 func FuzzSystem(f *testing.F) {
 	f.Add(bootJSON, mountInfo, goodLine)

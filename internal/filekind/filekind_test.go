@@ -1,0 +1,84 @@
+package filekind_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/composefs-go/composefs/internal/filekind"
+)
+
+func TestAKindIsToldByTheFirstBytes(t *testing.T) {
+	at := func(n int, magic string) []byte { return append(make([]byte, n), magic...) }
+	for _, test := range []struct {
+		head []byte
+		want filekind.Kind
+	}{
+		{[]byte("MZ\x00"), filekind.EFI}, {at(1024, "\xe2\xe1\xf5\xe0"), filekind.Image}, {at(512, "EFI PART"), filekind.Disk}, {at(510, "\x55\xaa"), filekind.Disk},
+		{[]byte("070701"), filekind.Cpio}, {at(512, "070701"), filekind.Cpio},
+		{[]byte("\x1f\x8b"), filekind.Packed}, {[]byte("\x28\xb5\x2f\xfd"), filekind.Packed}, {[]byte("BZh91AY&SY\x8c"), filekind.Packed},
+		{nil, filekind.Empty}, {make([]byte, 2048), filekind.Zeros}, {at(1024, "\xe2\xe1\xf5"), filekind.Unknown}, {[]byte("\x7fELF\x00"), "a program"},
+		{append(at(54, "FAT16"), at(451, "\x55\xaa")...), "a FAT file system without a disk around it"},
+		{at(1080, "\x53\xef"), "an ext4 file system without a disk around it"},
+		{[]byte("/ 4096 40755 2 0 0 0 0.0 - - -\n"), filekind.Dump}, {[]byte("{}"), filekind.JSON}, {at(257, "ustar"), filekind.Tar},
+		{[]byte("MZ"), filekind.Text}, {[]byte("BZh, said she\n"), filekind.Text}, {[]byte("# a policy\n"), filekind.Text}, {[]byte("bell \a"), filekind.Unknown},
+		{[]byte("ssh-ed25519 AAAA me"), "a public key of OpenSSH"}, {[]byte("-----BEGIN CERTIFICATE-----"), "a certificate in PEM, as of openssl"},
+		{[]byte("composefs-seal v1\n"), "the statement of a seal"},
+	} {
+		if got := filekind.Of(test.head); got != test.want {
+			t.Errorf("%.20q…: found %q, want %q", test.head, got, test.want)
+		}
+	}
+}
+
+func TestATextMayBeCutWithinACharacter(t *testing.T) {
+	for _, long := range []string{"ä", "€", "𝄞"} {
+		for shift := range len(long) {
+			head := []byte(strings.Repeat("x", shift) + strings.Repeat(long, filekind.HeadSize))[:filekind.HeadSize]
+			if got := filekind.Of(head); got != filekind.Text {
+				t.Errorf("%s after %d: found %q", long, shift, got)
+			}
+		}
+	}
+	if got := filekind.Of([]byte("x\xff")); got == filekind.Text {
+		t.Error("what isn't UTF-8 is a text")
+	}
+}
+
+func TestWhatIsNotAKeyHasNoKindOfKey(t *testing.T) {
+	for _, text := range []string{"", "a text", "/ 0 0", "MZ\x00"} {
+		if got := filekind.Key([]byte(text)); got != filekind.Unknown {
+			t.Errorf("%q: found %q", text, got)
+		}
+	}
+}
+
+func TestWhatIsNoDirectoryAndNoFileIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, bytes.Repeat([]byte("x"), 10), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := filekind.CheckDirectory(dir); err != nil {
+		t.Error(err)
+	}
+	if err := filekind.CheckDirectory(file); err == nil || err.Error() != file+" is a file: want a directory" {
+		t.Errorf("found %v", err)
+	}
+	if err := filekind.CheckDirectory(filepath.Join(dir, "nosuch")); !os.IsNotExist(err) {
+		t.Errorf("found %v", err)
+	}
+	if _, err := filekind.Open(dir, "an image"); err == nil || err.Error() != dir+" is a directory: want an image" {
+		t.Errorf("found %v", err)
+	}
+	f, err := filekind.Open(file, "an image")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if got := filekind.OfFile(f); got != filekind.Text {
+		t.Errorf("found %q", got)
+	}
+}
