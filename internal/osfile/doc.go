@@ -5,6 +5,8 @@
 //
 //	OpenIn        stays beneath the directory, symbolic links included
 //	OpenPlain     the same, and refuses every symbolic link
+//	OpenRegularPlain, OpenDirPlain
+//	              the same, and say what is there instead
 //	OpenInRoot    takes the directory for "/", as chroot would
 //	Publish       temporary file, write, fsync, link, fsync of the directory
 //

@@ -83,11 +83,11 @@ func OpenRegularIn(dir *os.File, path string) (*os.File, error) {
 	return f, nil
 }
 
-// WantRegular refuses what is no regular file.
+// WantRegular returns a KindError unless f is a regular file.
 func WantRegular(f *os.File) error {
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s: want a regular file, found %s", f.Name(), info.Mode().Type())
+		err = &KindError{f.Name(), regularFile, info.Mode()}
 	}
 	return err
 }
@@ -133,7 +133,7 @@ func ReadAll(f *os.File, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("read %s: want a regular file, found %s", f.Name(), info.Mode().Type())
+		return nil, fmt.Errorf("read %w", &KindError{f.Name(), regularFile, info.Mode()})
 	}
 	if info.Size() > limit {
 		return nil, fmt.Errorf("read %s: %w: %d bytes, at most %d expected", f.Name(), ErrTooLarge, info.Size(), limit)

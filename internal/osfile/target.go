@@ -23,21 +23,7 @@ func (e *SpecialError) Error() string {
 }
 
 // Kind says what is there, as in "a block device".
-func (e *SpecialError) Kind() string {
-	switch {
-	case e.Mode.IsDir():
-		return "a directory"
-	case e.Mode&fs.ModeCharDevice != 0:
-		return "a character device"
-	case e.Mode&fs.ModeDevice != 0:
-		return "a block device"
-	case e.Mode&fs.ModeNamedPipe != 0:
-		return "a pipe"
-	case e.Mode&fs.ModeSocket != 0:
-		return "a socket"
-	}
-	return "a special file"
-}
+func (e *SpecialError) Kind() string { return Kind(e.Mode) }
 
 // Replaceable returns a SpecialError unless the file at path may give way to another
 // one: there is none, or a regular file, or a symbolic link, which is only a name.
