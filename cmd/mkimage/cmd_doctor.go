@@ -200,19 +200,7 @@ func (s repoStore) ReadSeal(name string, limit int64) ([]byte, error) {
 }
 
 func (s repoStore) Missing(objects []verity.Digest) ([]verity.Digest, error) {
-	var missing []verity.Digest
-	for _, d := range objects {
-		f, err := s.OpenObject(d)
-		if errors.Is(err, repo.ErrNoObject) {
-			missing = append(missing, d)
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		f.Close()
-	}
-	return missing, nil
+	return s.Repo.Missing(objects), nil
 }
 
 func (s repoStore) ReadObject(d verity.Digest, size int64) ([]byte, error) {

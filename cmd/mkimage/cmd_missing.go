@@ -6,8 +6,10 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/internal/filekind"
+	"github.com/composefs-go/composefs/internal/osfile"
 )
 
 func newMissing(u *ui) *cobra.Command {
@@ -51,18 +53,30 @@ IMAGE is a file, or with --repo a digest or ref.`,
 
 // missingFrom returns those paths that exist in none of the directories.
 func missingFrom(dirs, paths []string) ([]string, error) {
-	for _, dir := range dirs {
-		if err := filekind.CheckDirectory(dir); err != nil {
+	var opened []*os.File
+	for _, name := range dirs {
+		if err := filekind.CheckDirectory(name); err != nil {
 			return nil, err
 		}
+		dir, err := osfile.OpenDir(name)
+		if err != nil {
+			return nil, err
+		}
+		defer dir.Close()
+		opened = append(opened, dir)
 	}
 	return slices.DeleteFunc(paths, func(path string) bool {
-		return slices.ContainsFunc(dirs, func(dir string) bool { return exists(filepath.Join(dir, path)) })
+		return slices.ContainsFunc(opened, func(dir *os.File) bool { return hasObject(dir, path) })
 	}), nil
 }
 
-// exists reports whether there is such a file. What can't be reached isn't there.
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
+// hasObject reports whether overlayfs would find an object in a directory: a regular file
+// behind no symbolic link. What can't be reached isn't there.
+func hasObject(dir *os.File, path string) bool {
+	f, err := osfile.OpenPlain(dir, path, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return osfile.WantRegular(f) == nil
 }

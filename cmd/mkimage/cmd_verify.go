@@ -10,6 +10,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
@@ -311,6 +312,9 @@ func checkObjects(cmd *cobra.Command, u *ui, r *repo.Repo, image *os.File, size 
 			return 0, err
 		}
 		f, err := r.OpenObject(d)
+		if kind := (*osfile.KindError)(nil); errors.As(err, &kind) {
+			return 0, mismatchError{fmt.Errorf("%w, which overlayfs doesn't take for it: remove that, and build the image again", err)}
+		}
 		if err != nil {
 			return 0, err
 		}

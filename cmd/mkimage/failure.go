@@ -38,6 +38,7 @@ var exits = []struct {
 	{is(sign.ErrRefused), exitRefused, ""},
 	{is(verity.ErrMismatch), exitMismatch, ""},
 	{is(ukicheck.ErrOtherImage), exitMismatch, ""},
+	{isLinked, exitFailure, "neither the boot nor overlayfs follows a link there: move what it leads to into its place"},
 	{is(unix.ENOSPC), exitFailure, "nothing was added; free some space and try again"},
 	{isA[unreadableError], exitFailure, "to read every file of a root file system, run as root or inside: unshare --map-auto --map-root-user"},
 }
@@ -54,6 +55,12 @@ func isA[T error](err error) bool {
 // isMissingRepo reports whether a directory could become the repository that it isn't.
 func isMissingRepo(err error) bool {
 	return errors.Is(err, repo.ErrNotRepo) && errors.Is(err, fs.ErrNotExist)
+}
+
+// isLinked reports whether a symbolic link is in the place of a file or directory.
+func isLinked(err error) bool {
+	var kind *osfile.KindError
+	return errors.As(err, &kind) && kind.Found&fs.ModeSymlink != 0
 }
 
 // An unreadableError is about a file of a root file system that this user may not read.
@@ -111,6 +118,7 @@ func describe(err error, repository string) failure {
 func pathOf(err error) string {
 	var path *fs.PathError
 	var special *osfile.SpecialError
+	var kind *osfile.KindError
 	var gone *repo.GoneError
 	var lost *repo.LostMetaError
 	switch {
@@ -120,6 +128,8 @@ func pathOf(err error) string {
 		return filepath.Join(lost.Path, "meta.json")
 	case errors.As(err, &special):
 		return special.Path
+	case errors.As(err, &kind):
+		return kind.Path
 	case errors.As(err, &path):
 		return path.Path
 	}

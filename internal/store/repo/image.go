@@ -67,6 +67,9 @@ func (r *Repo) CheckRefPlace(name string) error {
 		}
 	}
 	place := path.Join("images", "refs", name)
+	if err := r.checkRefDirectory(path.Dir(place)); err != nil {
+		return fmt.Errorf("set ref %s: %w", name, err)
+	}
 	below := ""
 	_ = fs.WalkDir(r.root.FS(), place, func(name string, e fs.DirEntry, err error) error {
 		if err == nil && !e.IsDir() && name != place {
@@ -79,6 +82,19 @@ func (r *Repo) CheckRefPlace(name string) error {
 		return fmt.Errorf("set ref %s: %w: there is a ref %s", name, ErrRefTaken, below)
 	}
 	return nil
+}
+
+// checkRefDirectory refuses a directory that the boot wouldn't look for refs in, as there
+// is a symbolic link on the way to it.
+func (r *Repo) checkRefDirectory(name string) error {
+	dir, err := osfile.OpenDirPlain(r.lock, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it will be made
+	}
+	if err != nil {
+		return err
+	}
+	return dir.Close()
 }
 
 // clearRefPlace removes directories without refs.
@@ -178,12 +194,7 @@ func (r *Repo) gone(d verity.Digest) error {
 // OpenBootable opens what composefs-setup-root opens of an image: any regular file that
 // images/HEX leads to beneath the repository.
 func (r *Repo) OpenBootable(d verity.Digest) (*os.File, error) {
-	dir, err := r.root.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	f, err := osfile.OpenRegularIn(dir, path.Join("images", d.Hex()))
+	f, err := osfile.OpenRegularIn(r.lock, path.Join("images", d.Hex()))
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := r.checkImage(d); err != nil {
 			return nil, err

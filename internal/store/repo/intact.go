@@ -3,7 +3,6 @@ package repo
 import (
 	"bytes"
 	"errors"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -83,7 +82,7 @@ func (s *Stage) vouchedFor(d verity.Digest, content []byte) bool {
 }
 
 func (s *Store) measure(d verity.Digest) (verity.Digest, error) {
-	f, err := s.openRegular(s.layout.object(d))
+	f, err := s.OpenObject(d)
 	if err != nil {
 		return verity.Digest{}, err
 	}
@@ -123,14 +122,9 @@ func (s *Stage) holdsContent(d verity.Digest, content []byte) bool {
 
 // openRaw opens an object, through no symbolic link.
 func (s *Store) openRaw(d verity.Digest) (osfile.Raw, error) {
-	var buf [2*64 + 1]byte
-	object := d.AppendObjectPath(buf[:0])
-	if len(object) == 0 {
-		return osfile.Raw{}, os.ErrNotExist
+	dir, name, err := s.place(d)
+	if err != nil {
+		return osfile.Raw{}, err
 	}
-	dir := s.shard(d, string(object[:2]))
-	if dir == nil {
-		return osfile.Raw{}, os.ErrNotExist
-	}
-	return osfile.OpenRaw(int(dir.Fd()), string(object[3:]))
+	return osfile.OpenRaw(int(dir.Fd()), name)
 }

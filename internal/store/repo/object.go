@@ -22,29 +22,36 @@ type shards [256]atomic.Pointer[os.File]
 
 // stat is lstat of an object, and reports whether it is there.
 func (s *Store) stat(d verity.Digest, st *unix.Stat_t) bool {
+	dir, name, err := s.place(d)
+	return err == nil && unix.Fstatat(int(dir.Fd()), name, st, unix.AT_SYMLINK_NOFOLLOW) == nil
+}
+
+// place returns the open directory of an object and the object's name in it.
+func (s *Store) place(d verity.Digest) (*os.File, string, error) {
 	var buf [2*64 + 1]byte
 	object := d.AppendObjectPath(buf[:0])
 	if len(object) == 0 {
-		return false
+		return nil, "", os.ErrNotExist
 	}
-	dir := s.shard(d, string(object[:2]))
-	return dir != nil && unix.Fstatat(int(dir.Fd()), string(object[3:]), st, unix.AT_SYMLINK_NOFOLLOW) == nil
+	dir, err := s.shard(d, string(object[:2]))
+	return dir, string(object[3:]), err
 }
 
-// shard returns the open directory of an object, nil if there is none.
-func (s *Store) shard(d verity.Digest, name string) *os.File {
+// shard returns the directory of an object, open. No symbolic link is followed on the way
+// to it.
+func (s *Store) shard(d verity.Digest, name string) (*os.File, error) {
 	place := &s.shards[d.Bytes()[0]]
 	if dir := place.Load(); dir != nil {
-		return dir
+		return dir, nil
 	}
-	dir, err := s.openDir(path.Join(s.layout.objects, name))
+	dir, err := osfile.OpenDirPlain(s.lock, path.Join(s.layout.objects, name))
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	if !place.CompareAndSwap(nil, dir) { // somebody was faster
 		dir.Close()
 	}
-	return place.Load()
+	return place.Load(), nil
 }
 
 func (s *shards) close() {
@@ -55,9 +62,11 @@ func (s *shards) close() {
 	}
 }
 
-// OpenObject opens an object for reading. It isn't verified.
+// OpenObject opens an object for reading. It isn't verified. As in overlayfs, no symbolic
+// link is followed: one in the place of the object, or of a directory on the way to it, is
+// an osfile.KindError.
 func (s *Store) OpenObject(d verity.Digest) (*os.File, error) {
-	f, err := s.openRegular(s.layout.object(d))
+	f, err := osfile.OpenRegularPlain(s.lock, s.layout.object(d))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrNoObject, filepath.Join(s.root.Name(), s.layout.object(d)))
 	}
@@ -70,27 +79,24 @@ func (s *Store) OpenObject(d verity.Digest) (*os.File, error) {
 // OpenObjects opens the directory of the objects, to mount an image with. As at boot it
 // may be no symbolic link, wherever that leads.
 func (r *Repo) OpenObjects() (*os.File, error) {
-	dir, err := osfile.OpenPlain(r.lock, r.layout.objects, unix.O_RDONLY|unix.O_DIRECTORY)
-	if errors.Is(err, unix.ELOOP) {
-		err = fmt.Errorf("%w: want a directory, found a symbolic link", err)
-	}
-	return dir, err
+	return osfile.OpenDirPlain(r.lock, r.layout.objects)
 }
 
-// openRegular opens a regular file for reading, and waits for nobody if it is a pipe.
-func (s *Store) openRegular(name string) (*os.File, error) {
-	f, err := s.root.OpenFile(name, osfile.Anything, 0)
-	if err != nil {
-		return nil, err
+// Missing returns those of the objects that aren't there: which have no regular file in
+// their place, or none that overlayfs would find.
+func (s *Store) Missing(objects []verity.Digest) []verity.Digest {
+	var missing []verity.Digest
+	for _, d := range objects {
+		var st unix.Stat_t
+		if !s.stat(d, &st) || st.Mode&unix.S_IFMT != unix.S_IFREG {
+			missing = append(missing, d)
+		}
 	}
-	if err := osfile.WantRegular(f); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
+	return missing
 }
 
-// openDir opens a directory, and waits for nobody if it is a pipe.
+// openDir opens a directory, and waits for nobody if it is a pipe. Symbolic links are
+// followed below the store.
 func (s *Store) openDir(name string) (*os.File, error) {
 	return s.root.OpenFile(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 }

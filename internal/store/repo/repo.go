@@ -175,7 +175,7 @@ func (r *Repo) open(path string) (err error) {
 // objects must have it. A meta.json that nothing can be read from is a LostMetaError, as
 // is none in a directory with objects.
 func (s *Store) readMeta(path string) (meta Meta, secure bool, err error) {
-	f, err := s.openRegular("meta.json")
+	f, err := osfile.OpenRegularPlain(s.lock, "meta.json")
 	if errors.Is(err, fs.ErrNotExist) {
 		if st, err := s.root.Stat(s.layout.objects); err == nil && st.IsDir() {
 			return meta, false, &LostMetaError{Path: path}

@@ -1,14 +1,11 @@
 package repo
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path"
+	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
@@ -40,16 +37,22 @@ func (r *Repo) ReadSeal(d verity.Digest) (Seal, error) {
 
 func (r *Repo) readSignatures(name string) (map[string][]byte, error) {
 	found := map[string][]byte{}
-	entries, err := fs.ReadDir(r.root.FS(), "seals")
+	dir, err := osfile.OpenDirPlain(r.lock, "seals")
 	if err != nil {
 		return nil, fmt.Errorf("read seals: %w", err)
 	}
-	for _, e := range entries {
-		rest, ok := strings.CutPrefix(e.Name(), name)
+	defer dir.Close()
+	all, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("read seals: %w", err)
+	}
+	slices.Sort(all)
+	for _, file := range all {
+		rest, ok := strings.CutPrefix(file, name)
 		if !ok || !strings.HasSuffix(rest, ".minisig") || len(found) == signaturesMax {
 			continue
 		}
-		if found[rest], err = r.readBounded(path.Join("seals", e.Name()), signatureMax+1); err != nil {
+		if found[rest], err = r.readBounded(path.Join("seals", file), signatureMax+1); err != nil {
 			return nil, fmt.Errorf("read seal: %w", err)
 		}
 	}
@@ -60,26 +63,15 @@ func (r *Repo) readSignatures(name string) (map[string][]byte, error) {
 // a regular file of at most limit bytes, through no symbolic link. It is a
 // sign.ReadSeal.
 func (r *Repo) ReadSealFile(name string, limit int64) ([]byte, error) {
-	dir, err := r.root.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	return osfile.ReadFileIn(dir, path.Join("seals", name), limit)
+	return osfile.ReadFileIn(r.lock, path.Join("seals", name), limit)
 }
 
 // readBounded reads the start of a regular file, through no symbolic link.
 func (r *Repo) readBounded(name string, limit int64) ([]byte, error) {
-	f, err := osfile.OpenPlain(r.lock, name, osfile.Anything)
-	if errors.Is(err, unix.ELOOP) {
-		return nil, fmt.Errorf("%s: want a regular file, found a symbolic link", name)
-	}
+	f, err := osfile.OpenRegularPlain(r.lock, name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if err := osfile.WantRegular(f); err != nil {
-		return nil, err
-	}
 	return io.ReadAll(io.LimitReader(f, limit))
 }

@@ -43,7 +43,7 @@ func (r *Repo) WriteSeal(d verity.Digest, text []byte, signatures []Signature, k
 	if err := r.root.MkdirAll("seals", 0o755); err != nil {
 		return fmt.Errorf("write seal: %w", err)
 	}
-	dir, err := r.openDir("seals")
+	dir, err := osfile.OpenDirPlain(r.lock, "seals")
 	if err != nil {
 		return fmt.Errorf("write seal: %w", err)
 	}

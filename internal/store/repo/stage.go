@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/composefs-go/composefs/erofs/directory"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
@@ -258,21 +260,26 @@ func (s *Stage) Commit() error {
 	return s.store.sync()
 }
 
+// move puts an object into its place. A symbolic link on the way there is refused:
+// overlayfs wouldn't find the object behind it.
 func (s *Stage) move(d verity.Digest) error {
 	target := s.store.layout.object(d)
-	root := s.store.root
-	err := root.Rename(path.Join(s.scratch.dir, d.Hex()), target)
+	dir, name, err := s.store.place(d)
 	if errors.Is(err, fs.ErrNotExist) {
+		root := s.store.root
 		if err := root.Mkdir(s.store.layout.objects, 0o700); err != nil && !exists(err) {
-			return err
+			return fmt.Errorf("add object: %w", err)
 		}
 		if err := root.Mkdir(path.Dir(target), 0o755); err != nil && !exists(err) {
-			return err
+			return fmt.Errorf("add object: %w", err)
 		}
-		err = root.Rename(path.Join(s.scratch.dir, d.Hex()), target)
+		dir, name, err = s.store.place(d)
 	}
 	if err != nil {
 		return fmt.Errorf("add object: %w", err)
+	}
+	if err := unix.Renameat(int(s.scratch.lock.Fd()), d.Hex(), int(dir.Fd()), name); err != nil {
+		return fmt.Errorf("add object: %w", &os.LinkError{Op: "rename", Old: s.scratch.dir + "/" + d.Hex(), New: target, Err: err})
 	}
 	s.store.note(target)
 	return nil
