@@ -177,14 +177,24 @@ func loadPublicKey(name string) (sign.Key, error) {
 
 // loadKeyring reads the public keys of files and of directories.
 func loadKeyring(names []string) (sign.Keyring, error) {
+	return loadKeys(names, func(dir string) (sign.Keyring, error) {
+		keys, err := sign.LoadKeyring(os.DirFS(dir), ".")
+		if err != nil {
+			err = fmt.Errorf("%s: %w", dir, err)
+		}
+		return keys, err
+	})
+}
+
+func loadKeys(names []string, load func(dir string) (sign.Keyring, error)) (sign.Keyring, error) {
 	var all sign.Keyring
 	for _, name := range names {
 		if st, err := os.Stat(name); err == nil && st.IsDir() || err != nil && !strings.HasSuffix(name, ".pub") {
-			keys, err := sign.LoadKeyring(os.DirFS(name), ".")
-			if err == nil {
-				err = checkKeyFiles(name)
-			}
+			keys, err := load(name)
 			if err != nil {
+				return nil, err
+			}
+			if err := checkKeyFiles(name); err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
 			all = append(all, keys...)

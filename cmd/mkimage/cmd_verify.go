@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -33,7 +34,9 @@ the same exit status: 2 for a policy or a key that can't be used, 4 image not fo
 5 digest mismatch, 6 signature refused.
 
 --policy is the setup-root-conf.toml of the initramfs. Without one, a valid seal is
-required if there is a key, and the seal isn't looked at if there is none.
+required if there is a key, and the seal isn't looked at if there is none. As at the
+boot, neither this file, nor a directory of --keys, nor a key in it may be a symbolic
+link.
 
 An IMAGE that is a ref, or --ref NAME, is one booted by composefs.ref=NAME: a seal that
 is for other refs is refused, and so is a policy that doesn't allow booting by a ref. An
@@ -224,17 +227,17 @@ func (o *verifyOptions) checkVerity(u *ui, f *os.File, want verity.Digest, level
 func (o *verifyOptions) bootPolicy() (bootcfg.Config, sign.Policy, error) {
 	config := bootcfg.DefaultConfig()
 	if o.policy != "" {
-		text, err := readSmall(o.policy, bootcfg.MaxConfig)
+		text, err := readTrusted(o.policy, bootcfg.MaxConfig)
 		if err != nil {
-			return config, sign.Policy{}, err
+			return config, sign.Policy{}, explainLink(err)
 		}
 		if config, err = bootcfg.ParseConfig(text); err != nil {
 			return config, sign.Policy{}, fmt.Errorf("%s: %w", o.policy, err)
 		}
 	}
-	keys, err := loadKeyring(o.keys)
+	keys, err := loadKeys(o.keys, loadTrustedKeys)
 	if err != nil {
-		return config, sign.Policy{}, err
+		return config, sign.Policy{}, explainLink(err)
 	}
 	if len(o.keys) > 0 {
 		config.Verify.Keys = o.keys[0] // for messages
@@ -254,6 +257,42 @@ func (o *verifyOptions) bootPolicy() (bootcfg.Config, sign.Policy, error) {
 		err = fmt.Errorf("%w: %s has no file *.pub", sign.ErrNoKeys, o.keys[0])
 	}
 	return config, policy, err
+}
+
+// readTrusted reads a file as the boot reads its policy.
+func readTrusted(name string, limit int64) ([]byte, error) {
+	f, err := osfile.OpenTrusted(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return osfile.ReadAll(f, limit)
+}
+
+// loadTrustedKeys reads a directory of keys as the boot does.
+func loadTrustedKeys(name string) (sign.Keyring, error) {
+	dir, err := osfile.OpenTrustedDir(name)
+	if cause := (*fs.PathError)(nil); errors.Is(err, fs.ErrNotExist) && errors.As(err, &cause) {
+		err = cause.Err // what follows names it
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: read the trusted keys: %w", name, err)
+	}
+	defer dir.Close()
+	keys, err := sign.LoadKeyring(osfile.PlainFS{Dir: dir}, ".")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return keys, nil
+}
+
+// explainLink says what is wrong with a symbolic link in the place of what decides what is
+// trusted.
+func explainLink(err error) error {
+	if isLinked(err) {
+		return fmt.Errorf("%w, which may lead out of the initramfs: put the file itself there", err)
+	}
+	return err
 }
 
 func checkSeal(policy sign.Policy, image verity.Digest, read sign.ReadSeal) (sealVerdict, error) {

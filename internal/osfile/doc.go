@@ -7,6 +7,7 @@
 //	OpenPlain     the same, and refuses every symbolic link
 //	OpenRegularPlain, OpenDirPlain
 //	              the same, and say what is there instead
+//	OpenTrusted   neither the file nor its directory is a link: for what decides what is trusted
 //	OpenInRoot    takes the directory for "/", as chroot would
 //	Publish       temporary file, write, fsync, link, fsync of the directory
 //

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -46,13 +47,13 @@ const (
 	directory   = "a directory"
 )
 
-// OpenRegularPlain opens the regular file at path beneath dir, following no symbolic link.
-// If anything on the path is of another kind than it has to be, the error is a KindError
+// OpenRegularPlain opens the regular file name beneath dir, following no symbolic link.
+// If anything on the way is of another kind than it has to be, the error is a KindError
 // about that.
-func OpenRegularPlain(dir *os.File, path string) (*os.File, error) {
-	f, err := OpenPlain(dir, path, Anything)
+func OpenRegularPlain(dir *os.File, name string) (*os.File, error) {
+	f, err := OpenPlain(dir, name, Anything)
 	if err != nil {
-		return nil, otherKind(dir, path, regularFile, err)
+		return nil, otherKind(dir, name, regularFile, err)
 	}
 	if err := WantRegular(f); err != nil {
 		f.Close()
@@ -61,46 +62,77 @@ func OpenRegularPlain(dir *os.File, path string) (*os.File, error) {
 	return f, nil
 }
 
-// OpenDirPlain opens the directory at path beneath dir, following no symbolic link. If
-// anything on the path is of another kind, the error is a KindError about that.
-func OpenDirPlain(dir *os.File, path string) (*os.File, error) {
-	f, err := OpenPlain(dir, path, unix.O_RDONLY|unix.O_DIRECTORY)
-	return f, otherKind(dir, path, directory, err)
+// OpenDirPlain opens the directory name beneath dir, following no symbolic link. If
+// anything on the way is of another kind, the error is a KindError about that.
+func OpenDirPlain(dir *os.File, name string) (*os.File, error) {
+	f, err := OpenPlain(dir, name, unix.O_RDONLY|unix.O_DIRECTORY)
+	return f, otherKind(dir, name, directory, err)
 }
 
 // otherKind returns what is the matter if the kernel couldn't open a path because
 // something on it is of the wrong kind, and otherwise the error itself.
-func otherKind(dir *os.File, path, want string, err error) error {
+func otherKind(dir *os.File, name, want string, err error) error {
 	if !errors.Is(err, unix.ELOOP) && !errors.Is(err, unix.ENOTDIR) && !errors.Is(err, unix.ENXIO) {
 		return err
 	}
-	for end := 0; end < len(path); end++ {
-		more := strings.IndexByte(path[end:], '/')
+	for end := 0; end < len(name); end++ {
+		more := strings.IndexByte(name[end:], '/')
 		if more < 0 {
-			more = len(path) - end
+			more = len(name) - end
 		}
 		end += more
 		kind := directory
-		if end == len(path) {
+		if end == len(name) {
 			kind = want
 		}
-		info, statErr := lstatIn(dir, path[:end])
+		info, statErr := lstatIn(dir, name[:end])
 		if statErr != nil {
 			return err
 		}
 		if kind == directory && !info.IsDir() || kind == regularFile && !info.Mode().IsRegular() {
-			return &KindError{join(dir, path[:end]), kind, info.Mode()}
+			return &KindError{join(dir, name[:end]), kind, info.Mode()}
 		}
 	}
 	return err
 }
 
-// lstatIn says what is at path beneath dir. On the way to it there is no symbolic link.
-func lstatIn(dir *os.File, path string) (fs.FileInfo, error) {
-	f, err := OpenPlain(dir, path, unix.O_PATH|unix.O_NOFOLLOW)
+// lstatIn says what name is beneath dir. On the way to it there is no symbolic link.
+func lstatIn(dir *os.File, name string) (fs.FileInfo, error) {
+	f, err := OpenPlain(dir, name, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	return f.Stat()
+}
+
+// OpenTrusted opens the regular file at a path that decides what is trusted. Neither the
+// file nor its directory may be a symbolic link, which may lead to where anybody can
+// write: that is a KindError. Links further up are followed.
+func OpenTrusted(name string) (*os.File, error) { return openTrusted(name, OpenRegularPlain) }
+
+// OpenTrustedDir is OpenTrusted for a directory.
+func OpenTrustedDir(name string) (*os.File, error) { return openTrusted(name, OpenDirPlain) }
+
+func openTrusted(name string, open func(*os.File, string) (*os.File, error)) (*os.File, error) {
+	dir := path.Dir(path.Clean(name))
+	top, err := OpenDir(path.Dir(dir))
+	if err != nil {
+		return nil, err
+	}
+	defer top.Close()
+	return open(top, path.Join(path.Base(dir), path.Base(name)))
+}
+
+// PlainFS is the regular files and directories of an open directory as fs.FS. Symbolic
+// links are KindErrors.
+type PlainFS struct{ Dir *os.File }
+
+// Open implements fs.FS.
+func (p PlainFS) Open(name string) (fs.File, error) {
+	f, err := OpenPlain(p.Dir, name, Anything)
+	if err != nil {
+		return nil, otherKind(p.Dir, name, regularFile, err) // not f: a nil *os.File isn't nil in an interface
+	}
+	return f, nil
 }

@@ -4,10 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/osfile"
@@ -63,12 +59,12 @@ func Read(cmdline string, p Paths) (Options, error) {
 }
 
 func readConfig(name string) (bootcfg.Config, error) {
-	f, err := openPlain(name, osfile.Anything)
+	f, err := osfile.OpenTrusted(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return bootcfg.DefaultConfig(), nil
 	}
 	if err != nil {
-		return bootcfg.Config{}, err
+		return bootcfg.Config{}, explainLink(err)
 	}
 	defer f.Close()
 	text, err := osfile.ReadAll(f, bootcfg.MaxConfig)
@@ -85,7 +81,7 @@ func readConfig(name string) (bootcfg.Config, error) {
 // readKeys reads the trusted keys. Only the directory that is looked at without
 // being told may be missing.
 func readKeys(name string) (sign.Keyring, error) {
-	dir, err := openPlain(name, unix.O_RDONLY|unix.O_DIRECTORY)
+	dir, err := osfile.OpenTrustedDir(name)
 	if errors.Is(err, fs.ErrNotExist) && name == bootcfg.KeysPath {
 		return nil, nil
 	}
@@ -93,49 +89,22 @@ func readKeys(name string) (sign.Keyring, error) {
 		err = cause.Err // what follows names it
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: read the trusted keys: %w", name, err)
+		return nil, fmt.Errorf("%s: read the trusted keys: %w", name, explainLink(err))
 	}
 	defer dir.Close()
-	keys, err := sign.LoadKeyring(plainDir{dir}, ".")
+	keys, err := sign.LoadKeyring(osfile.PlainFS{Dir: dir}, ".")
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, explainLink(err))
 	}
 	return keys, nil
 }
 
-// openPlain opens a file or directory that decides what is trusted. Neither it nor its
-// directory may be a symbolic link: the root partition, which anybody may have written,
-// is mounted by then, and a link may lead there. Links further up are the initramfs's own
-// (/lib).
-func openPlain(name string, flags int) (*os.File, error) {
-	dir := path.Dir(path.Clean(name))
-	top, err := osfile.OpenDir(path.Dir(dir))
-	if err != nil {
-		return nil, err
-	}
-	defer top.Close()
-	f, err := osfile.OpenPlain(top, path.Join(path.Base(dir), path.Base(name)), flags)
-	return f, explainLink(err)
-}
-
-// explainLink says what the kernel means by ELOOP.
+// explainLink says what is wrong with a symbolic link in the place of what decides what is
+// trusted: the root partition, which anybody may have written, is mounted by then.
 func explainLink(err error) error {
-	if errors.Is(err, unix.ELOOP) {
-		return fmt.Errorf("%w: want no symbolic link, which may lead out of the initramfs: put the file itself there", err)
+	var kind *osfile.KindError
+	if errors.As(err, &kind) && kind.Found&fs.ModeSymlink != 0 {
+		return fmt.Errorf("%w, which may lead out of the initramfs: put the file itself there", err)
 	}
 	return err
-}
-
-// plainDir is a directory as fs.FS, without the links in it.
-type plainDir struct{ dir *os.File }
-
-func (d plainDir) Open(name string) (fs.File, error) {
-	f, err := osfile.OpenPlain(d.dir, name, osfile.Anything)
-	if errors.Is(err, unix.ELOOP) && unix.Fstatat(int(d.dir.Fd()), name, &unix.Stat_t{}, 0) == unix.ENOENT {
-		err = fs.ErrNotExist // which sign has words for
-	}
-	if err != nil {
-		return nil, explainLink(err) // not f: a nil *os.File isn't nil in an interface
-	}
-	return f, nil
 }

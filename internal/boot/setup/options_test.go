@@ -16,7 +16,7 @@ func TestPolicyAndKeysAreReadThroughNoLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const plain = "want no symbolic link"
+	const plain = "found a symbolic link, which may lead out of the initramfs"
 	for _, c := range []struct {
 		name, at, to string // the link, and where it leads
 		want         string // "" if it is read
@@ -28,7 +28,7 @@ func TestPolicyAndKeysAreReadThroughNoLink(t *testing.T) {
 		{"the directory of keys is a link", "usr/lib/composefs/keys.d", "evil/keys.d", plain},
 		{"the directory of keys is a link that leads nowhere", "usr/lib/composefs/keys.d", "sysroot/keys.d", plain},
 		{"a key is a link", "usr/lib/composefs/keys.d/b.pub", "evil/keys.d/ours.pub", plain},
-		{"a key is a link that leads nowhere", "usr/lib/composefs/keys.d/b.pub", "sysroot/b.pub", "leads nowhere"},
+		{"a key is a link that leads nowhere", "usr/lib/composefs/keys.d/b.pub", "sysroot/b.pub", plain},
 		{"the directory of both is a link", "usr/lib/composefs", "evil", plain},
 		{"the directory of both is a link that leads nowhere", "usr/lib/composefs", "sysroot/composefs", plain},
 	} {

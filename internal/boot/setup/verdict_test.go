@@ -29,6 +29,7 @@ type scene struct {
 	keys       string // directory of the trusted keys: that of ours
 	policy     string
 	policyFile string
+	linked     bool // policyFile is a link, which stays
 }
 
 func newScene(t *testing.T) *scene {
@@ -242,7 +243,27 @@ func TestMkimageGivesTheVerdictOfTheBoot(t *testing.T) {
 			if err := os.Symlink("nowhere", filepath.Join(s.keys, "z.pub")); err != nil {
 				s.t.Fatal(err)
 			}
-		}, CodeConfig, "a link that leads nowhere"},
+		}, CodeConfig, "found a symbolic link"},
+		{"a key that is a link", func(s *scene) {
+			file := filepath.Join(s.keys, "ours.pub")
+			if err := errors.Join(os.Rename(file, file+".target"), os.Symlink("ours.pub.target", file)); err != nil {
+				s.t.Fatal(err)
+			}
+		}, CodeConfig, "want a regular file, found a symbolic link"},
+		{"a directory of keys that is a link", func(s *scene) {
+			if err := errors.Join(os.Rename(s.keys, s.keys+".target"), os.Symlink(s.keys+".target", s.keys)); err != nil {
+				s.t.Fatal(err)
+			}
+		}, CodeConfig, "want a directory, found a symbolic link"},
+		{"a policy that is a link", func(s *scene) {
+			target := s.policyFile + ".target"
+			writeTestFile(s.t, target, "")
+			s.policyFile += ".link"
+			s.linked = true
+			if err := os.Symlink(target, s.policyFile); err != nil {
+				s.t.Fatal(err)
+			}
+		}, CodeConfig, "want a regular file, found a symbolic link"},
 		{"no directory of keys", func(s *scene) { s.remove(s.keys) }, CodeConfig, "no such file"},
 		{"a bad policy", func(s *scene) { s.policy = "signature = \"maybe\"" }, CodeConfig, "line 2: [verify] signature"},
 		{"a policy of a newer time", func(s *scene) { s.policy = "valid-until = 2030" }, CodeConfig, "unknown key"},
@@ -250,7 +271,9 @@ func TestMkimageGivesTheVerdictOfTheBoot(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := newScene(t)
 			test.change(s)
-			writeTestFile(t, s.policyFile, "[verify]\n"+s.policy+"\n")
+			if !s.linked {
+				writeTestFile(t, s.policyFile, "[verify]\n"+s.policy+"\n")
+			}
 			bootText, bootCode, bootRecord := s.boot()
 			text, code, record := s.verify(mkimage)
 			if bootCode != test.code || !strings.Contains(bootText+bootRecord, test.says) {
