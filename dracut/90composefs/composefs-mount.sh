@@ -13,7 +13,7 @@ composefs_mount() {
     # dracut's own hook reads scripts of the root that it mounts.
     rm -f -- "$hookdir"/mount/*-mount-root.sh
     if ! ismounted "$NEWROOT"; then
-        # Of another kind of root, another hook knows how to mount it.
+        # If root= isn't a block device, another hook knows how to mount it.
         [ -b "${root#block:}" ] || return 0
         mount -t "${fstype:-auto}" -o "${rflags:-defaults}" "${root#block:}" "$NEWROOT" ||
             die "composefs: can't mount ${root#block:} on $NEWROOT"
@@ -22,8 +22,8 @@ composefs_mount() {
         die "composefs: boot refused, see the lines above"
 }
 
-# This passes when all is done, or when the policy requires no verification: then the
-# program says so of the root that another hook has mounted.
+# --verified succeeds when the root is verified, or when the policy doesn't require that. In
+# the second case the program reports it for the root that another hook has mounted.
 if ! "$composefs_program" --verified --sysroot "$NEWROOT" 2> /dev/null; then
     composefs_mount
 elif ! [ -e /run/composefs/root ] && ismounted "$NEWROOT"; then

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The last hook before the root is switched, in an initramfs without systemd: whatever
-# mounted the root, only a verified one is switched to.
+# The last hook before the root is switched, in an initramfs without systemd: dracut
+# switches only to a verified root, whatever mounted it.
 
 # shellcheck source=/dev/null
 command -v getarg > /dev/null || . /lib/dracut-lib.sh

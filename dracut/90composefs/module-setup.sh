@@ -1,11 +1,11 @@
 #!/bin/bash
 # dracut module for composefs-setup-root; dracut 059 to 112.
 
-# where the program, the policy and the keys are in the initramfs
+# Where the program, the policy and the keys are in the initramfs.
 composefs_dir=/usr/lib/composefs
 composefs_program=$composefs_dir/composefs-setup-root
 
-# The program may be installed elsewhere on this system.
+# The program may be installed elsewhere on the system that builds the initramfs.
 composefs_find() {
     local path
     for path in "$composefs_program" /usr/libexec/composefs-setup-root /usr/bin/composefs-setup-root /usr/sbin/composefs-setup-root; do
@@ -22,7 +22,8 @@ check() {
         derror "composefs: $composefs_program is not installed"
         return 1
     fi
-    # A system that was booted this way wants to be again; others have to ask.
+    # On a system that was booted with this module it is included by default, elsewhere
+    # only on request.
     [[ -e /run/composefs/boot.json ]] && return 0
     return 255
 }
@@ -32,16 +33,16 @@ depends() {
 }
 
 installkernel() {
-    # hostonly would leave out what happens not to be in use while building.
+    # hostonly would leave out modules that happen not to be in use while building.
     hostonly='' instmods erofs overlay loop
-    # The firmware knows which disk the boot loader came from.
+    # A firmware variable says which disk the boot loader came from.
     hostonly='' instmods -s efivarfs
     # For [measure] in the policy. A driver that is built in, or absent, is fine.
     hostonly='' instmods -s tpm_tis tpm_crb tpm_tis_spi tpm_ftpm_tee
 }
 
-# composefs_copy SOURCE TARGET installs what decides whom to trust. A link becomes the file that
-# it leads to: in the initramfs links are refused.
+# composefs_copy SOURCE TARGET installs a policy or a key. A link becomes the file that it
+# points to, because composefs-setup-root refuses links.
 # shellcheck disable=SC2154 # initdir is dracut's
 composefs_copy() {
     inst_simple "$1" "$2" || return
@@ -51,10 +52,10 @@ composefs_copy() {
     fi
 }
 
-# Whoever administers the machine has the word before who made the system.
-# composefs_closed is set where nobody gets a shell: with a policy or a key, unless the
-# policy allows it. The keys may be in another directory that the policy names, so that
-# none is found here. That is for what is left out here; at boot the program reads the policy.
+# The administrator's files in /etc take precedence over the vendor's in /usr.
+# composefs_closed is set if there is to be no shell: if there is a policy or a key, and the
+# policy doesn't allow one. A policy alone counts because it may name another directory of
+# keys. This decides only what is left out here; at boot the program reads the policy.
 composefs_install_policy() {
     local dir key found=0 policy='' shell=''
     for dir in /etc/composefs $composefs_dir; do
@@ -81,17 +82,17 @@ composefs_install_policy() {
     fi
 }
 
-# Units that give a shell or a login, of dracut and of systemd: rd.systemd.unit= starts
-# any that is there, and generators, or other modules, may put one there. The breakpoints
-# are those of rd.systemd.break=.
+# Units of dracut and systemd that give a shell or a login: rd.systemd.unit= starts any
+# that exists, and generators or other modules may add them. The breakpoints are for
+# rd.systemd.break=.
 composefs_shells=(
     emergency rescue dracut-emergency debug-shell
     breakpoint-pre-udev breakpoint-pre-basic breakpoint-pre-mount breakpoint-pre-switch-root
     console-getty getty@ serial-getty@ container-getty@ console-shell
 )
 
-# Generators that leave it to the command line or to credentials, which nobody has signed,
-# what else is started, masked or executed.
+# Generators that start, mask or execute whatever the command line or credentials say,
+# which may be unsigned.
 composefs_generators=(systemd-debug-generator systemd-run-generator)
 
 install() {
@@ -112,7 +113,7 @@ composefs_install_units() {
     # Not systemdsystemconfdir: dracut 109 and later don't set it.
     units=${systemdsystemunitdir:-/usr/lib/systemd/system}
     inst_simple "$moddir/$unit" "$units/$unit"
-    # wants pulls it in; requires keeps a refused boot from going on without it.
+    # wants pulls the unit in; requires keeps a refused boot from going on without it.
     for kind in wants requires; do
         mkdir -p "$initdir$units/$target.$kind"
         ln_r "$units/$unit" "$units/$target.$kind/$unit"
@@ -124,9 +125,9 @@ composefs_install_units() {
     if [[ $composefs_closed ]]; then
         rm -f -- "${composefs_generators[@]/#/$initdir${systemdutildir:-/usr/lib/systemd}/system-generators/}"
     fi
-    # dracut unpacks the initramfs again to shut down in it, with hooks: rd.break=shutdown.
+    # At shutdown dracut unpacks the initramfs again and runs its hooks, for rd.break=shutdown.
     inst_hook shutdown-emergency 00 "$moddir/composefs-shell.sh"
-    # In the place of the link to systemd; see composefs.conf.
+    # This replaces the link to systemd; see composefs.conf.
     if [[ ${composefs_esp_files-} != yes ]]; then
         rm -f -- "$initdir/init"
         inst_multiple sh rm
@@ -136,11 +137,11 @@ composefs_install_units() {
 
 # shellcheck disable=SC2154
 composefs_install_hooks() {
-    # The root file system itself doesn't look like a root, so this has to
-    # come before rootfs-block's own hook (99), which is followed by a check.
+    # dracut checks after rootfs-block's own hook (99) that the root looks like one, and the
+    # physical root doesn't, so this must come before it.
     inst_hook mount 50 "$moddir/composefs-mount.sh"
-    # Other modules mount other kinds of root (virtiofs, nfs, live, zfs) before or after
-    # it; once that is done, this one verifies on top of it.
+    # Other modules mount other kinds of root (virtiofs, nfs, live, zfs) before or after that
+    # hook. Here this is done, and the root can be verified.
     inst_hook pre-pivot 00 "$moddir/composefs-mount.sh"
     inst_hook cleanup 99 "$moddir/composefs-verified.sh"
     inst_hook emergency 00 "$moddir/composefs-shell.sh"

@@ -1,10 +1,10 @@
 #!/bin/bash
 # build.sh ROOT OUTPUT
 #
-# From a root file system to a disk that boots it with systemd-boot and a Boot
-# Loader Specification entry (type 1): kernel, initrd and command line are files of
-# their own on the EFI system partition. What a pipeline would run, with a key that
-# it would already have.
+# Makes a disk from a root file system that boots with systemd-boot and a Boot Loader
+# Specification entry (type 1): kernel, initrd and command line are separate files on
+# the EFI system partition. A build pipeline would run this with a key that it already
+# has.
 set -euo pipefail
 (($# == 2)) || { echo "usage: build.sh ROOT OUTPUT" >&2; exit 2; }
 root=$1 out=$2
@@ -13,23 +13,23 @@ setup_root=${SETUP_ROOT:-/usr/lib/composefs/composefs-setup-root}
 mkdir -p "$out"
 exec {result}>&1 >&2 # only the digest goes to standard output
 
-# The kernel that the root brings along.
+# The kernel in the root file system.
 modules=$(echo "$root"/usr/lib/modules/*)
 release=${modules##*/}
 
-# Who vouches for images. The command line of such an entry is not signed by
-# anybody: it is the seal that keeps the machine from booting somebody else's image.
+# The key that signs images. The command line in the entry is unsigned: only the seal
+# keeps the machine from booting somebody else's image.
 [[ -e $out/image.key ]] || "$mkimage" key new "$out/image"
 
 # The image, its objects and its seal.
 digest=$("$mkimage" build --repo "$out/repo" --boot \
 	--seal "$out/image.key" --sequence "${SEQUENCE:-1}" "$root")
 
-# The program that checks it, with the key and the modules that it needs.
+# The program that verifies the image, with the key and the modules that it needs.
 "$mkimage" initrd --setup-root "$setup_root" --modules "$modules" \
 	--keys "$out/image.pub" --output "$out/initrd.img"
 
-# The entry. It is named by the image, so that the next image is the next entry.
+# The entry. It is named after the image, so that the next image gets its own entry.
 cat >"$out/entry.conf" <<ENTRY
 title Sealed $(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' "$root/usr/lib/os-release")
 version $release

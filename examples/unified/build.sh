@@ -1,9 +1,9 @@
 #!/bin/bash
 # build.sh ROOT OUTPUT
 #
-# The stages of the Containerfile without a container: measures ROOT, lays the signed
-# UKI into /boot of a copy, and installs that copy as a machine would that gets it
-# from a registry. Prints the digest.
+# The stages of the Containerfile without a container: measures ROOT, puts the signed
+# UKI into /boot of a copy, and installs that copy like a machine that gets it from a
+# registry. Prints the digest.
 set -euo pipefail
 (($# == 2)) || { echo "usage: build.sh ROOT OUTPUT" >&2; exit 2; }
 root=$1 out=$2
@@ -12,7 +12,7 @@ mkimage=${MKIMAGE:-mkimage}
 mkdir -p "$out"
 exec {result}>&1 >&2 # only the digest goes to standard output
 
-# Stage 1: the root file system, and who vouches for it.
+# Stage 1: the root file system, and the keys that sign its UKI.
 final=$out/root
 rm -rf "$final"
 cp -a --reflink=auto "$root" "$final"
@@ -25,8 +25,8 @@ SB_KEY=$out/keys/db.key SB_CERT=$out/keys/db.crt "$here/measure.sh" "$root" "$ou
 mkdir -p "$final/boot/EFI/Linux"
 mv "$out/linux.efi" "$final/boot/EFI/Linux/linux.efi"
 
-# The machine: it makes the image from what was shipped, and takes it only if it is
-# the one that the UKI pins, and the UKI is ours.
+# The machine: it makes the image from what was shipped, and accepts it only if the UKI
+# is ours and pins this image.
 uki=$final/boot/EFI/Linux/linux.efi
 "$mkimage" uki verify --sb-cert "$out/keys/db.crt" "$uki"
 digest=$("$mkimage" build --repo "$out/repo" --boot=composefs-rs-0.9.4 "$final")

@@ -2,8 +2,8 @@
 # measure.sh ROOT UKI
 #
 # Runs inside the build: measures the root file system in ROOT, puts the digest on
-# the command line of a UKI, and signs that. ROOT is only read. The UKI may then be
-# laid into /boot of the same root: what is in there doesn't count for the digest.
+# the command line of a UKI, and signs the UKI. ROOT is only read. The UKI may then be
+# put into /boot of the same root, whose content isn't part of the digest.
 #
 # The key is $SB_KEY with the certificate $SB_CERT: files, or secrets of the build.
 set -euo pipefail
@@ -14,17 +14,18 @@ setup_root=${SETUP_ROOT:-/usr/lib/composefs/composefs-setup-root}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# The kernel that the root brings along.
+# The kernel in the root file system.
 modules=$(echo "$root"/usr/lib/modules/*)
 release=${modules##*/}
 linux=$modules/vmlinuz
 [[ -e $linux ]] || linux=$root/boot/vmlinuz-$release
 
-# Which image this root will be. The release of the boot transform must be the one
-# that the machine uses; this one looks at nothing of /boot but its owner and mode.
+# The digest of the image that will be made from this root. The release of the boot
+# transform must be the one that the machine uses. In this one, only the owner and the
+# mode of /boot itself count.
 digest=$("$mkimage" build --quiet --boot=composefs-rs-0.9.4 "$root")
 
-# No key in the initrd: the signature of the UKI is what vouches for the digest.
+# No key in the initrd: the signature of the UKI protects the digest.
 "$mkimage" initrd --quiet --setup-root "$setup_root" --modules "$modules" --output "$work/initrd.img"
 
 mkdir -p "$(dirname "$uki")"
