@@ -30,8 +30,10 @@ has the contents too; otherwise a file, whose contents are in --basedir.
 
 If it is known which image it must be (by its name in a repository, --digest or
 --signed), the kernel has to vouch for it: the image's fs-verity digest is measured
-before, and each file's content is checked whenever it is read. --verity off is for
-file systems and kernels without fs-verity; the image is hashed then, files aren't.
+before, and each file's content is checked whenever it is read. On a file system or
+kernel without fs-verity that fails. With --verity off the image is hashed once instead,
+and the content of files isn't checked; --verity try does that only where it must, and
+says so.
 
 Mounting needs root. mkimage umount, or umount(8), unmounts it again.
 As mount.composefs in /sbin this program serves mount -t composefs.`,
@@ -44,6 +46,7 @@ As mount.composefs in /sbin this program serves mount -t composefs.`,
 			if err != nil {
 				return err
 			}
+			remarkLack(u, result)
 			if u.json {
 				return u.result(result, "")
 			}
@@ -62,6 +65,13 @@ As mount.composefs in /sbin this program serves mount -t composefs.`,
 	f.StringVar(&o.userns, "idmap", "", "owners as the user namespace `FILE` maps them, such as /proc/PID/ns/user")
 	f.BoolVar(&o.readOnly, "read-only", false, "mount read-only even with --upperdir")
 	return cmd
+}
+
+// remarkLack says that files aren't checked although that was to be tried.
+func remarkLack(u *ui, m mounted) {
+	if m.Lack != nil {
+		u.remark("mounted without fs-verity, so that nothing checks the content of files when they are read: %v", m.Lack)
+	}
 }
 
 var checkings = map[string]checking{"": checkUnset, "off": checkOff, "try": checkTry, "require": checkRequire}

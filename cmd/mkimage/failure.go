@@ -21,7 +21,8 @@ import (
 )
 
 // exits says which errors have an exit status of their own, and what helps. In a hint,
-// REPO is the repository that the command was given. The first row that matches counts.
+// REPO is the repository that the command was given, and FILE and DEVICE are what a
+// noVerityError is about. The first row that matches counts.
 var exits = []struct {
 	is     func(error) bool
 	status int
@@ -33,6 +34,12 @@ var exits = []struct {
 	{isA[*repo.LostMetaError], exitFailure, "write that file again with: mkimage repo init REPO"},
 	{isMissingRepo, exitFailure, "if the name is right, make it with: mkimage repo init REPO"},
 	{is(repo.ErrInterrupted), exitFailure, "name the public keys of the seal with --keys"},
+	{lacksVerity(lackEnabled), exitMismatch, "run `fsverity enable FILE`, or build the image into a repository on that file system; " + withoutVerity},
+	{lacksVerity(lackFeature), exitKernel, "turn it on (ext4: `tune2fs -O verity DEVICE`; f2fs: make it anew with `mkfs.f2fs -O verity`) and build into a new repository, since files that are there don't get it; " + withoutVerity},
+	{lacksVerity(lackKernel), exitKernel, "boot a kernel that has it; " + withoutVerity},
+	{lacksVerity(lackFileSystem), exitKernel, "put image and objects on ext4, btrfs or f2fs; " + withoutVerity},
+	{lacks(kernel.OverlayVerity), exitKernel, "boot a newer kernel; " + withoutVerity},
+	{isA[*kernel.MissingError], exitKernel, "boot a newer kernel, or one that has it"},
 	{is(errOlder), exitRefused, "take a higher --sequence, or say --force if going back is meant"},
 	{is(errRefused), exitRefused, ""},
 	{is(sign.ErrRefused), exitRefused, ""},
@@ -50,6 +57,23 @@ func is(target error) func(error) bool {
 func isA[T error](err error) bool {
 	var target T
 	return errors.As(err, &target)
+}
+
+// withoutVerity ends the hints for mounts that fs-verity can't protect.
+const withoutVerity = "or mount it with --verity off (mount.composefs: noverity), which leaves the content of files unchecked"
+
+func lacksVerity(lack verityLack) func(error) bool {
+	return func(err error) bool {
+		var e *noVerityError
+		return errors.As(err, &e) && e.Lack == lack
+	}
+}
+
+func lacks(feature kernel.Feature) func(error) bool {
+	return func(err error) bool {
+		var e *kernel.MissingError
+		return errors.As(err, &e) && e.Feature == feature
+	}
 }
 
 // isMissingRepo reports whether a directory could become the repository that it isn't.
@@ -86,7 +110,6 @@ func describe(err error, repository string) failure {
 	f := failure{Message: printable.Error(err), Status: exitFailure, Path: pathOf(err)}
 	var usage usageError
 	var stop interrupted
-	var missing *kernel.MissingError
 	var config configError
 	var mismatch mismatchError
 	switch {
@@ -94,9 +117,6 @@ func describe(err error, repository string) failure {
 		return failure{Message: stop.Error(), Status: stop.status()}
 	case errors.As(err, &usage):
 		f.Status, f.Help = exitUsage, usage.cmd.CommandPath()+" --help"
-		return f
-	case errors.As(err, &missing):
-		f.Status = exitKernel
 		return f
 	case errors.As(err, &config):
 		f.Status = exitUsage
@@ -107,16 +127,29 @@ func describe(err error, repository string) failure {
 	}
 	for _, e := range exits {
 		if e.is(err) {
-			f.Status, f.Hint = e.status, strings.ReplaceAll(e.hint, "REPO", shellWord(repository))
+			f.Status, f.Hint = e.status, hintWords(err, repository).Replace(e.hint)
 			break
 		}
 	}
 	return f
 }
 
+// hintWords puts into a hint what it is about.
+func hintWords(err error, repository string) *strings.Replacer {
+	words := []string{"REPO", shellWord(repository)}
+	if lack := (*noVerityError)(nil); errors.As(err, &lack) {
+		words = append(words, "FILE", shellWord(lack.Path))
+		if lack.Device != "" {
+			words = append(words, "DEVICE", shellWord(lack.Device))
+		}
+	}
+	return strings.NewReplacer(words...)
+}
+
 // pathOf returns the path that an error is about.
 func pathOf(err error) string {
 	var path *fs.PathError
+	var lack *noVerityError
 	var special *osfile.SpecialError
 	var kind *osfile.KindError
 	var gone *repo.GoneError
@@ -130,6 +163,8 @@ func pathOf(err error) string {
 		return special.Path
 	case errors.As(err, &kind):
 		return kind.Path
+	case errors.As(err, &lack):
+		return lack.Path
 	case errors.As(err, &path):
 		return path.Path
 	}

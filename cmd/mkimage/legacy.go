@@ -36,7 +36,11 @@ func dispatch(ctx context.Context, args []string, u *ui) int {
 		fmt.Fprintf(u.err, "%s: %s\n%s", name, printable.Error(usage.err), usage.text)
 		return exitFailure
 	}
-	fmt.Fprintf(u.err, "%s: %s\n", name, printable.Error(err))
+	f := describe(err, "")
+	fmt.Fprintf(u.err, "%s: %s\n", name, f.Message)
+	if f.Hint != "" {
+		fmt.Fprintf(u.err, "hint: %s\n", f.Hint)
+	}
 	return exitFailure
 }
 

@@ -19,7 +19,7 @@ or:    mount -t composefs -o OPTION[,OPTION]... IMAGE DIR
   digest=HEX            fs-verity digest that IMAGE must have; implies verity
   signed                want a valid seal by a key in ` + systemKeys + `; implies verity
   verity                have the kernel check the content of every file
-  tryverity             the same, if the kernel can
+  tryverity             the same, if kernel and file systems can
   noverity              don't, and hash IMAGE instead of asking for its fs-verity digest
   upperdir=DIR          where changes go
   workdir=DIR           empty directory on the file system of upperdir
@@ -67,9 +67,11 @@ func runMountComposefs(_ context.Context, u *ui, args []string) error {
 	}
 	// One that is given too much is ignored, as the C tool does.
 	image, dir := call.rest[0], call.rest[1]
-	if err := m.mountFile(image, dir); err != nil {
+	result, err := m.mountFile(image, dir)
+	if err != nil {
 		return fmt.Errorf("Failed to mount composefs %s: %s%w", image, mountReason(err), err)
 	}
+	remarkLack(u, result)
 	return nil
 }
 
@@ -86,20 +88,19 @@ func mountReason(err error) string {
 	return ""
 }
 
-func (m *mounting) mountFile(image, dir string) (err error) {
+func (m *mounting) mountFile(image, dir string) (result mounted, err error) {
 	if m.signed {
 		if m.keys, err = trustedKeys(nil); err != nil {
-			return err
+			return result, err
 		}
 		m.readSeal = sealBeside(image)
 	}
 	f, err := os.Open(image)
 	if err != nil {
-		return err
+		return result, err
 	}
 	defer f.Close()
-	_, err = m.mount(kernel.New(), f, dir)
-	return err
+	return m.mount(kernel.New(), f, dir)
 }
 
 // parseMountCall reads a command line as getopt does: flags stand anywhere before

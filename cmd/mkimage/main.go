@@ -43,7 +43,8 @@ replaced. Devices and directories are refused; see mkimage disk --write-device.
 
 Exit status: 0 done; 1 a failure that has no number of its own; 2 wrong usage;
 4 image or object not found; 5 digest mismatch; 6 seal or signature refused;
-7 the kernel lacks something; 130 interrupted (^C, SIGINT); 143 terminated (SIGTERM).
+7 the kernel or the file system lacks something; 130 interrupted (^C, SIGINT);
+143 terminated (SIGTERM).
 A file, directory or repository that isn't there is always 1 (of diff, and of the
 keys and policy of verify, 2).`
 

@@ -23,6 +23,7 @@ var mountValues = map[string]func(m *mounting, value string) error{
 		return nil
 	},
 	"digest": func(m *mounting, value string) (err error) {
+		m.imply()
 		m.digest, err = verity.ParseAnyHex(strings.ToLower(value))
 		return err
 	},
@@ -36,11 +37,14 @@ var mountValues = map[string]func(m *mounting, value string) error{
 var mountFlags = map[string]func(*mounting){
 	"ro":     func(m *mounting) { m.readOnly = true },
 	"rw":     func(m *mounting) { m.readOnly = false },
-	"signed": func(m *mounting) { m.signed = true },
+	"signed": func(m *mounting) { m.imply(); m.signed = true },
 	"verity": func(m *mounting) { m.checking = checkRequire },
 	"tryverity": func(m *mounting) {
 		if m.checking != checkRequire {
 			m.checking = checkTry
+		}
+		if m.known() {
+			m.imply()
 		}
 	},
 	"noverity": func(m *mounting) { m.checking = checkOff },
@@ -48,6 +52,13 @@ var mountFlags = map[string]func(*mounting){
 	"defaults": func(*mounting) {}, "auto": func(*mounting) {}, "noauto": func(*mounting) {},
 	"nofail": func(*mounting) {}, "_netdev": func(*mounting) {},
 	"user": func(*mounting) {}, "users": func(*mounting) {}, "nouser": func(*mounting) {},
+}
+
+// imply has digest and signed ask for verity, which tryverity doesn't weaken.
+func (m *mounting) imply() {
+	if m.checking == checkTry {
+		m.checking = checkUnset
+	}
 }
 
 // mountAttributes are those options that each mount has, whatever is mounted.

@@ -51,12 +51,22 @@ type mounted struct {
 	Key     string         `json:"key,omitempty"`
 	KeyName string         `json:"key-name,omitempty"`
 	Verity  bool           `json:"verity"` // every file is checked when it is read
+	Lack    error          `json:"-"`      // why files aren't checked, though that was to be tried
 }
 
-// require reports whether fs-verity is insisted on. Who says which image it must
-// be means its files as well.
-func (m *mounting) require() bool {
-	return m.checking == checkRequire || m.checking != checkOff && (m.signed || !m.digest.IsZero())
+// known reports whether it is known which image it must be.
+func (m *mounting) known() bool { return m.signed || !m.digest.IsZero() }
+
+// level is how far fs-verity is insisted on: whoever says which image it must be means
+// its files as well.
+func (m *mounting) level() checking {
+	switch {
+	case m.checking != checkUnset:
+		return m.checking
+	case m.known():
+		return checkRequire
+	}
+	return checkOff
 }
 
 // mount verifies the open image and mounts it at the directory. What is mounted is
@@ -75,29 +85,28 @@ func (m *mounting) mount(k *kernel.Kernel, image *os.File, dir string) (mounted,
 	}
 	if header.HasACL {
 		if err := k.Need(kernel.EROFSACL); err != nil {
-			return result, explainMissing(fmt.Errorf("the image has access control lists: %w", err))
+			return result, fmt.Errorf("the image has access control lists: %w", err)
 		}
 	}
 	i := mount.Image{
 		Source: "composefs", File: image, ACL: header.MayHaveACL(),
 		// Only V2 images are without the whiteouts that hide an object store.
 		Hides:    header.Version != erofs.V2,
-		Verity:   m.require() || m.checking == checkTry && k.Has(kernel.OverlayVerity),
 		ReadOnly: m.readOnly,
 	}
 	if m.named && result.Digest != nil {
 		i.Source += ":" + result.Digest.Hex()
 	}
-	result.Verity = i.Verity
-	return result, m.attach(k, i, dir)
+	err = m.attach(k, i, dir, &result)
+	return result, err
 }
 
 // verify holds the image against the digest and the keys, before anything reads it.
 func (m *mounting) verify(image *os.File, result *mounted) error {
-	if m.digest.IsZero() && !m.signed {
+	if !m.known() {
 		return nil
 	}
-	found, err := m.measure(image)
+	found, err := m.measure(image, result)
 	if err != nil {
 		return err
 	}
@@ -116,10 +125,10 @@ func (m *mounting) verify(image *os.File, result *mounted) error {
 	return nil
 }
 
-// measure asks the kernel for the image's digest. Where fs-verity isn't wanted and
-// there is none the content is hashed, which finds damage, though nobody who
-// changes the file later.
-func (m *mounting) measure(image *os.File) (verity.Digest, error) {
+// measure asks the kernel for the image's digest. Where it has none and fs-verity isn't
+// insisted on, the content is hashed: that finds damage, but nobody who changes the file
+// later.
+func (m *mounting) measure(image *os.File, result *mounted) (verity.Digest, error) {
 	algorithms := []verity.Algorithm{m.digest.Algorithm()}
 	if m.digest.IsZero() {
 		algorithms = []verity.Algorithm{verity.SHA256, verity.SHA512}
@@ -131,13 +140,14 @@ func (m *mounting) measure(image *os.File) (verity.Digest, error) {
 			break
 		}
 	}
-	without := errors.Is(err, verity.ErrNotEnabled) || errors.Is(err, verity.ErrUnsupported)
-	if without && m.checking != checkOff {
-		return found, fmt.Errorf("%w: %s, or mount it without, by --verity off (of mount.composefs: noverity)", err, howToVerity(image, errors.Is(err, verity.ErrUnsupported)))
-	}
-	if !without {
+	lack := explainNoVerity(image, err)
+	if lack == nil {
 		return found, err
 	}
+	if m.level() == checkRequire {
+		return found, lack
+	}
+	result.Lack = lack
 	info, err := image.Stat()
 	if err != nil {
 		return found, err
@@ -145,8 +155,40 @@ func (m *mounting) measure(image *os.File) (verity.Digest, error) {
 	return verity.SumFile(algorithms[0], image, info.Size())
 }
 
+// checkFiles decides whether the kernel checks files. If it should and can't,
+// result.Lack is the reason.
+func (m *mounting) checkFiles(k *kernel.Kernel, objects []*os.File, result *mounted) {
+	switch m.level() {
+	case checkRequire:
+		result.Verity = true
+		return
+	case checkOff:
+		result.Lack = nil
+		return
+	}
+	if result.Lack == nil {
+		result.Lack = k.Need(kernel.OverlayVerity)
+	}
+	for _, dir := range objects {
+		if result.Lack == nil {
+			result.Lack = checkFileSystem(dir)
+		}
+	}
+	result.Verity = result.Lack == nil
+}
+
+// checkFileSystem returns a noVerityError if no file of a directory can have fs-verity. A
+// directory has none itself, which only a file system with fs-verity can say.
+func checkFileSystem(dir *os.File) error {
+	_, err := verity.Measure(dir, verity.SHA256)
+	if lack := explainNoVerity(dir, err); lack != nil && lack.Lack != lackEnabled {
+		return lack
+	}
+	return nil
+}
+
 // attach opens what goes by a name, once, and mounts the image.
-func (m *mounting) attach(k *kernel.Kernel, i mount.Image, dir string) error {
+func (m *mounting) attach(k *kernel.Kernel, i mount.Image, dir string, result *mounted) error {
 	var opened files
 	defer opened.close()
 	at := opened.open(dir, unix.O_PATH|unix.O_DIRECTORY)
@@ -166,12 +208,14 @@ func (m *mounting) attach(k *kernel.Kernel, i mount.Image, dir string) error {
 	if opened.err != nil {
 		return opened.err
 	}
+	m.checkFiles(k, i.Objects, result)
+	i.Verity = result.Verity
 	root, err := i.Mount(k)
 	if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
 		return fmt.Errorf("%w: mounting needs root", err)
 	}
 	if err != nil {
-		return explainMissing(err)
+		return err
 	}
 	defer root.Close()
 	if m.set|m.clear != 0 {
@@ -180,18 +224,6 @@ func (m *mounting) attach(k *kernel.Kernel, i mount.Image, dir string) error {
 		}
 	}
 	return mount.Attach(root, at, "")
-}
-
-// explainMissing says what can be done about a kernel that lacks something.
-func explainMissing(err error) error {
-	var missing *kernel.MissingError
-	if !errors.As(err, &missing) {
-		return err
-	}
-	if missing.Feature == kernel.OverlayVerity {
-		return fmt.Errorf("%w: boot a newer kernel, or mount it without, by --verity off (of mount.composefs: noverity), which leaves the content of files unchecked", err)
-	}
-	return fmt.Errorf("%w: boot a newer kernel, or one that has it", err)
 }
 
 // files opens several, and keeps the first error.

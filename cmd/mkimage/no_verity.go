@@ -1,69 +1,104 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/internal/boot/mount"
+	"github.com/composefs-go/composefs/verity"
 )
 
+// A verityLack is the reason why a file has no fs-verity.
+type verityLack uint8
+
+const (
+	lackEnabled    verityLack = iota // it could have, but isn't enabled for the file
+	lackFeature                      // the file system could have it, but was made without
+	lackKernel                       // the kernel was built without it
+	lackFileSystem                   // no file system of this type has it
+)
+
+// A noVerityError is a file or directory for which the kernel can't vouch.
+type noVerityError struct {
+	Path       string
+	Lack       verityLack
+	FileSystem string // type of the one that it is on, "" if that isn't known
+	Device     string // that the file system is on, "" if there is none
+	Err        error  // a verity.ErrNotEnabled or verity.ErrUnsupported
+}
+
+func (e *noVerityError) Error() string {
+	on := "a file system"
+	if e.FileSystem != "" {
+		on = e.FileSystem
+	}
+	why := map[verityLack]string{
+		lackEnabled:    "it isn't enabled for this file",
+		lackFeature:    "it is on " + on + ", which was made without the feature",
+		lackKernel:     "this kernel was built without it (CONFIG_FS_VERITY)",
+		lackFileSystem: "it is on " + on + ", which doesn't support it",
+	}
+	return fmt.Sprintf("%s has no fs-verity: %s", e.Path, why[e.Lack])
+}
+
+func (e *noVerityError) Unwrap() error { return e.Err }
+
 // verityFeatures are where the kernel says that a file system of its has fs-verity.
-// Btrfs has it whenever the kernel has.
-var verityFeatures = map[int64]struct{ name, file, command string }{
-	unix.EXT4_SUPER_MAGIC: {"ext4", "/sys/fs/ext4/features/verity", "tune2fs -O verity"},
-	unix.F2FS_SUPER_MAGIC: {"f2fs", "/sys/fs/f2fs/features/verity", "mkfs.f2fs -O verity, which makes it anew, on"},
+// Btrfs has it whenever the kernel has, and needs no file for that.
+var verityFeatures = map[int64]string{
+	unix.EXT4_SUPER_MAGIC:  "/sys/fs/ext4/features/verity",
+	unix.F2FS_SUPER_MAGIC:  "/sys/fs/f2fs/features/verity",
+	unix.BTRFS_SUPER_MAGIC: "",
 }
 
-// howToVerity says what must happen for a file to have fs-verity: to itself, to the
-// file system or to the kernel.
-func howToVerity(f *os.File, unsupported bool) string {
-	if !unsupported {
-		return fmt.Sprintf("turn it on with `fsverity enable %s`, or put the image into a repository there with `mkimage build --repo`", f.Name())
+// explainNoVerity finds out why there is no fs-verity, if that is what an error of
+// measuring f says; otherwise it returns nil.
+func explainNoVerity(f *os.File, err error) *noVerityError {
+	e := &noVerityError{Path: f.Name(), Err: err}
+	if errors.Is(err, verity.ErrNotEnabled) {
+		return e
 	}
-	var st unix.Statfs_t
-	if unix.Fstatfs(int(f.Fd()), &st) != nil {
-		return "use ext4, btrfs or f2fs"
-	}
-	feature, known := verityFeatures[int64(st.Type)]
-	switch {
-	case int64(st.Type) == unix.BTRFS_SUPER_MAGIC:
-		return "this kernel is built without it (CONFIG_FS_VERITY): boot another one"
-	case !known:
-		return fmt.Sprintf("%s has none: use ext4, btrfs or f2fs", fileSystemName(f))
-	}
-	if _, err := os.Stat(feature.file); err != nil {
-		return "this kernel is built without it (CONFIG_FS_VERITY): boot another one"
-	}
-	return fmt.Sprintf("the %s there has it off: run `%s %s`, and build into a new repository: files that are there don't get it", feature.name, feature.command, deviceOf(f))
-}
-
-// mountOf returns the line of mountinfo for the file system of a file, in fields.
-func mountOf(f *os.File) (fields []string) {
-	var st unix.Statx_t
-	if unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st) != nil {
+	if !errors.Is(err, verity.ErrUnsupported) {
 		return nil
 	}
-	text, _ := os.ReadFile("/proc/self/mountinfo")
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, fmt.Sprint(st.Mnt_id, " ")) {
-			_, after, _ := strings.Cut(line, " - ")
-			return strings.Fields(after)
+	e.FileSystem, e.Device = fileSystemOf(f)
+	var st unix.Statfs_t
+	e.Lack = lackFileSystem
+	if unix.Fstatfs(int(f.Fd()), &st) != nil {
+		return e
+	}
+	if feature, known := verityFeatures[int64(st.Type)]; known {
+		e.Lack = lackKernel
+		if _, err := os.Stat(feature); err == nil {
+			e.Lack = lackFeature
 		}
 	}
-	return nil
+	return e
 }
 
-func fileSystemName(f *os.File) string {
-	if fields := mountOf(f); len(fields) > 0 {
-		return fields[0]
+// fileSystemOf returns the type of the file system that a file is on, and its device.
+func fileSystemOf(f *os.File) (fstype, device string) {
+	var st unix.Statx_t
+	if unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st) != nil {
+		return "", ""
 	}
-	return "this file system"
-}
-
-func deviceOf(f *os.File) string {
-	if fields := mountOf(f); len(fields) > 1 && strings.HasPrefix(fields[1], "/") {
-		return fields[1]
+	text, _ := os.ReadFile("/proc/self/mountinfo")
+	all, err := mount.ParseInfo(string(text))
+	if err != nil {
+		return "", ""
 	}
-	return "DEVICE"
+	for _, m := range all {
+		if m.ID == strconv.FormatUint(st.Mnt_id, 10) {
+			if strings.HasPrefix(m.Source, "/") {
+				device = m.Source
+			}
+			return m.Type, device
+		}
+	}
+	return "", ""
 }
