@@ -83,11 +83,11 @@ func createFile(name string, content []byte, mode fs.FileMode) error {
 		return fmt.Errorf("%w; choose another name: a key that is overwritten can never seal again", err)
 	}
 	if err != nil {
-		return err
+		return refusedAt(inOutput, err)
 	}
 	_, err = f.Write(content)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(name)) // half a key would be in the way of the next attempt
+		return errors.Join(refusedAt(inOutput, err), os.Remove(name)) // half a key would be in the way of the next attempt
 	}
 	return nil
 }

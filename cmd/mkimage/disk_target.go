@@ -25,7 +25,7 @@ func (o *diskOptions) open(cmd *cobra.Command) (diskTarget, error) {
 		if errors.Is(err, disk.ErrNotDevice) {
 			err = usagef(cmd, "--write-device: %w; name a whole disk, as in /dev/sdX, or leave --write-device out", err)
 		}
-		return diskTarget{o.output, device}, err
+		return diskTarget{o.output, device}, refusedAt(inDevice, err)
 	}
 	path, err := outputPath(o.output)
 	var special *osfile.SpecialError
@@ -43,10 +43,14 @@ func (o *diskOptions) open(cmd *cobra.Command) (diskTarget, error) {
 func (t diskTarget) write(ctx context.Context, u *ui, im disk.Image) error {
 	u.progress.start("writing " + t.path)
 	if t.device == nil {
-		return disk.Write(ctx, t.path, im, u.progress.reached)
+		return refusedAt(inOutput, disk.Write(ctx, t.path, im, u.progress.reached))
 	}
 	if err := disk.WriteDevice(ctx, t.device, temporaries(), im, u.progress.reached); err != nil {
-		return err
+		at := inDevice
+		if inside(pathOf(err), temporaries()) || errors.As(err, new(*disk.SpaceError)) {
+			at = inScratch
+		}
+		return refusedAt(at, err)
 	}
 	if err := t.device.Reread(); err != nil {
 		u.remark("remark: the kernel still has the old partitions of %s (%v); run: partprobe %s", t.path, err, t.path)

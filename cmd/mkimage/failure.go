@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/check/ukicheck"
@@ -46,8 +45,6 @@ var exits = []struct {
 	{is(verity.ErrMismatch), exitMismatch, ""},
 	{is(ukicheck.ErrOtherImage), exitMismatch, ""},
 	{isLinked, exitFailure, "neither the boot nor overlayfs follows a link there: move what it leads to into its place"},
-	{is(unix.ENOSPC), exitFailure, "nothing was added; free some space and try again"},
-	{isA[unreadableError], exitFailure, "to read every file of a root file system, run as root or inside: unshare --map-auto --map-root-user"},
 }
 
 func is(target error) func(error) bool {
@@ -87,11 +84,6 @@ func isLinked(err error) bool {
 	return errors.As(err, &kind) && kind.Found&fs.ModeSymlink != 0
 }
 
-// An unreadableError is about a file of a root file system that this user may not read.
-type unreadableError struct{ error }
-
-func (e unreadableError) Unwrap() error { return e.error }
-
 // errRefused marks errors about seals and signatures.
 var errRefused = errors.New("refused")
 
@@ -128,9 +120,10 @@ func describe(err error, repository string) failure {
 	for _, e := range exits {
 		if e.is(err) {
 			f.Status, f.Hint = e.status, hintWords(err, repository).Replace(e.hint)
-			break
+			return f
 		}
 	}
+	f.Hint = hintWords(err, repository).Replace(refusalHint(err, repository))
 	return f
 }
 
@@ -213,7 +206,10 @@ func givenRepo(cmd *cobra.Command) string {
 	if f := cmd.Flags().Lookup("repo"); f != nil {
 		return f.Value.String()
 	}
-	return cmd.Flags().Arg(0) // of repo init
+	if cmd.Parent() != nil && cmd.Parent().Name() == "repo" {
+		return cmd.Flags().Arg(0)
+	}
+	return ""
 }
 
 // plainWord is what a shell takes as it is.

@@ -17,22 +17,32 @@ import (
 // mkimageAs runs this test binary as mkimage, as another user if uid isn't 0.
 func mkimageAs(t *testing.T, uid uint32, args ...string) (stderr string, status int) {
 	t.Helper()
+	return runAs(t, uid, reachableProgram(t, filepath.Dir(args[len(args)-1])), args...)
+}
+
+// reachableProgram puts mkimage into a directory that every user can reach.
+func reachableProgram(t *testing.T, dir string) string {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A place that the other user can reach.
-	program := filepath.Join(filepath.Dir(args[len(args)-1]), "mkimage")
+	program := filepath.Join(dir, "mkimage")
 	if out, err := exec.Command("cp", self, program).CombinedOutput(); err != nil {
 		t.Fatalf("cp: %v: %s", err, out)
 	}
+	return program
+}
+
+func runAs(t *testing.T, uid uint32, program string, args ...string) (stderr string, status int) {
+	t.Helper()
 	cmd := exec.Command(program, args...)
 	if uid != 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	}
 	var b bytes.Buffer
 	cmd.Stderr = &b
-	err = cmd.Run()
+	err := cmd.Run()
 	if err != nil && cmd.ProcessState == nil {
 		t.Fatal(err)
 	}

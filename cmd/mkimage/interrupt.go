@@ -109,11 +109,17 @@ func openStoppable(ctx context.Context, name string) (*os.File, error) {
 type stoppableWriter struct {
 	ctx context.Context
 	w   io.Writer
+	err error // of the first Write that failed
 }
 
-func (s stoppableWriter) Write(p []byte) (int, error) {
-	if s.ctx.Err() != nil {
-		return 0, context.Cause(s.ctx)
+func (s *stoppableWriter) Write(p []byte) (int, error) {
+	if s.err == nil {
+		s.err = context.Cause(s.ctx)
 	}
-	return s.w.Write(p)
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.w.Write(p)
+	s.err = err
+	return n, err
 }

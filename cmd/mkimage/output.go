@@ -27,20 +27,31 @@ var standardOutputs = map[string]bool{"-": true, "/dev/stdout": true, "/dev/fd/1
 // thing is refused: in its place there would be a file afterwards.
 func (u *ui) writeOutput(name string, write func(io.Writer) error) error {
 	path, err := outputPath(name)
-	inner := write
-	write = func(w io.Writer) error { return inner(stoppableWriter{u.ctx, w}) }
+	var elsewhere error // in reading what is to be written, for instance
+	contents := func(w io.Writer) error {
+		out := &stoppableWriter{ctx: u.ctx, w: w}
+		err := write(out)
+		if out.err == nil {
+			elsewhere = err
+		}
+		return err
+	}
 	switch {
 	case err == nil && standardOutputs[name]:
-		err = u.writeStandardOutput(write)
+		err = u.writeStandardOutput(contents)
 	case err == nil && isStream(path):
-		err = writeStream(path, write)
+		err = writeStream(path, contents)
 	case err == nil:
-		err = replaceFile(path, write)
+		err = replaceFile(path, contents)
 	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, withoutPath(err, path))
+	if err == nil {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("write %s: %w", name, withoutPath(err, path))
+	if elsewhere != nil {
+		return err
+	}
+	return refusedAt(inOutput, err)
 }
 
 func (u *ui) writeOutputBytes(name string, b []byte) error {
@@ -59,7 +70,7 @@ func checkOutputs(names ...string) error {
 			err = checkDir(filepath.Dir(path))
 		}
 		if err != nil {
-			return fmt.Errorf("write %s: %w", name, withoutPath(err, path))
+			return refusedAt(inOutput, fmt.Errorf("write %s: %w", name, withoutPath(err, path)))
 		}
 	}
 	return nil

@@ -106,7 +106,7 @@ func (o *sealOptions) open(u *ui) (signers []signer, err error) {
 func (o *sealOptions) openKey(u *ui, name string) (sign.PrivateKey, error) {
 	text, err := readKey(name, filekind.PrivateKey)
 	if err != nil {
-		return sign.PrivateKey{}, err
+		return sign.PrivateKey{}, refusedAt(inKey, err)
 	}
 	password := ""
 	if sign.IsEncrypted(text) {

@@ -43,7 +43,7 @@ func readDirectory(ctx context.Context, u *ui, dir string, how *reading) (source
 		err = fmt.Errorf("%w; unmount it, or say --mounts=empty for an empty directory in its place, --mounts=include for the mounted files", err)
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		err = unreadableError{err}
+		err = refusedAt(inTree, err)
 	}
 	if err != nil || !how.policy {
 		return source{root: root}, err

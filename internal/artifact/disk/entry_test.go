@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/composefs-go/composefs/internal/artifact/disk"
@@ -147,8 +148,8 @@ func TestSpaceIsCheckedFirst(t *testing.T) {
 	dir := t.TempDir()
 	huge := disk.Entry{Path: "f", Size: 1 << 50, Open: func() (io.ReadCloser, error) { t.Error("it was begun"); return nil, io.EOF }}
 	err := disk.Write(context.Background(), filepath.Join(dir, "d"), disk.Image{Arch: "amd64", Root: []disk.Entry{huge}}, nil)
-	if left, _ := filepath.Glob(dir + "/.*"); !errors.Is(err, disk.ErrSpace) || len(left) > 0 {
-		t.Errorf("want %v, found %v; left behind %v", disk.ErrSpace, err, left)
+	if left, _ := filepath.Glob(dir + "/.*"); !errors.As(err, new(*disk.SpaceError)) || !errors.Is(err, syscall.ENOSPC) || len(left) > 0 {
+		t.Errorf("want a SpaceError, found %v; left behind %v", err, left)
 	}
 }
 

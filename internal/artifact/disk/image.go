@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/composefs-go/composefs/internal/osfile"
@@ -28,8 +29,18 @@ type Image struct {
 	DiskSize   int64 // bytes of the whole disk, what is left over staying free; 0: no more than needed
 }
 
-// ErrSpace is the cause when the image would not fit beside its name.
-var ErrSpace = errors.New("not enough space for the disk image")
+// A SpaceError is a directory with too little room for the disk image. It is a
+// syscall.ENOSPC too, found before anything was written.
+type SpaceError struct {
+	Dir        string
+	Want, Have int64 // bytes
+}
+
+func (e *SpaceError) Error() string {
+	return fmt.Sprintf("not enough space for the disk image: want %d MiB free in %s, found %d MiB", e.Want/mib+1, e.Dir, e.Have/mib)
+}
+
+func (e *SpaceError) Is(target error) bool { return target == syscall.ENOSPC }
 
 // Progress is told how far a long operation is, in bytes, and what it is at. It
 // is called from one goroutine at a time.
@@ -132,7 +143,7 @@ func (w *writer) allocate(context.Context) error {
 		return err
 	}
 	if need := w.needed(); free < need {
-		return fmt.Errorf("%w: want %d MiB free in %s, found %d MiB", ErrSpace, need/mib+1, filepath.Dir(w.scratch), free/mib)
+		return &SpaceError{filepath.Dir(w.scratch), need, free}
 	}
 	f, err := os.OpenFile(w.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
