@@ -101,7 +101,7 @@ type failure struct {
 func describe(err error, repository string) failure {
 	f := failure{Message: printable.Error(err), Status: exitFailure, Path: pathOf(err)}
 	var usage usageError
-	var stop interrupted
+	var stop signalError
 	var config configError
 	var mismatch mismatchError
 	switch {

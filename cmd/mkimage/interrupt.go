@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An interrupted is why a command ends that a signal has stopped.
-type interrupted struct{ signal unix.Signal }
+// A signalError is why a command that a signal has stopped ends.
+type signalError struct{ signal unix.Signal }
 
-func (i interrupted) Error() string {
-	if i.signal == unix.SIGINT {
+func (e signalError) Error() string {
+	if e.signal == unix.SIGINT {
 		return "interrupted"
 	}
-	return "terminated by " + unix.SignalName(i.signal)
+	return "terminated by " + unix.SignalName(e.signal)
 }
 
-// status is what a shell has for a program that died of the signal.
-func (i interrupted) status() int { return 128 + int(i.signal) }
+// status is the exit status that a shell reports for a program that died of the signal.
+func (e signalError) status() int { return 128 + int(e.signal) }
 
 // stoppable returns a context that ends with the first SIGINT or SIGTERM, so that
 // temporary files are removed. A second one ends what doesn't listen.
@@ -32,7 +32,7 @@ func stoppable(parent context.Context) (ctx context.Context, stop func()) {
 		select {
 		case s := <-signals:
 			signal.Stop(signals)
-			cancel(interrupted{s.(unix.Signal)})
+			cancel(signalError{s.(unix.Signal)})
 		case <-ctx.Done():
 		}
 	}()
@@ -42,66 +42,60 @@ func stoppable(parent context.Context) (ctx context.Context, stop func()) {
 	}
 }
 
-// whyStopped returns the error of a command, or that it was interrupted: what fails
-// after a signal fails because of it. Helpers get the signal of a terminal too, and
-// die of it sooner than we hear of it.
+// whyStopped returns the error of a command, or that it was interrupted: whatever fails
+// after a signal fails because of it. The programs that we run get the signal of a
+// terminal too, and may have died of it before it reaches us.
 func whyStopped(ctx context.Context, err error) error {
-	if stop, ok := context.Cause(ctx).(interrupted); ok && err != nil {
+	if stop, ok := context.Cause(ctx).(signalError); ok && err != nil {
 		return stop
 	}
 	return err
 }
 
-// A stoppableReader reads what may never come, from a pipe or a terminal, until the
-// context ends.
+// A stoppableReader reads from a pipe or a terminal, where nothing may ever come, until
+// the context ends.
 type stoppableReader struct {
 	ctx context.Context
 	r   io.Reader
 	buf []byte
 }
 
-type read struct {
-	n   int
-	err error
-}
-
 func (s *stoppableReader) Read(p []byte) (int, error) {
 	if len(s.buf) < len(p) {
 		s.buf = make([]byte, len(p))
 	}
-	done := make(chan read, 1)
-	// Not into p: the caller may use that again when we have given up.
-	buf := s.buf[:len(p)]
+	buf := s.buf[:len(p)] // not p: the caller may use that again when we have given up
+	n, err := await(s.ctx, func() (int, error) { return s.r.Read(buf) })
+	if s.ctx.Err() != nil {
+		s.buf = nil // the read may go on
+	}
+	return copy(p, buf[:n]), err
+}
+
+// openStoppable opens what may be a pipe, which waits for a writer, until the context
+// ends.
+func openStoppable(ctx context.Context, name string) (*os.File, error) {
+	return await(ctx, func() (*os.File, error) { return os.Open(name) })
+}
+
+// await returns what f returns, or the cause of the context's end if that comes first.
+// f runs on then; nobody hears of it.
+func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
 	go func() {
-		n, err := s.r.Read(buf)
-		done <- read{n, err}
+		value, err := f()
+		done <- result{value, err}
 	}()
 	select {
 	case r := <-done:
-		return copy(p, buf[:r.n]), r.err
-	case <-s.ctx.Done():
-		s.buf = nil
-		return 0, context.Cause(s.ctx)
-	}
-}
-
-// openStoppable opens what may be a pipe, for which somebody has to come, until the
-// context ends.
-func openStoppable(ctx context.Context, name string) (*os.File, error) {
-	type opened struct {
-		f   *os.File
-		err error
-	}
-	done := make(chan opened, 1)
-	go func() {
-		f, err := os.Open(name)
-		done <- opened{f, err}
-	}()
-	select {
-	case o := <-done:
-		return o.f, o.err
+		return r.value, r.err
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		var none T
+		return none, context.Cause(ctx)
 	}
 }
 

@@ -17,14 +17,14 @@ import (
 	"github.com/composefs-go/composefs/internal/osfile"
 )
 
-// standardOutputs are the names of standard output. Its file is written to as it is:
-// it may be a pipe, or opened to be added to.
+// standardOutputs are the names of standard output. Whatever it is, it is written to and
+// not replaced: it may be a pipe, or a file opened for appending.
 var standardOutputs = map[string]bool{"-": true, "/dev/stdout": true, "/dev/fd/1": true, "/proc/self/fd/1": true}
 
-// writeOutput writes a file that the user has named. A regular file is there either
-// whole or not at all, in the place of one that was there; a symbolic link stays, and
-// what it points to is replaced. A pipe and /dev/null are written to. Any other
-// thing is refused: in its place there would be a file afterwards.
+// writeOutput writes a file that the user has named. A regular file appears whole or not
+// at all, and replaces one of that name; a symbolic link stays, and the file that it
+// points to is replaced. Pipes and /dev/null are written to. Anything else is refused: it
+// would be a regular file afterwards.
 func (u *ui) writeOutput(name string, write func(io.Writer) error) error {
 	path, err := outputPath(name)
 	var elsewhere error // in reading what is to be written, for instance
@@ -76,7 +76,7 @@ func checkOutputs(names ...string) error {
 	return nil
 }
 
-// kernelsOwn are file systems in which nobody makes files.
+// kernelsOwn are file systems of the kernel, in which no files can be made.
 var kernelsOwn = map[int64]string{
 	unix.PROC_SUPER_MAGIC: "proc", unix.SYSFS_MAGIC: "sysfs", unix.CGROUP_SUPER_MAGIC: "cgroup", unix.CGROUP2_SUPER_MAGIC: "cgroup",
 	unix.DEBUGFS_MAGIC: "debugfs", unix.TRACEFS_MAGIC: "tracefs", unix.SECURITYFS_MAGIC: "securityfs", unix.DEVPTS_SUPER_MAGIC: "devpts",
@@ -112,7 +112,8 @@ func outputPath(name string) (string, error) {
 // nullDevice is the number of /dev/null.
 var nullDevice = unix.Mkdev(1, 3)
 
-// isStream reports whether writing to what is there is all that can be meant.
+// isStream reports whether a path is a pipe or /dev/null: the user can only mean to write
+// to it.
 func isStream(path string) bool {
 	var st unix.Stat_t
 	if unix.Stat(path, &st) != nil {
@@ -127,7 +128,7 @@ func isStream(path string) bool {
 	return false
 }
 
-// writeStandardOutput has results go to standard error from now on.
+// writeStandardOutput writes to standard output. From then on results go to standard error.
 func (u *ui) writeStandardOutput(write func(io.Writer) error) error {
 	if f, ok := u.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return errors.New("standard output is a terminal, and this is no text; redirect it")

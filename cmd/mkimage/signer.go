@@ -141,21 +141,11 @@ func askPassword(ctx context.Context, fd int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	type answer struct {
-		text []byte
-		err  error
+	text, err := await(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
+	if ctx.Err() != nil {
+		return "", errors.Join(err, term.Restore(fd, before))
 	}
-	got := make(chan answer, 1)
-	go func() {
-		text, err := term.ReadPassword(fd)
-		got <- answer{text, err}
-	}()
-	select {
-	case a := <-got:
-		return string(a.text), a.err
-	case <-ctx.Done():
-		return "", errors.Join(context.Cause(ctx), term.Restore(fd, before))
-	}
+	return string(text), err
 }
 
 // readPassword returns the first line of a file; none if there is no name.

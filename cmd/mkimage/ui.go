@@ -69,7 +69,7 @@ func (u *ui) remark(format string, args ...any) {
 func (u *ui) errorLine(value any) {
 	e := json.NewEncoder(u.err)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(value) // there is nobody left to tell
+	_ = e.Encode(value) // there is no place left to report an error
 }
 
 // A usageError is a command line that can't be meant.
@@ -92,7 +92,7 @@ type configError struct{ error }
 
 func (e configError) Unwrap() error { return e.error }
 
-// A mismatchError is an image that isn't what its digest says, or can't show it.
+// A mismatchError is an image that isn't what its digest says, or can't be shown to be.
 type mismatchError struct{ error }
 
 func (e mismatchError) Unwrap() error { return e.error }
