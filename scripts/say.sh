@@ -1,14 +1,14 @@
 # shellcheck shell=bash disable=SC2034 # its variables are for those that source it
-# Sourced by the other scripts: how they speak, and where they keep things.
+# Sourced by the other scripts: messages, and where files are kept.
 #
-# Everything that can be made again is kept outside the tree, so that a fresh
-# clone, the demo, the tests and the benchmarks share one download.
+# Downloads and whatever is slow to make are kept outside the tree, so that fresh
+# clones, the demo, the tests and the benchmarks share them.
 
-# As in the Makefile, for a script that is run by itself.
+# As in the Makefile, for scripts that are run directly.
 export HOME=${HOME:-~}
 [[ :$PATH: == *:/usr/sbin:* ]] || export PATH=$PATH:/usr/sbin:/sbin
 
-# The roots that root makes for somebody else have Debian's modes, whoever that is.
+# Root directories get Debian's modes, whatever the umask of the user.
 umask 022
 
 cache=${COMPOSEFS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/composefs-go}
@@ -41,7 +41,7 @@ as_root() {
 	fi
 }
 
-# need stops with a remedy when a program is missing.
+# need PROGRAM... stops with a remedy if a program is missing.
 need() {
 	local program
 	for program; do
@@ -49,8 +49,8 @@ need() {
 	done
 }
 
-# lock NAME waits until nobody else makes the same thing; it holds to the end of
-# the script.
+# lock NAME waits until no other script holds the same lock. It is held until the script
+# ends.
 lock() {
 	local held
 	mkdir -p "$cache/lock"

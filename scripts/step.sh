@@ -1,20 +1,20 @@
 # shellcheck shell=bash
-# Sourced by scripts that a person watches: one line a step while it runs, a log
-# file each, and when a step fails, where it was and what it said last.
+# Sourced by scripts that a person watches: one line and one log file per step, and if a
+# step fails, the end of its log.
 #
 #	steps=3
 #	step image "an image of the tree" mkimage build ...
 #
-# Programs, named by their paths, are shown as they could be typed; functions
-# of the script are not.
+# Commands that are named by a path are shown as they could be typed; functions of the
+# script are not shown.
 
 : "${bold=}" "${dim=}" "${red=}" "${green=}" "${plain=}" "${steps:?}"
 logs=${logs:-build/log}
 step=0
-output='' # what the last step printed on standard output
+output='' # the standard output of the last step
 
-# shown COMMAND... prints a command so that it could be pasted, broken into
-# lines before each option when it is long.
+# shown COMMAND... prints a command that can be pasted. A long one has a line break before
+# each option.
 shown() {
 	local text word
 	text=$(printf '%q ' "$@")
@@ -45,7 +45,7 @@ step() {
 	: >"$log"
 	"$@" >"$log.out" 2>"$log" &
 	pid=$!
-	# Whoever interrupts the script does not want its machine to go on.
+	# If the script is interrupted, its virtual machine must end too.
 	# shellcheck disable=SC2064 # this pid
 	trap "end_all $pid" EXIT
 	watch "$pid" "$begin" "$log"
@@ -56,7 +56,7 @@ step() {
 	rm -f "$log.out"
 	[[ -n $output ]] && printf '%s\n' "$output" >>"$log"
 	if ((status)); then
-		printf '    %sfailed%s (status %d) after %d s; its log is %s and ends so:\n' \
+		printf '    %sfailed%s (status %d) after %d s; its log %s ends with:\n' \
 			"$red" "$plain" "$status" $((SECONDS - begin)) "$log"
 		tail -n 20 "$log" | sed -E 's/\r|\x1b\[[0-9;?=]*[A-Za-z]//g' | cut -c 1-400 | sed 's/^/    | /'
 		exit 1
@@ -64,8 +64,8 @@ step() {
 	printf '    %sdone%s in %d s\n' "$green" "$plain" $((SECONDS - begin))
 }
 
-# end_all ends a process and all that it started. Processes in the background of a
-# script don't get the terminal's interrupt.
+# end_all PID ends a process and everything that it started, because background processes
+# of a script don't get the terminal's interrupt.
 end_all() {
 	local child
 	for child in $(pgrep -P "$1"); do
@@ -74,8 +74,8 @@ end_all() {
 	kill "$1" 2>/dev/null || true
 }
 
-# watch shows the time and the last line of the log, on a terminal, until the
-# process ends.
+# watch PID BEGIN LOG shows the time and the last line of the log until the process ends,
+# if standard output is a terminal.
 watch() {
 	local pid=$1 begin=$2 log=$3 last width
 	[[ -t 1 ]] || return 0
@@ -87,5 +87,5 @@ watch() {
 	done
 }
 
-# say prints what a step found, below it.
+# say prints a result below a step.
 say() { printf '    %s\n' "$*"; }
