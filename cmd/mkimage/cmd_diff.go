@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/check/treediff"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -22,6 +21,8 @@ type diffOptions struct {
 
 const diffLong = `Diff says in which paths and attributes A and B differ, one difference a line, and
 at the end how many objects an update from A to B needs: objects of B that A hasn't.
+Lines that begin with "image" are about the image itself: its format, or bytes that
+aren't in its tree.
 
 A and B are images (files; with --repo also digests and refs), or what mkimage build
 takes: directories, tar:FILE, dump:FILE, crfs:FILE. A directory or archive is compared
@@ -79,18 +80,22 @@ func (o *diffOptions) run(cmd *cobra.Command, u *ui, nameA, nameB string) error 
 	if o.read.SkipXattrs && o.read.UserXattrs {
 		return usagef(cmd, "--skip-xattrs and --user-xattrs exclude each other")
 	}
-	a, b, err := o.sides(cmd.Context(), u, [2]string{nameA, nameB})
+	sides, err := o.sides(cmd.Context(), u, [2]string{nameA, nameB})
+	defer closeSides(sides)
 	if err != nil {
 		return err
 	}
-	return o.report(u, a, b)
+	return o.report(u, sides[0], sides[1])
 }
 
 // report prints the differences as they are found, or as JSON all of them.
-func (o *diffOptions) report(u *ui, a, b *tree.Node) error {
-	result := compared{Differences: []treediff.Difference{}, Update: treediff.NewUpdate(a, b)}
+func (o *diffOptions) report(u *ui, a, b side) error {
+	result := compared{Differences: []treediff.Difference{}, Update: treediff.NewUpdate(a.root, b.root)}
 	out := bufio.NewWriter(u.out)
-	for d := range treediff.Trees(a, b) {
+	for d, err := range differences(a, b) {
+		if err != nil {
+			return err
+		}
 		result.Differences = append(result.Differences, d)
 		if !u.json {
 			fmt.Fprintln(out, d)

@@ -3,28 +3,46 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"io"
+	"iter"
 	"os"
 	"slices"
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/erofs/directory"
 	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/check/treediff"
 	"github.com/composefs-go/composefs/verity"
 )
 
+// A side is one of what is compared.
+type side struct {
+	root   *tree.Node
+	image  *os.File     // nil if it is a source
+	format erofs.Format // of the image
+}
+
 // sides reads what is to be compared. Images come first: they say how the rest is to
-// be read and what can be said of it.
-func (o *diffOptions) sides(ctx context.Context, u *ui, names [2]string) (a, b *tree.Node, err error) {
+// be read and what can be said of it. Their files stay open.
+func (o *diffOptions) sides(ctx context.Context, u *ui, names [2]string) (sides [2]side, err error) {
 	var roots [2]*tree.Node
 	var formats []erofs.Format
 	for i, name := range names {
-		if look, is := o.isImage(name); is {
-			m, err := look.read(name)
-			if err != nil {
-				return nil, nil, err
-			}
-			roots[i], formats = m.root, append(formats, m.format)
+		look, is := o.isImage(name)
+		if !is {
+			continue
 		}
+		f, err := look.open(name)
+		if err != nil {
+			return sides, err
+		}
+		sides[i].image = f
+		m, err := readOpen(f, name, nil)
+		if err != nil {
+			return sides, err
+		}
+		sides[i].format, roots[i], formats = m.format, m.root, append(formats, m.format)
 	}
 	slices.Sort(formats)
 	o.configure(formats, roots)
@@ -33,18 +51,127 @@ func (o *diffOptions) sides(ctx context.Context, u *ui, names [2]string) (a, b *
 		if !fromImage {
 			s, err := readSource(ctx, u, name, &o.read)
 			if err != nil {
-				return nil, nil, err
+				return sides, err
 			}
 			roots[i] = s.root
 		}
+		sides[i].root = roots[i]
 		if fromImage && formats[0] == formats[len(formats)-1] {
 			continue // it's as that format has it
 		}
 		for _, f := range formats {
-			roots[i] = inFormat(roots[i], f)
+			sides[i].root = inFormat(sides[i].root, f)
 		}
 	}
-	return roots[0], roots[1], nil
+	return sides, nil
+}
+
+// close closes the files of both sides.
+func closeSides(sides [2]side) {
+	for _, s := range sides {
+		if s.image != nil {
+			s.image.Close()
+		}
+	}
+}
+
+// differences returns in what the sides differ: first in their format, then in their
+// trees. Where these are the same it tells whether the images are.
+func differences(a, b side) iter.Seq2[treediff.Difference, error] {
+	return func(yield func(treediff.Difference, error) bool) {
+		found := a.image != nil && b.image != nil && a.format != b.format
+		if found && !yield(treediff.Difference{Attribute: treediff.Format, A: a.format.String(), B: b.format.String()}, nil) {
+			return
+		}
+		for d := range treediff.Trees(a.root, b.root) {
+			found = true
+			if !yield(d, nil) {
+				return
+			}
+		}
+		if found || a.image == nil && b.image == nil {
+			return
+		}
+		if d, err := compareBytes(a, b); err != nil || d.Attribute != "" {
+			yield(d, err)
+		}
+	}
+}
+
+// compareBytes says how images of equal trees in one format differ: from each other, and
+// from what mkimage writes for that tree. The Difference is zero if they don't.
+func compareBytes(a, b side) (d treediff.Difference, err error) {
+	format := a.format
+	if a.image == nil {
+		format = b.format
+	}
+	if a.image != nil && b.image != nil {
+		st, err := b.image.Stat()
+		if err != nil {
+			return d, err
+		}
+		w := &comparison{with: a.image}
+		if _, err := io.Copy(w, io.NewSectionReader(b.image, 0, st.Size())); err != nil {
+			return d, err
+		}
+		if same, err := w.end(); same || err != nil {
+			return d, err
+		}
+	}
+	values := [2]string{}
+	for i, s := range []side{a, b} {
+		values[i] = "mkimage's"
+		if s.image == nil {
+			continue
+		}
+		w := &comparison{with: s.image}
+		if err := erofs.Write(w, s.root, format); err != nil {
+			return d, err
+		}
+		same, err := w.end()
+		if err != nil {
+			return d, err
+		}
+		if !same {
+			values[i] = fmt.Sprintf("not mkimage's from %#x on", w.at)
+		}
+	}
+	if values[0] == values[1] && (a.image == nil || b.image == nil) {
+		return d, nil
+	}
+	return treediff.Difference{Attribute: treediff.Bytes, A: values[0], B: values[1]}, nil
+}
+
+// A comparison compares what is written to it with a file.
+type comparison struct {
+	with   *os.File
+	at     int64 // where the first difference is, or how much was the same
+	differ bool
+	buf    []byte
+}
+
+func (c *comparison) Write(p []byte) (int, error) {
+	if c.differ {
+		return len(p), nil
+	}
+	c.buf = slices.Grow(c.buf[:0], len(p))[:len(p)]
+	n, err := c.with.ReadAt(c.buf, c.at)
+	if err != nil && err != io.EOF {
+		return 0, err
+	}
+	same := 0
+	for same < n && c.buf[same] == p[same] {
+		same++
+	}
+	c.at += int64(same)
+	c.differ = same < len(p)
+	return len(p), nil
+}
+
+// end reports whether the file has what was written to the comparison, and nothing else.
+func (c *comparison) end() (same bool, err error) {
+	st, err := c.with.Stat()
+	return err == nil && !c.differ && st.Size() == c.at, err
 }
 
 // isImage reports whether a name is that of an image, and how to open it. A file goes

@@ -2,13 +2,17 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
+// An image doesn't differ from what it was made of; images of it in two formats differ in
+// nothing else.
 func TestAnImageDoesNotDifferFromWhatItWasMadeOf(t *testing.T) {
 	for name, v := range vectors(t) {
 		dump := testutil.ReadFile(t, vectorDir+"/"+v.Dump)
@@ -25,8 +29,46 @@ func TestAnImageDoesNotDifferFromWhatItWasMadeOf(t *testing.T) {
 			}
 		}
 		for _, image := range images[:max(0, len(images)-1)] {
-			if out, status := call(t, nil, "mkimage", "diff", images[len(images)-1], image); status != 0 || out != "" {
-				t.Errorf("%s: %s and %s: status %d: %s", name, images[len(images)-1], image, status, out)
+			last := images[len(images)-1]
+			want := "image: format erofs-" + filepath.Base(last) + " in A, erofs-" + filepath.Base(image) + " in B\nfrom A to B: 0 objects, 0 B\n"
+			if out, status := call(t, nil, "mkimage", "diff", last, image); status != exitDifferent || out != want {
+				t.Errorf("%s: %s and %s: status %d: %s", name, last, image, status, out)
+			}
+		}
+	}
+}
+
+// An image that has the right tree, and another digest than mkimage gives it, differs.
+func TestAnImageWithOtherBytesDiffers(t *testing.T) {
+	dir := t.TempDir()
+	tree, image, other := filepath.Join(dir, "tree"), filepath.Join(dir, "image"), filepath.Join(dir, "other")
+	makeFiles(t, tree)
+	if _, status := call(t, nil, "mkimage", "build", "--skip-xattrs", "--output", image, tree); status != 0 {
+		t.Fatal("not built")
+	}
+	b, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bytes := range [][]byte{append(slices.Clone(b), make([]byte, 4096)...), slices.Concat(b[:31], []byte{1}, b[32:])} {
+		if err := os.WriteFile(other, bytes, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		at := fmt.Sprintf("%#x", len(b))
+		if len(bytes) == len(b) {
+			at = "0x1f"
+		}
+		for with, want := range map[string]string{
+			image: "image: bytes not mkimage's from " + at + " on in A, mkimage's in B\nfrom A to B: 0 objects, 0 B\n",
+			tree:  "image: bytes not mkimage's from " + at + " on in A, mkimage's in B\nfrom A to B: 0 objects, 0 B\n",
+			other: "",
+		} {
+			wanted := exitDifferent
+			if want == "" {
+				wanted = 0
+			}
+			if out, status := call(t, nil, "mkimage", "diff", "--skip-xattrs", other, with); status != wanted || out != want {
+				t.Errorf("with %s: status %d: %s", with, status, out)
 			}
 		}
 	}

@@ -72,16 +72,18 @@ func (o *lookOptions) openNamed(name string) (*os.File, verity.Digest, error) {
 	return f, d, err
 }
 
-// read reads an image whole.
-func (o *lookOptions) read(name string) (image, error) { return o.readOf(name, nil) }
-
-// readOf is read, or reads of the root what is called one of the names only.
+// readOf reads an image, or of its root what is called one of the names only.
 func (o *lookOptions) readOf(name string, only []string) (image, error) {
 	f, err := o.open(name)
 	if err != nil {
 		return image{}, err
 	}
 	defer f.Close()
+	return readOpen(f, name, only)
+}
+
+// readOpen is readOf for an open image.
+func readOpen(f *os.File, name string, only []string) (image, error) {
 	m, err := readImage(f, only)
 	if other := notAnImage(f, err); other != err {
 		return image{}, other

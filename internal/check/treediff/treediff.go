@@ -8,10 +8,10 @@ import (
 	"github.com/composefs-go/composefs/internal/printable"
 )
 
-// A Difference is one attribute of one path. A and B are its values in words, empty
-// where there is none.
+// A Difference is one attribute of one path, or of the image as a whole. A and B are its
+// values in words, empty where there is none.
 type Difference struct {
-	Path      string `json:"path"`
+	Path      string `json:"path"`      // "" for the image
 	Attribute string `json:"attribute"` // Name, Type, HardLink, "mode", …, "xattr user.note"
 	A         string `json:"a"`
 	B         string `json:"b"`
@@ -24,10 +24,18 @@ const (
 	HardLink = "hard link" // the path of the file's original, if this isn't it
 )
 
+// Attributes of an image as a whole, which isn't in its tree.
+const (
+	Format = "format"
+	Bytes  = "bytes" // equal trees in one format, written differently
+)
+
 // String returns the difference as a sentence without its full stop.
 func (d Difference) String() string {
 	path := printable.Quoted(d.Path)
 	switch {
+	case d.Path == "":
+		path = "image"
 	case d.Attribute == Name && d.B == "":
 		return fmt.Sprintf("%s: only in A, a %s", path, d.A)
 	case d.Attribute == Name:
