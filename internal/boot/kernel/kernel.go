@@ -1,7 +1,13 @@
 // Package kernel finds out what the running kernel can do.
 //
-// Features are probed, by trying them, the first time somebody asks; version
-// numbers serve messages only, since distributions move features both ways.
+// Features are probed, by trying them, when somebody asks; version numbers serve
+// messages only, since distributions move features both ways.
+//
+//	Present   use it
+//	Absent    fall back, or refuse with a *MissingError
+//	Unknown   the probe found nothing out (no permission, no memory, a seccomp filter):
+//	          use it all the same, so that the kernel reports what is wrong; refuse with
+//	          an *UnknownError where a kernel without it would say nothing
 package kernel
 
 import (
@@ -31,47 +37,50 @@ const (
 // EROFSFile has no probe: only mounting an image tells, see Learn.
 var table = [features]struct {
 	name, what, since string
-	probe             func() bool
+	probe             probe
+	silent            bool // a kernel without it goes on without it, and nothing tells
 }{
-	MountAPI:      {"mount-api", "the file-descriptor mount system calls", "5.2", hasMountAPI},
-	EROFS:         {"erofs", "the EROFS file system (CONFIG_EROFS_FS, or the module erofs)", "5.4", func() bool { return hasFilesystem("erofs") }},
-	EROFSFile:     {"erofs-file", "mounting EROFS straight from a file (CONFIG_EROFS_FS_BACKED_BY_FILE)", "6.12", nil},
-	EROFSACL:      {"erofs-acl", "POSIX ACLs of the EROFS file system (CONFIG_EROFS_FS_POSIX_ACL)", "5.4", hasEROFSACL},
-	Overlay:       {"overlay", "overlayfs (CONFIG_OVERLAY_FS, or the module overlay)", "3.18", func() bool { return hasFilesystem("overlay") }},
-	OverlayData:   {"overlay-data", "overlayfs data-only layers", "6.5", hasOverlayContext},
-	OverlayVerity: {"overlay-verity", "overlayfs verity=require", "6.6", func() bool { return hasOverlayOption("verity", "require") }},
-	OverlayAppend: {"overlay-append", "overlayfs lowerdir+ and datadir+", "6.7", func() bool { return hasOverlayOption("lowerdir+", "/") }},
-	OverlayFD:     {"overlay-fd", "overlayfs layers by file descriptor", "6.15", hasOverlayFD},
+	MountAPI:      {"mount-api", "the file-descriptor mount system calls", "5.2", hasMountAPI, false},
+	EROFS:         {"erofs", "the EROFS file system (CONFIG_EROFS_FS, or the module erofs)", "5.4", hasFilesystem("erofs"), false},
+	EROFSFile:     {"erofs-file", "mounting EROFS straight from a file (CONFIG_EROFS_FS_BACKED_BY_FILE)", "6.12", nil, false},
+	EROFSACL:      {"erofs-acl", "POSIX ACLs of the EROFS file system (CONFIG_EROFS_FS_POSIX_ACL)", "5.4", hasEROFSACL, true},
+	Overlay:       {"overlay", "overlayfs (CONFIG_OVERLAY_FS, or the module overlay)", "3.18", hasFilesystem("overlay"), false},
+	OverlayData:   {"overlay-data", "overlayfs data-only layers", "6.5", hasOverlayContext, false},
+	OverlayVerity: {"overlay-verity", "overlayfs verity=require", "6.6", hasOverlayOption("verity", "require"), false},
+	OverlayAppend: {"overlay-append", "overlayfs lowerdir+ and datadir+", "6.7", hasOverlayOption("lowerdir+", "/"), false},
+	OverlayFD:     {"overlay-fd", "overlayfs layers by file descriptor", "6.15", hasOverlayFD, false},
 }
 
 // Name returns the short name that boot.json uses.
 func (f Feature) Name() string { return table[f].name }
 
-// answer is what is known of a feature.
-type answer uint8
+// A Presence says whether the kernel has a feature.
+type Presence uint8
 
+// Unknown is neither of the others: it stands for no weaker check and for no refusal.
 const (
-	unknown answer = iota
-	no
-	yes
+	Unknown Presence = iota
+	Absent
+	Present
 )
 
 // A Kernel is the running kernel and what is known of it. It is for one
 // goroutine.
 type Kernel struct {
 	release string
-	known   [features]answer
+	calls   caller
+	known   [features]Presence
 }
 
-// New returns the running kernel. The features in off count as missing, for tests.
+// New returns the running kernel. The features in off count as absent, for tests.
 func New(off ...Feature) *Kernel {
-	k := &Kernel{release: "unknown"}
+	k := &Kernel{release: "unknown", calls: system{}}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		k.release = unix.ByteSliceToString(u.Release[:])
 	}
 	for _, f := range off {
-		k.known[f] = no
+		k.known[f] = Absent
 	}
 	return k
 }
@@ -79,47 +88,59 @@ func New(off ...Feature) *Kernel {
 // Release returns the version as uname gives it, "6.12.48+deb13-cloud-amd64".
 func (k *Kernel) Release() string { return k.release }
 
-// Has reports whether the kernel has the feature. One that can't be probed
-// counts as present until Learn says otherwise.
+// Has reports whether the kernel is known to have the feature.
 func (k *Kernel) Has(f Feature) bool {
-	if k.known[f] != unknown {
-		return k.known[f] == yes
-	}
-	probe := table[f].probe
-	if probe == nil {
-		return true
-	}
-	k.Learn(f, probe())
-	return k.known[f] == yes
+	p, _ := k.ask(f)
+	return p == Present
 }
 
-// Learn remembers what using the feature has shown. What is off stays off.
-func (k *Kernel) Learn(f Feature, has bool) {
-	if k.known[f] == unknown {
-		k.known[f] = no
-		if has {
-			k.known[f] = yes
-		}
+// Lacks reports whether the kernel is known not to have the feature. Where doing without
+// it checks less, this decides, and not that Has is false.
+func (k *Kernel) Lacks(f Feature) bool {
+	p, _ := k.ask(f)
+	return p == Absent
+}
+
+// ask probes the feature unless it is known. The error says why it still isn't.
+func (k *Kernel) ask(f Feature) (Presence, error) {
+	if k.known[f] != Unknown || table[f].probe == nil {
+		return k.known[f], nil
+	}
+	p, err := table[f].probe(k.calls)
+	k.known[f] = p
+	return p, err
+}
+
+// Learn remembers what using the feature has shown. What is known already, or off, stays.
+func (k *Kernel) Learn(f Feature, p Presence) {
+	if k.known[f] == Unknown {
+		k.known[f] = p
 	}
 }
 
-// Known returns what has been found out so far, by name.
+// Known returns what has been found out so far, by name: whether it is there.
 func (k *Kernel) Known() map[string]bool {
 	m := map[string]bool{}
-	for f, a := range k.known {
-		if a != unknown {
-			m[Feature(f).Name()] = a == yes
+	for f, p := range k.known {
+		if p != Unknown {
+			m[Feature(f).Name()] = p == Present
 		}
 	}
 	return m
 }
 
-// Need returns a *MissingError if the kernel lacks the feature.
+// Need returns nil if the feature may be used: if it is there, or if using it will tell. It
+// returns a *MissingError if the kernel lacks it, and an *UnknownError if nothing would tell
+// that it does.
 func (k *Kernel) Need(f Feature) error {
-	if k.Has(f) {
-		return nil
+	p, err := k.ask(f)
+	switch {
+	case p == Absent:
+		return &MissingError{Feature: f, Release: k.release}
+	case p == Unknown && table[f].silent:
+		return &UnknownError{Feature: f, Release: k.release, Err: err}
 	}
-	return &MissingError{Feature: f, Release: k.release}
+	return nil
 }
 
 // A MissingError says which feature the kernel lacks and where it comes from.
@@ -132,3 +153,17 @@ func (e *MissingError) Error() string {
 	t := table[e.Feature]
 	return fmt.Sprintf("kernel %s lacks %s, which came with Linux %s", e.Release, t.what, t.since)
 }
+
+// An UnknownError says that it can't be found out whether the kernel has a feature that
+// must not be missing.
+type UnknownError struct {
+	Feature Feature
+	Release string
+	Err     error // what the probe met
+}
+
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("find out whether kernel %s has %s: %v", e.Release, table[e.Feature].what, e.Err)
+}
+
+func (e *UnknownError) Unwrap() error { return e.Err }

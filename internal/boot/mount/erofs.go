@@ -19,13 +19,17 @@ func EROFS(k *kernel.Kernel, image *os.File, acl bool) (*os.File, error) {
 		return nil, err
 	}
 	memory := onTmpfs(image)
-	if k.Has(kernel.EROFSFile) && !memory {
+	if !k.Lacks(kernel.EROFSFile) && !memory {
 		m, err := erofs(procPath(image), acl)
-		// ENOTBLK is how a kernel without CONFIG_EROFS_FS_BACKED_BY_FILE says it.
-		k.Learn(kernel.EROFSFile, !errors.Is(err, unix.ENOTBLK))
-		if !errors.Is(err, unix.ENOTBLK) {
-			return m, err
+		switch {
+		case err == nil:
+			k.Learn(kernel.EROFSFile, kernel.Present)
+			return m, nil
+		case !errors.Is(err, unix.ENOTBLK):
+			return nil, err
 		}
+		// That is how a kernel without CONFIG_EROFS_FS_BACKED_BY_FILE says it.
+		k.Learn(kernel.EROFSFile, kernel.Absent)
 	}
 	loop, err := attachLoop(image)
 	switch {

@@ -92,9 +92,11 @@ func (o Overlay) setOptions(c *Context) error {
 	return nil
 }
 
-// setLayers gives the layers in the best way that the kernel has.
+// setLayers gives the layers in the best way that the kernel is known to have.
 func (o Overlay) setLayers(c *Context, k *kernel.Kernel) error {
-	if len(o.Data) > 0 && !k.Has(kernel.OverlayData) {
+	// Ordinary layers show what the image doesn't hide: only for a kernel that is known to
+	// have no others.
+	if len(o.Data) > 0 && k.Lacks(kernel.OverlayData) {
 		return o.setLayerString(c, ":")
 	}
 	if !k.Has(kernel.OverlayAppend) {

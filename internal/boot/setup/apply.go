@@ -60,7 +60,8 @@ func (p Plan) apply(s *session) error {
 // codeFor lets a lacking kernel feature be told from a failed mount.
 func codeFor(code Code, err error) Code {
 	var missing *kernel.MissingError
-	if errors.As(err, &missing) {
+	var unknown *kernel.UnknownError
+	if errors.As(err, &missing) || errors.As(err, &unknown) {
 		return CodeKernel
 	}
 	return code

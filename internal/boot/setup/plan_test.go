@@ -46,7 +46,7 @@ func options(t testing.TB, cmdline, policy string, keys int) Options {
 func newKernel(off ...kernel.Feature) *kernel.Kernel {
 	k := kernel.New(off...)
 	for f := kernel.MountAPI; f <= kernel.OverlayFD; f++ {
-		k.Learn(f, true)
+		k.Learn(f, kernel.Present)
 	}
 	return k
 }
