@@ -75,7 +75,7 @@ func run(args []string, stdout, stderr io.Writer) setup.Code {
 	o, err := s.read()
 	switch {
 	case s.shell:
-		return setup.CodeOf(setup.Shell(o, err, log))
+		return shell(o, err, log)
 	case err != nil:
 	case s.verified:
 		err = setup.VerifiedRoot(o)
@@ -95,7 +95,7 @@ func (s settings) read() (setup.Options, error) {
 		cmdline = string(b)
 	}
 	o, err := setup.Read(cmdline, s.paths)
-	o.Sysroot, o.Version = s.sysroot, version.Number
+	o.Sysroot, o.Version, o.Advise = s.sysroot, version.Number, advise
 	return o, err
 }
 
@@ -106,6 +106,18 @@ func (s settings) boot(o setup.Options, log *kmsg.Log, stdout io.Writer) error {
 	plan, err := setup.DryRun(o)
 	fmt.Fprint(stdout, plan)
 	return err
+}
+
+// shell returns only if there may be a shell, or if the machine can't be stopped.
+func shell(o setup.Options, unread error, log *kmsg.Log) setup.Code {
+	why := setup.Shell(o, unread, log)
+	if len(why) == 0 {
+		return setup.CodeOK
+	}
+	for _, err := range why {
+		log.Printf(kmsg.Err, "%v", advise(err))
+	}
+	return setup.CodeOf(setup.StopWithoutShell(o))
 }
 
 // beFirstProcess returns only if the boot is refused.
@@ -132,7 +144,7 @@ func end(err error, sayOnly bool, policy bootcfg.Config, log *kmsg.Log) setup.Co
 	if code == setup.CodeOK {
 		return code
 	}
-	log.Printf(kmsg.Err, "%v", err)
+	log.Printf(kmsg.Err, "%v", advise(err))
 	if sayOnly {
 		return code
 	}

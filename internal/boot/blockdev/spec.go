@@ -1,6 +1,7 @@
 package blockdev
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -46,13 +47,16 @@ var rootTypes = map[string]string{
 	"s390x":   "5eead9a9-fe09-4a1e-a1d7-520d00531306",
 }
 
+// ErrNoRoot is the cause when a device has to be named, and none is.
+var ErrNoRoot = errors.New("there is no root=")
+
 // ParseSpec reads the value of root=. Without one, or with gpt-auto, it is the
 // root partition of the architecture (a GOARCH).
 func ParseSpec(root, arch string) (Spec, error) {
 	if root == "" || root == "gpt-auto" {
 		t, ok := rootTypes[arch]
 		if !ok {
-			return Spec{}, fmt.Errorf("there is no root= and no partition type for a root on %s: name the device with root=", arch)
+			return Spec{}, fmt.Errorf("%w and no partition type for a root on %s", ErrNoRoot, arch)
 		}
 		return Spec{byType, t}, nil
 	}

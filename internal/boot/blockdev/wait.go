@@ -7,8 +7,11 @@ import (
 	"time"
 )
 
-// ErrAmbiguous is the cause when more than one device fits.
-var ErrAmbiguous = errors.New("more than one device fits")
+// ErrAmbiguous is the cause when more than one device fits, ErrAbsent when none does.
+var (
+	ErrAmbiguous = errors.New("more than one device fits")
+	ErrAbsent    = errors.New("didn't appear")
+)
 
 // Forever is a timeout that doesn't end.
 const Forever time.Duration = -1
@@ -50,7 +53,7 @@ func (f Finder) Wait(s Spec, timeout time.Duration) (string, error) {
 			return "", f.ambiguous(s, found)
 		}
 		if timeout != Forever && len(found) == 0 && time.Since(start) >= timeout {
-			return "", fmt.Errorf("find the root device: %s didn't appear within %v; there are %s: correct root=, or add the driver's module to the initramfs", s, timeout, f.there())
+			return "", fmt.Errorf("find the root device: %s %w within %v; there are %s", s, ErrAbsent, timeout, f.there())
 		}
 		if time.Since(said) >= f.Remind {
 			said = time.Now()
@@ -87,7 +90,7 @@ func (f Finder) ambiguous(s Spec, found []match) error {
 	if f.Loader != "" {
 		why = "and the disk that the boot loader came from doesn't decide"
 	}
-	return fmt.Errorf("find the root device: %w %s: %s, %s: unplug one, or name one with root=PARTUUID= (a copied disk gets numbers of its own by sgdisk -G)", ErrAmbiguous, s, names(found), why)
+	return fmt.Errorf("find the root device: %w %s: %s, %s", ErrAmbiguous, s, names(found), why)
 }
 
 func (f Finder) say(format string, args ...any) {

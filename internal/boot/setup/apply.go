@@ -21,6 +21,15 @@ type session struct {
 
 func (s *session) warn(format string, args ...any) { s.log.Printf(kmsg.Warning, format, args...) }
 
+// say says an error after which the boot goes on.
+func (s *session) say(level kmsg.Level, err error) {
+	text := err.Error()
+	if s.o.Advise != nil {
+		text = s.o.Advise(err)
+	}
+	s.log.Printf(level, "%v", text)
+}
+
 // Run makes the plan for this machine and applies it. An error is a *Refusal;
 // everything that was mounted has been taken back then. With o.Init it doesn't
 // return unless the boot is refused.

@@ -1,7 +1,6 @@
 package setup
 
 import (
-	"fmt"
 	"os"
 	"strings"
 
@@ -29,7 +28,7 @@ func (s *session) hideExtensions(dir string) error {
 			continue
 		}
 		if err := s.sys.MountState(hidden, bootcfg.MountVolatile, ""); err != nil {
-			return fmt.Errorf("extensions are forbidden: %w: remove the link from the root partition", err)
+			return problem(ExtensionLink, "extensions are forbidden: %w", err)
 		}
 	}
 	return nil

@@ -85,9 +85,9 @@ func loadAll(list string, load func(name string) error) error {
 		case errors.Is(err, unix.ENODEV):
 			absent[name] = true
 		case errors.Is(err, unix.ENOENT):
-			return fmt.Errorf("load the kernel module %s: it, or a symbol that it uses, isn't there: make the initrd again with the modules of this kernel (mkimage initrd --modules)", name)
+			return problem(ForeignModule, "load the kernel module %s: it, or a symbol that it uses, isn't there", name)
 		case err != nil:
-			return fmt.Errorf("load the kernel module %s: %w: make the initrd again with the modules of this kernel (mkimage initrd --modules)", name, err)
+			return problem(ForeignModule, "load the kernel module %s: %w", name, err)
 		}
 	}
 	return nil
@@ -107,7 +107,7 @@ func loadModule(name string) error {
 func (l *linux) SwitchRoot(newRoot string, inits, args []string) error {
 	for _, m := range earlyMounts {
 		if err := unix.Mount(m.path, path.Join(newRoot, m.path), "", unix.MS_MOVE, ""); err != nil {
-			return fmt.Errorf("move %s to the new root: %w: want a directory of the image there, as mkimage build --boot makes", m.path, err)
+			return problem(NoEarlyMount, "move %s to the new root: %w", m.path, err)
 		}
 	}
 	if err := os.Chdir(newRoot); err != nil {
@@ -125,5 +125,5 @@ func (l *linux) SwitchRoot(newRoot string, inits, args []string) error {
 			return fmt.Errorf("execute %s: %w", init, err)
 		}
 	}
-	return fmt.Errorf("execute init: none of %s is there: install one, or name it with init=", strings.Join(inits, ", "))
+	return problem(NoInit, "execute init: none of %s is there", strings.Join(inits, ", "))
 }

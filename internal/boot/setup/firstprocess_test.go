@@ -113,7 +113,7 @@ func TestMountRootSaysWhatIsWrong(t *testing.T) {
 		{"a kind of root that we don't have", "root=nfs:server", CodeConfig, "root=nfs:server: want /dev/NAME"},
 		{"a device that doesn't come", "root=/dev/absent rootwait=0", CodeMount, "/dev/absent didn't appear within 0s"},
 		{"an unknown option", "root=" + device + " rootflags=cheese", CodeMount, "Unknown parameter 'cheese'"},
-		{"no file system", "root=/dev/zero", CodeMount, "name it with rootfstype="},
+		{"no file system", "root=/dev/zero", CodeMount, "no file system that we know"},
 	} {
 		err := newLinux(kernel.New(), nil).MountRoot(t.TempDir(), cmdline(t, c.line))
 		if CodeOf(err) != c.code || !strings.Contains(err.Error(), c.want) {

@@ -2,7 +2,6 @@ package setup
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -45,7 +44,7 @@ func VerifiedRoot(o Options) error {
 
 // errMountedOver is the cause when something is mounted over what a run of ours has
 // written down.
-var errMountedOver = errors.New("something is mounted over the record of the verified root in /run/composefs: the root isn't switched: boot without what mounts there (rd.systemd.mount-extra=)")
+var errMountedOver = problem(RecordCovered, "something is mounted over the record of the verified root in /run/composefs: the root isn't switched")
 
 // readPut reads what a run of ours has put at the root. It lies on the file system at
 // /run, over which nothing is mounted.
@@ -98,17 +97,17 @@ func sameMounts(put, now []putMount, root string, policy bootcfg.Config) error {
 		if i := slices.Index(gone, m); i >= 0 {
 			gone = slices.Delete(gone, i, i+1)
 		} else if policy.Covers(strings.TrimPrefix(strings.TrimPrefix(m.at(), root), "/"), m.fstype()) {
-			return fmt.Errorf("something else than the verified image was mounted at %s: the root isn't switched: remove what mounts it (mount.usr=, rd.overlay, rd.systemd.mount-extra=, a line in /etc/fstab)", m.at())
+			return problem(RootCovered, "something else than the verified image was mounted at %s: the root isn't switched", m.at())
 		}
 	}
 	if len(gone) > 0 {
-		return fmt.Errorf("the verified image is no longer mounted at %s (%.80s): the root isn't switched: boot without what unmounts it, a hook or a unit", root, strings.Join(gone[0][:], " "))
+		return problem(RootGone, "the verified image is no longer mounted at %s (%.80s): the root isn't switched", root, strings.Join(gone[0][:], " "))
 	}
 	return nil
 }
 
 func notVerified(root string) error {
-	return fmt.Errorf("nothing at %s was verified in this boot: the root isn't switched: boot without what keeps composefs-setup-root from running (rd.systemd.mask=, rd.systemd.unit=)", root)
+	return problem(RootUnverified, "nothing at %s was verified in this boot: the root isn't switched", root)
 }
 
 // mountsAt returns what is mounted at dir and below it.
@@ -143,22 +142,26 @@ func markVerified(root string) error {
 	return writeFile(rootPath, b.String())
 }
 
-// Shell returns nil if somebody may have a shell in the initramfs. The TPM's register
-// is spoiled before that. Where the policy doesn't allow one, or can't be read, which is
-// unread, the machine stops here: whoever wanted a shell would go on without an answer.
-func Shell(o Options, unread error, log *kmsg.Log) error {
+// Shell returns why nobody may have a shell in the initramfs: because the policy doesn't
+// allow one, or can't be read, which is unread, or because the TPM's register can't be
+// spoiled, which is done before. If there is a reason, the machine has to be stopped, by
+// StopWithoutShell: whoever wanted a shell would go on without an answer.
+func Shell(o Options, unread error, log *kmsg.Log) (why []error) {
 	_, noTPM := os.Stat(firmwareTPM)
-	unspoiled := spoilForShell(newLinux(nil, log), o.Config.Measure, noTPM == nil)
-	if unspoiled != nil {
-		log.Printf(kmsg.Err, "%v", unspoiled)
-	}
-	if unread == nil && unspoiled == nil && o.Config.AllowsShell(len(o.Keys)) {
-		return nil
+	if err := spoilForShell(newLinux(nil, log), o.Config.Measure, noTPM == nil); err != nil {
+		why = append(why, err)
 	}
 	if unread != nil {
-		log.Printf(kmsg.Err, "%v", unread)
+		why = append(why, unread)
 	}
-	log.Printf(kmsg.Err, "no shell here, the boot ends: the lines above say why; for a shell want shell = \"allow\" under [failure] in the initramfs's policy")
+	if len(why) > 0 || !o.Config.AllowsShell(len(o.Keys)) {
+		why = append(why, problem(NoShell, "no shell here, the boot ends"))
+	}
+	return why
+}
+
+// StopWithoutShell ends the boot. It returns only if it can't.
+func StopWithoutShell(o Options) error {
 	if !isInitramfs() {
 		return errors.New("this is no initramfs: the machine isn't stopped")
 	}
@@ -173,7 +176,7 @@ func spoilForShell(sys System, m bootcfg.Measure, present bool) error {
 		m.TPM = bootcfg.Require
 	}
 	if err := spoil(sys, m, CodeMount); err != nil {
-		return fmt.Errorf("no shell before the TPM's register is spoiled: add the TPM driver's module to the initramfs, or ask for the shell later: %w", err)
+		return problem(UnspoiltTPM, "no shell before the TPM's register is spoiled: %w", err)
 	}
 	return nil
 }

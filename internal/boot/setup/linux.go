@@ -51,7 +51,7 @@ func (l *linux) OpenRoot(path string) (err error) {
 	}
 	l.store, err = osfile.OpenPlain(l.physical, "composefs", unix.O_RDONLY|unix.O_DIRECTORY)
 	if errors.Is(err, unix.ENOENT) {
-		return refuse(CodeNotFound, fmt.Errorf("image not found: the file system at %s has no directory composefs: name the partition that has it with root=", path))
+		return refuse(CodeNotFound, problem(NoRepository, "image not found: the file system at %s has no directory composefs", path))
 	}
 	if err != nil {
 		return fmt.Errorf("open the repository: %w", err)

@@ -64,7 +64,7 @@ func (l *linux) HashImage(alg verity.Algorithm) (verity.Digest, error) {
 		return verity.Digest{}, err
 	}
 	if most := imageLimit(); info.Size() > most {
-		return verity.Digest{}, refuse(CodeMount, fmt.Errorf("the image is too large to hold in memory: want at most %d bytes here, found %d: use a file system with fs-verity and [verify] fs-verity = \"require\"", most, info.Size()))
+		return verity.Digest{}, refuse(CodeMount, problem(LargeImage, "the image is too large to hold in memory: want at most %d bytes here, found %d", most, info.Size()))
 	}
 	memory, err := newMemory("composefs image")
 	if err != nil {

@@ -23,7 +23,7 @@ func (l *linux) MountImage() error {
 	}
 	if header.HasACL {
 		if err := l.kernel.Need(kernel.EROFSACL); err != nil {
-			return fmt.Errorf("the image has access control lists: %w: boot another kernel", err)
+			return fmt.Errorf("the image has access control lists: %w", err)
 		}
 	}
 	if l.meta, err = mount.EROFS(l.kernel, l.image, header.MayHaveACL()); err != nil {
@@ -38,7 +38,7 @@ func (l *linux) MountImage() error {
 func (l *linux) MountOverlay(source string, verity bool, transient bootcfg.TransientMode) error {
 	objects, err := osfile.OpenPlain(l.store, "objects", unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
-		return fmt.Errorf("open the object store: want a directory: %w: restore it or boot another disk", err)
+		return problem(NoObjectStore, "open the object store: want a directory: %w", err)
 	}
 	defer objects.Close()
 	o := mount.Overlay{
@@ -72,7 +72,7 @@ func (l *linux) MakeWritable() error {
 	}
 	l.writable = true
 	if err := l.remount(mount.SetWritable, "rw"); err != nil {
-		return fmt.Errorf("make the physical root writable, where /etc and /var keep their state: %w (set mount = \"transient\" under [etc] and mount = \"volatile\" under [var] for a root that can't be written)", err)
+		return problem(ReadOnlyRoot, "make the physical root writable, where /etc and /var keep their state: %w", err)
 	}
 	return nil
 }

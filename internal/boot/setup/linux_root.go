@@ -45,7 +45,8 @@ func (l *linux) MountRoot(at string, args bootcfg.Cmdline) error {
 
 // PreferRoot is for a root that somebody else has mounted at the path, udev for instance
 // that takes any of several devices with a label: if one of them is on the disk of the
-// boot loader, that one is mounted in its place.
+// boot loader, that one is mounted in its place. If that doesn't decide, what is mounted
+// stays, and the error is blockdev.ErrAmbiguous.
 func (l *linux) PreferRoot(at string, args bootcfg.Cmdline) error {
 	root, _ := args.Lookup("root")
 	spec, err := blockdev.ParseSpec(root, runtime.GOARCH)
@@ -64,10 +65,10 @@ func (l *linux) PreferRoot(at string, args bootcfg.Cmdline) error {
 		return nil
 	}
 	name, err := l.finder(loader).Wait(spec, 0)
-	if errors.Is(err, blockdev.ErrAmbiguous) {
-		l.log.Printf(kmsg.Warning, "%v; what is mounted is used", err)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, blockdev.ErrAmbiguous):
+		return err
+	case err != nil:
 		return nil
 	}
 	var st unix.Stat_t
@@ -179,7 +180,7 @@ func rootType(device string, args bootcfg.Cmdline) (string, error) {
 	defer f.Close()
 	s, ok := blockdev.ReadSuperblock(f)
 	if !ok {
-		return "", fmt.Errorf("%s has no file system that we know (ext4, xfs, btrfs): name it with rootfstype=", device)
+		return "", problem(UnknownFileSystem, "%s has no file system that we know (ext4, xfs, btrfs)", device)
 	}
 	return s.Type, nil
 }

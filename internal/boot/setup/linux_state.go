@@ -22,7 +22,7 @@ func (l *linux) MountState(dir string, mode bootcfg.MountMode, deployment string
 		return nil
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("mount /%s: the image has no such directory to mount on: add it to the image, or set mount = \"none\" under [%s]", dir, dir)
+		return stateProblem(NoMountPoint, dir, "the image has no such directory to mount on")
 	}
 	if err != nil {
 		return fmt.Errorf("mount /%s: %w", dir, err)
@@ -33,7 +33,7 @@ func (l *linux) MountState(dir string, mode bootcfg.MountMode, deployment string
 		err = fmt.Errorf("%w: %w", errNoRoom, err)
 	}
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
-		return fmt.Errorf("mount /%s: want a directory, and no link on the way to it: %w: put one there on the root partition, or boot another entry", dir, err)
+		return stateProblem(StateLink, dir, "want a directory, and no link on the way to it: %w", err)
 	}
 	if err != nil {
 		return fmt.Errorf("mount /%s: %w", dir, err)
@@ -181,7 +181,7 @@ func (l *linux) unlessKept(changes string, err error) error {
 		return err
 	}
 	_ = upper.Close() // of no interest, nor is that it is nil
-	return fmt.Errorf("the changes in %s can't be mounted: %v: make room on the root partition", changes, err)
+	return problem(NoRoomForChanges, "the changes in %s can't be mounted: %v", changes, err)
 }
 
 // unfinished is what a directory is called until it is like its model.

@@ -32,7 +32,7 @@ func (s *session) extend(pcr uint32, need bootcfg.Requirement) error {
 		s.boot.TPM.Status = "absent"
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("the policy requires a TPM 2.0: %w: turn it on in the firmware's setup, add its driver to the initramfs, or set [measure] tpm = \"if-present\"", err)
+		return problem(NoTPM, "the policy requires a TPM 2.0: %w", err)
 	case err != nil:
 		return err
 	}

@@ -46,22 +46,22 @@ func TestTheSelfTestSaysWhatIsWrongWithAnObject(t *testing.T) {
 		want   string
 	}{
 		{"nothing", nil, sums, " is intact, so it is kernel "},
-		{"changed", func(t *testing.T, d disk) { writeTestFile(t, d.object, strings.ToUpper(initProgram)) }, sums, " has another fs-verity digest: restore it"},
+		{"changed", func(t *testing.T, d disk) { writeTestFile(t, d.object, strings.ToUpper(initProgram)) }, sums, " has another fs-verity digest"},
 		{"without a digest", nil, func(*os.File, verity.Algorithm) (verity.Digest, error) {
 			return verity.Digest{}, verity.ErrNotEnabled
-		}, " has no fs-verity digest: restore it"},
-		{"unknown", nil, func(*os.File, verity.Algorithm) (verity.Digest, error) { return verity.Digest{}, unix.EIO }, " can't be measured: restore it"},
-		{"shorter", func(t *testing.T, d disk) { writeTestFile(t, d.object, "#!") }, sums, " has another size than the image says: restore it"},
+		}, " has no fs-verity digest"},
+		{"unknown", nil, func(*os.File, verity.Algorithm) (verity.Digest, error) { return verity.Digest{}, unix.EIO }, " can't be measured"},
+		{"shorter", func(t *testing.T, d disk) { writeTestFile(t, d.object, "#!") }, sums, " has another size than the image says"},
 		{"absent", func(t *testing.T, d disk) {
 			if err := os.Remove(d.object); err != nil {
 				t.Fatal(err)
 			}
-		}, sums, " is missing: restore it"},
+		}, sums, " is missing"},
 		{"a link out of the repository", func(t *testing.T, d disk) {
 			if err := errors.Join(os.Remove(d.object), os.Symlink("/etc/passwd", d.object)); err != nil {
 				t.Fatal(err)
 			}
-		}, sums, " is a symbolic link, which overlayfs doesn't follow: restore it"},
+		}, sums, " is a symbolic link, which overlayfs doesn't follow"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDisk(t)
@@ -76,7 +76,11 @@ func TestTheSelfTestSaysWhatIsWrongWithAnObject(t *testing.T) {
 				}
 				return c.object(f, alg)
 			})
-			if CodeOf(err) != CodeSelfTest || !strings.HasPrefix(err.Error(), sentence) || !strings.Contains(err.Error(), c.want) {
+			kind := BadObject
+			if c.name == "nothing" {
+				kind = BadKernel
+			}
+			if CodeOf(err) != CodeSelfTest || kindOf(err) != kind || !strings.HasPrefix(err.Error(), sentence) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("status %d, %v; want %d and %q", CodeOf(err), err, CodeSelfTest, c.want)
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/internal/boot/blockdev"
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
 )
 
@@ -30,7 +31,14 @@ func (o PreferRoot) String() string {
 	return "if root=" + o.Root + " fits several devices, mount the one on the boot loader's disk at " + o.At
 }
 
-func (o PreferRoot) do(s *session) error { return s.sys.PreferRoot(o.At, s.o.Cmdline) }
+func (o PreferRoot) do(s *session) error {
+	err := s.sys.PreferRoot(o.At, s.o.Cmdline)
+	if errors.Is(err, blockdev.ErrAmbiguous) {
+		s.say(kmsg.Warning, fmt.Errorf("what is mounted at %s is used: %w", o.At, err))
+		return nil
+	}
+	return err
+}
 
 // OpenRoot opens the physical root and its repository.
 type OpenRoot struct{ At string }
@@ -209,9 +217,9 @@ func (o MountState) do(s *session) error {
 	case !errors.Is(err, errNoRoom):
 		return err
 	case o.FullDisk == bootcfg.FullDiskRefuse:
-		return fmt.Errorf("%w: make room on the root partition, or set full-disk = \"transient\" under [failure]", err)
+		return problem(NoRoom, "%w", err)
 	}
-	s.log.Printf(kmsg.Err, "%v: /%s is in memory, WHAT IS WRITTEN THERE IS LOST at shutdown: make room and boot again", err, o.Dir)
+	s.say(kmsg.Err, problem(StateInMemory, "%w: /%s is in memory, WHAT IS WRITTEN THERE IS LOST at shutdown", err, o.Dir))
 	s.boot.NoRoom = append(s.boot.NoRoom, o.Dir)
 	instead := bootcfg.MountTransient
 	if o.Mode != bootcfg.MountOverlay {

@@ -31,6 +31,9 @@ type Options struct {
 	Init []string
 	// Version of this program, for the record.
 	Version string
+	// Advise, if not nil, returns an error's text with what to do about it, for those that
+	// are said while the boot goes on.
+	Advise func(error) string
 }
 
 // Read parses the command line and reads the policy and the keys. Mistakes in
@@ -52,7 +55,7 @@ func Read(cmdline string, p Paths) (Options, error) {
 		return o, refuse(CodeConfig, err)
 	}
 	if len(cmdline) > maxCmdline {
-		return o, refuse(CodeConfig, fmt.Errorf("kernel command line of %d bytes, at most %d expected: shorten it", len(cmdline), maxCmdline))
+		return o, refuse(CodeConfig, problem(LongCommandLine, "kernel command line of %d bytes, at most %d expected", len(cmdline), maxCmdline))
 	}
 	o.Cmdline, err = bootcfg.ParseCmdline(cmdline)
 	return o, refuse(CodeConfig, err)

@@ -1,7 +1,6 @@
 package setup
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -87,7 +86,7 @@ func checkArguments(o Options) error {
 		return nil
 	}
 	if !o.Cmdline.Asked() {
-		return refuse(CodeNoArgument, errors.New("the kernel command line names no image: want composefs.digest=v1-sha256-12:HEX (mkimage measure prints it), or argument = \"optional\" under [verify] in the policy to boot without"))
+		return refuse(CodeNoArgument, problem(NoArgument, "the kernel command line names no image"))
 	}
 	return refuse(CodeConfig, o.Config.Verify.Permits(o.Cmdline, o.Keys))
 }
@@ -104,7 +103,7 @@ func checkKernel(o Options, k *kernel.Kernel) error {
 	}
 	for _, f := range need {
 		if err := k.Need(f); err != nil {
-			return fmt.Errorf("%w: boot another kernel, or add what is missing to this one's initramfs", err)
+			return err
 		}
 	}
 	return nil

@@ -58,7 +58,7 @@ func (l *linux) findInit(inits []string) (string, error) {
 			return "", fmt.Errorf("self-test: look for the init program: %w", err)
 		}
 	}
-	return "", fmt.Errorf("self-test: the image has no init program, neither of %s is there: install one, or name it with init=", strings.Join(inits, ", "))
+	return "", problem(NoInit, "self-test: the image has no init program, neither of %s is there", strings.Join(inits, ", "))
 }
 
 // readProgram reads all of a file and returns the interpreter that it names, if
@@ -97,10 +97,10 @@ func (l *linux) explain(name string, cause error) error {
 	}
 	why := l.examine(object, size)
 	if why == "" {
-		return fmt.Errorf("self-test: %s of the image can't be read: %w: object composefs/objects/%s is intact, so it is kernel %s that is wrong: overlayfs verity is broken in some of the 7.0 series; boot another kernel",
+		return problem(BadKernel, "self-test: %s of the image can't be read: %w: object composefs/objects/%s is intact, so it is kernel %s that is wrong: overlayfs verity is broken in some of the 7.0 series",
 			name, cause, object.ObjectPath(), l.kernel.Release())
 	}
-	return fmt.Errorf("self-test: %s of the image can't be read: %w: object composefs/objects/%s %s: restore it (mkimage build makes it again) or boot another entry", name, cause, object.ObjectPath(), why)
+	return problem(BadObject, "self-test: %s of the image can't be read: %w: object composefs/objects/%s %s", name, cause, object.ObjectPath(), why)
 }
 
 // objectOf asks the image's metadata, without the overlay, for the object that a

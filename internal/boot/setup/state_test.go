@@ -162,7 +162,7 @@ func TestAFullDiskStillBootsANewDeployment(t *testing.T) {
 		d := fullDevice(t, nil)
 		before := mounts(t)
 		err := d.boot(t, "", "[failure]\nfull-disk = \"refuse\"\n")
-		if CodeOf(err) != CodeMount || !strings.Contains(err.Error(), "no room for the state of a new deployment") || !strings.Contains(err.Error(), "make room on the root partition") {
+		if CodeOf(err) != CodeMount || !strings.Contains(err.Error(), "no room for the state of a new deployment") || kindOf(err) != NoRoom {
 			t.Errorf("status %d, %v", CodeOf(err), err)
 		}
 		if after := mounts(t); after != before {
@@ -204,7 +204,7 @@ func TestAFullDiskKeepsTheStateThatIsThere(t *testing.T) {
 	t.Run("changes without what it takes to mount them", func(t *testing.T) {
 		d := fullDevice(t, keep)
 		err := d.boot(t, "", "")
-		if CodeOf(err) != CodeMount || !strings.Contains(err.Error(), "etc/upper can't be mounted") || !strings.Contains(err.Error(), "make room") {
+		if CodeOf(err) != CodeMount || !strings.Contains(err.Error(), "etc/upper can't be mounted") || kindOf(err) != NoRoomForChanges {
 			t.Errorf("status %d, %v", CodeOf(err), err)
 		}
 		makeRoom(t, d.root)

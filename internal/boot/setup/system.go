@@ -12,7 +12,7 @@ type System interface {
 	// MountRoot finds the root device and mounts it at the path.
 	MountRoot(path string, args bootcfg.Cmdline) error
 	// PreferRoot lets a root that is mounted at the path be the one on the boot
-	// loader's disk, where root= fits several.
+	// loader's disk, where root= fits several; blockdev.ErrAmbiguous if that doesn't decide.
 	PreferRoot(path string, args bootcfg.Cmdline) error
 	// OpenRoot opens the physical root.
 	OpenRoot(path string) error

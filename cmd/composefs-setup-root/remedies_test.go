@@ -1,8 +1,8 @@
-package setup
+package main
 
 import (
 	"bytes"
-	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,19 +11,20 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/boot/setup"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
-// A remedy is a refused boot, and what its message says to do about it, for the shell:
+// A trial is a refused boot, and what its message says to do about it, for the shell:
 // once that is done the same boot succeeds. The shell is in a directory with the files
 // line and policy, which are read at the boot, the trusted keys.d, and what images are
 // made of: tree and its key. $repo is the repository at $root, the root partition, $image
 // the digest of its image, $newer that of another one.
-type remedy struct {
-	says   string // part of one message in the source, and of the refusal
+type trial struct {
+	// says are parts of the refusal, with "|" between them. The last is a part of one
+	// remedy, or of one message in the source that has its remedy in itself.
+	says   string
 	wrong  string
 	remedy string
 }
@@ -37,12 +38,12 @@ const (
 	rebuild   = build + ` >digest; mkimage seal --repo $repo --key ours.key --sequence 8 os; echo "composefs.digest=v1-sha256-12:$(cat digest)" >line`
 )
 
-var remedies = []remedy{
+var trials = []trial{
 	{"mkimage measure prints it", "echo quiet >line", remeasure},
 	{"mkimage measure prints it", "echo quiet >line", `echo 'argument = "optional"' >>policy`},
 	{"shorten it", `printf '%070000d' 0 >>line`, remeasure},
 
-	{"has no directory composefs: name the partition that has it with root=", "mkdir $root/elsewhere; mv $repo $root/elsewhere", "mv $root/elsewhere/composefs $root"},
+	{"has no directory composefs|name the partition that has it with root=", "mkdir $root/elsewhere; mv $repo $root/elsewhere", "mv $root/elsewhere/composefs $root"},
 	{"there is no composefs/images/%s on the root partition: restore it or boot another entry|image not found: the command line has %s", "rm $repo/images/$image", rebuild},
 	{"image not found: the command line has %s", "rm $repo/images/$image", `echo composefs=$newer >line`},
 	{"restore one or boot another entry", "rm $repo/images/*[0-9a-f]; echo composefs=$image composefs.digest=v1-sha256-12:$newer >line", "ln -s ../objects/$(echo $newer | sed 's,..,&/,') $repo/images/$newer"},
@@ -56,14 +57,14 @@ var remedies = []remedy{
 	{"the image was changed or is another", "sed -i s/off/userspace/ policy; echo x >>$repo/images/$image", "echo composefs=$newer >line"},
 	{"or set [verify] fs-verity = \\\"userspace\\\"", "sed -i s/off/require/ policy", "sed -i s/require/userspace/ policy"},
 
-	{"open the object store", "mv $repo/objects $repo/o; ln -s o $repo/objects", "rm $repo/objects; mv $repo/o $repo/objects"},
+	{"open the object store|restore it or boot another disk", "mv $repo/objects $repo/o; ln -s o $repo/objects", "rm $repo/objects; mv $repo/o $repo/objects"},
 	{"add it to the image, or set mount", "rm -r tree/etc; " + rebuild, "mkdir tree/etc; " + rebuild},
 	{"add it to the image, or set mount", "rm -r tree/etc; " + rebuild, `printf '[etc]\nmount = "none"\n' >>policy`},
-	{"and no link on the way to it", "mkdir -p $root/other; ln -s other $root/state", "rm $root/state; mkdir $root/state"},
-	{"and no link on the way to it", "mkdir -p $root/state/deploy; ln -s /etc $root/state/deploy/$image", "echo composefs=$newer >line"},
+	{"and no link on the way to it|put one there on the root partition", "mkdir -p $root/other; ln -s other $root/state", "rm $root/state; mkdir $root/state"},
+	{"and no link on the way to it|put one there on the root partition", "mkdir -p $root/state/deploy; ln -s /etc $root/state/deploy/$image", "echo composefs=$newer >line"},
 	{"remove the link from the root partition", `echo 'extensions = "forbid"' >>policy; mkdir -p $root/state/deploy/$image/var/lib; ln -s /sysroot/evil $root/state/deploy/$image/var/lib/extensions`, "rm $root/state/deploy/$image/var/lib/extensions"},
-	{"install one, or name it with init=|the image has no init program", "mv tree/sbin/init tree/sbin/begin; " + rebuild, "mv tree/sbin/begin tree/sbin/init; " + rebuild},
-	{"the image has no init program", "mv tree/sbin/init tree/sbin/begin; " + rebuild, `sed -i 's,^,init=/sbin/begin ,' line`},
+	{"the image has no init program|install one, or name it with init=", "mv tree/sbin/init tree/sbin/begin; " + rebuild, "mv tree/sbin/begin tree/sbin/init; " + rebuild},
+	{"install one, or name it with init=", "mv tree/sbin/init tree/sbin/begin; " + rebuild, `sed -i 's,^,init=/sbin/begin ,' line`},
 	{"mkimage build makes it again", "rm $repo/objects/$object", build},
 	{"mkimage build makes it again", "ln -sf /etc/passwd $repo/objects/$object", build},
 	{"mkimage build makes it again", "rm $repo/objects/$object", "cp -r tree other; echo '# other' >>other/sbin/init; mkimage build --quiet --repo $repo --seal ours.key --sequence 8 other >digest; echo composefs=$(cat digest) >line"},
@@ -104,11 +105,11 @@ var remedies = []remedy{
 	{"want sha256 or sha512", "echo composefs.digest=v1-md5-12:$image >line", remeasure},
 }
 
-// site is the machine of a remedy.
+// A site is the machine of a trial.
 type site struct {
-	disk
-	dir string
-	env []string
+	root string // where the root partition is mounted
+	dir  string
+	env  []string
 }
 
 const madeSite = `
@@ -128,7 +129,7 @@ func modelSite(t *testing.T) string {
 	testutil.RequireRoot(t)
 	testutil.RequireTool(t, "minisign")
 	bin, model := t.TempDir(), t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", bin+"/mkimage", "../../../cmd/mkimage").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", bin+"/mkimage", "../mkimage").CombinedOutput(); err != nil {
 		t.Fatalf("build mkimage: %v\n%s", err, out)
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
@@ -139,12 +140,12 @@ func modelSite(t *testing.T) string {
 func newSite(t *testing.T, model string) *site {
 	t.Helper()
 	mountTmpfs(t, "/run")
-	s := &site{disk: disk{root: filepath.Join(t.TempDir(), "sysroot")}, dir: filepath.Join(t.TempDir(), "work")}
+	s := &site{root: filepath.Join(t.TempDir(), "sysroot"), dir: filepath.Join(t.TempDir(), "work")}
 	if err := os.Mkdir(s.root, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	mountTmpfs(t, s.root)
-	s.env = []string{"root=" + s.root, "repo=" + s.path("composefs")}
+	s.env = []string{"root=" + s.root, "repo=" + filepath.Join(s.root, "composefs")}
 	(&site{dir: "/", env: s.env}).sh(t, "cp -a "+model+" "+s.dir+"; mv "+s.dir+"/composefs $root")
 	for _, v := range []string{"image=$(cat image)", "newer=$(cat newer-image)", "object=$(mkimage measure tree/sbin/init | sed 's,..,&/,')"} {
 		s.env = append(s.env, strings.TrimSpace(s.sh(t, "printf "+v)))
@@ -166,46 +167,65 @@ func (s *site) sh(t *testing.T, script string) string {
 	return string(out)
 }
 
-// options are read from the site's files, as at a boot.
-func (s *site) options(t *testing.T) (Options, error) {
+// run does what the program does, up to its exit, and returns what it says then, "" if
+// all is well. verify asks, as before the root is switched, whether it is the verified one.
+func (s *site) run(t *testing.T, verify bool) string {
 	t.Helper()
 	line, err := os.ReadFile(s.dir + "/line")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := Read(string(line), Paths{Config: s.dir + "/policy", Keys: s.dir + "/keys.d"})
-	o.Sysroot = s.root
-	return o, err
+	var console strings.Builder
+	log := kmsg.New(nil, &console)
+	do := settings{cmdline: string(line), sysroot: s.root, paths: setup.Paths{Config: s.dir + "/policy", Keys: s.dir + "/keys.d"}}
+	o, err := do.read()
+	switch {
+	case err != nil:
+	case verify:
+		err = setup.VerifiedRoot(o)
+	default:
+		err = do.boot(o, log, io.Discard)
+	}
+	console.Reset()
+	if end(err, true, o.Config, log) != setup.CodeOK && console.Len() == 0 {
+		t.Error("refused without a word")
+	}
+	return strings.TrimSpace(console.String())
 }
 
-func (s *site) boot(t *testing.T) error {
+// mountTmpfs lasts for the test. At its end goes what is at the path then: this,
+// or the new root that took its place.
+func mountTmpfs(t *testing.T, path string) {
 	t.Helper()
-	o, err := s.options(t)
-	if err != nil {
-		return err
+	if err := unix.Mount("tmpfs", path, "tmpfs", 0, "mode=0755"); err != nil {
+		t.Fatal(err)
 	}
-	return Run(o, kmsg.New(nil, t.Output()))
+	t.Cleanup(func() {
+		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
+			t.Errorf("unmount %s: %v", path, err)
+		}
+	})
 }
 
 func TestEachRemedyOfARefusalWorks(t *testing.T) {
 	model := modelSite(t)
-	for _, r := range remedies {
+	for _, r := range trials {
 		says := r.parts()
 		t.Run(strings.ReplaceAll(says[len(says)-1], "/", "-"), func(t *testing.T) {
 			s := newSite(t, model)
 			s.sh(t, r.wrong)
-			err := s.boot(t)
-			if err == nil {
+			said := s.run(t, false)
+			if said == "" {
 				t.Fatal("booted, want a refusal")
 			}
 			for _, part := range says {
-				if !textOf(part).MatchString(err.Error()) {
-					t.Errorf("%v, want %q", err, part)
+				if !textOf(part).MatchString(said) {
+					t.Errorf("%s, want %q", said, part)
 				}
 			}
 			s.sh(t, r.remedy)
-			if err := s.boot(t); err != nil {
-				t.Errorf("after %s: %v", r.remedy, err)
+			if said := s.run(t, false); said != "" {
+				t.Errorf("after %s: %s", r.remedy, said)
 			}
 		})
 	}
@@ -213,124 +233,39 @@ func TestEachRemedyOfARefusalWorks(t *testing.T) {
 
 // Without a mistake the site boots, so that it is the remedy that counts.
 func TestTheSiteOfRemediesBoots(t *testing.T) {
-	if err := newSite(t, modelSite(t)).boot(t); err != nil {
-		t.Fatal(err)
+	if said := newSite(t, modelSite(t)).run(t, false); said != "" {
+		t.Fatal(said)
 	}
 }
 
 // What keeps the root from being switched is gone when it is removed, as is said.
 func TestEachRemedyBeforeTheSwitchWorks(t *testing.T) {
 	model := modelSite(t)
-	for _, r := range []remedy{
+	for _, r := range []trial{
 		{"boot without what keeps composefs-setup-root from running", "rm /run/composefs/root", ""},
 		{"boot without what unmounts it", "umount -l $root/etc", ""},
 		{"remove what mounts it", "mount -t tmpfs over $root/sbin", "umount $root/sbin"},
 	} {
 		t.Run(r.says, func(t *testing.T) {
 			s := newSite(t, model)
-			if err := s.boot(t); err != nil {
-				t.Fatal(err)
+			if said := s.run(t, false); said != "" {
+				t.Fatal(said)
 			}
-			o, _ := s.options(t)
 			s.sh(t, r.wrong)
-			if err := VerifiedRoot(o); err == nil || !strings.Contains(err.Error(), r.says) {
-				t.Fatalf("%v, want %q", err, r.says)
+			if said := s.run(t, true); !strings.Contains(said, r.says) {
+				t.Fatalf("%q, want %q", said, r.says)
 			}
 			if r.remedy == "" { // another boot, in which nothing does that
 				s = newSite(t, model)
-				if err := s.boot(t); err != nil {
-					t.Fatal(err)
+				if said := s.run(t, false); said != "" {
+					t.Fatal(said)
 				}
-				o, _ = s.options(t)
 			} else {
 				s.sh(t, r.remedy)
 			}
-			if err := VerifiedRoot(o); err != nil {
-				t.Error(err)
+			if said := s.run(t, true); said != "" {
+				t.Error(said)
 			}
 		})
 	}
-}
-
-// Another kernel, one that has what is missing, is another row of what it can do.
-func TestAKernelThatHasWhatIsMissingBoots(t *testing.T) {
-	o := options(t, argA, "", 0)
-	for _, f := range []kernel.Feature{kernel.MountAPI, kernel.EROFS, kernel.Overlay, kernel.OverlayData, kernel.OverlayVerity} {
-		if _, err := NewPlan(o, newKernel(f)); CodeOf(err) != CodeKernel || !strings.Contains(err.Error(), "boot another kernel, or add what is missing") {
-			t.Errorf("without %s: %v", f.Name(), err)
-		}
-	}
-	if _, err := NewPlan(o, newKernel()); err != nil {
-		t.Error(err)
-	}
-}
-
-// Modules of another kernel are refused with a reason, those of this one are loaded.
-func TestModulesOfThisKernelAreLoaded(t *testing.T) {
-	const list = "/lib/modules/a.ko:\n"
-	for _, cause := range []error{unix.ENOENT, unix.ENOEXEC} {
-		err := loadAll(list, func(string) error { return cause })
-		if err == nil || !strings.Contains(err.Error(), "make the initrd again with the modules of this kernel (mkimage initrd --modules)") {
-			t.Errorf("%v: %v", cause, err)
-		}
-	}
-	if err := loadAll(list, func(string) error { return nil }); err != nil {
-		t.Error(err)
-	}
-}
-
-// A root device that isn't there, or that nobody can name, is found by its right name;
-// one with an unknown file system is mounted as what rootfstype= says.
-func TestEachRemedyOfTheRootDeviceWorks(t *testing.T) {
-	unknown := loopDevice(t)
-	var image bytes.Buffer
-	if err := erofs.Write(&image, imageTree(t, initProgram, digest(t, hexA)), erofs.V1); err != nil {
-		t.Fatal(err)
-	}
-	writeTestFile(t, unknown, image.String()+strings.Repeat("\x00", 1<<17)) // over the other superblock
-	ext4 := loopDevice(t)
-	for _, r := range []struct{ says, wrong, remedy string }{
-		{"correct root=, or add the driver's module", "rootwait=0 root=/dev/nowhere", "rootwait=0 root=" + ext4},
-		{"want /dev/NAME, PARTLABEL=", "root=" + filepath.Base(ext4), "root=" + ext4},
-		{"name it with rootfstype=", "root=" + unknown, "rootfstype=erofs root=" + unknown},
-	} {
-		t.Run(r.says[:20], func(t *testing.T) {
-			at := filepath.Join(t.TempDir(), "sysroot")
-			l := newLinux(kernel.New(), kmsg.New(nil, t.Output()))
-			if err := l.MountRoot(at, cmdline(t, r.wrong)); err == nil || !strings.Contains(err.Error(), r.says) {
-				t.Fatalf("%v, want %q", err, r.says)
-			}
-			if err := l.MountRoot(at, cmdline(t, r.remedy)); err != nil {
-				t.Fatal(err)
-			}
-			if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
-}
-
-// A device that can't be written has a boot without state.
-func TestARootThatCantBeWrittenBootsWithoutState(t *testing.T) {
-	testutil.RequireTool(t, "blockdev")
-	d := newDeviceDisk(t)
-	device := ""
-	all, err := mountsAt(d.root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range all {
-		device = m[4]
-	}
-	if err := errors.Join(unix.Mount("", d.root, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""), exec.Command("blockdev", "--setro", device).Run()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = exec.Command("blockdev", "--setrw", device).Run() })
-	if err := d.boot(t, "", ""); err == nil || !strings.Contains(err.Error(), "for a root that can't be written") {
-		t.Fatalf("%v", err)
-	}
-	if err := d.boot(t, "", "[etc]\nmount = \"transient\"\n[var]\nmount = \"volatile\"\n"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(d.root, unix.MNT_DETACH) })
 }

@@ -1,6 +1,7 @@
-package setup
+package main
 
 import (
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -12,34 +13,35 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/composefs-go/composefs/internal/boot/setup"
 )
 
 // advisers are the files whose messages a refused boot may end with.
-var advisers = []string{"*.go", "../../../cmd/composefs-setup-root/*.go", "../../../sign/check.go", "../../../sign/policy.go",
-	"../../../bootcfg/cmdline.go", "../../../bootcfg/config.go", "../blockdev/spec.go", "../blockdev/wait.go"}
+var advisers = []string{"*.go", "../../internal/boot/setup/*.go", "../../sign/check.go", "../../sign/policy.go",
+	"../../bootcfg/cmdline.go", "../../bootcfg/config.go", "../../internal/boot/blockdev/spec.go", "../../internal/boot/blockdev/wait.go"}
 
-// triedBy are the tests that carry out a remedy of a message that no row of remedies is
-// about: in this package, or boots of test/boot, where it takes fs-verity, a TPM, another disk
+// triedBy are the tests that carry out a remedy that no row of trials is about: in this
+// package, in setup or boots of test/boot, where it takes fs-verity, a TPM, another disk
 // or the first process.
 var triedBy = map[string]string{
 	"boot without what keeps composefs-setup-root from running":       "TestEachRemedyBeforeTheSwitchWorks",
-	"is mounted over the record of the verified root":                 "TestOnlyTheVerifiedRootIsSwitchedTo",
+	"boot without what mounts there":                                  "TestOnlyTheVerifiedRootIsSwitchedTo",
 	"boot without what unmounts it":                                   "TestEachRemedyBeforeTheSwitchWorks",
 	"remove what mounts it":                                           "TestEachRemedyBeforeTheSwitchWorks",
 	"boot another kernel, or add what is missing":                     "TestAKernelThatHasWhatIsMissingBoots",
-	"the image has access control lists: %w: boot another kernel":     "TestAccessControlListsNeedAKernelThatObeysThem",
-	"it, or a symbol that it uses, isn't there":                       "TestModulesOfThisKernelAreLoaded",
-	"load the kernel module %s: %w":                                   "TestModulesOfThisKernelAreLoaded",
+	"boot a kernel that has them":                                     "TestAccessControlListsNeedAKernelThatObeysThem",
+	"make the initrd again with the modules of this kernel":           "TestModulesOfThisKernelAreLoaded",
 	"correct root=, or add the driver's module":                       "TestEachRemedyOfTheRootDeviceWorks",
 	"want /dev/NAME, PARTLABEL=":                                      "TestEachRemedyOfTheRootDeviceWorks",
 	"name it with rootfstype=":                                        "TestEachRemedyOfTheRootDeviceWorks",
 	"for a root that can't be written":                                "TestARootThatCantBeWrittenBootsWithoutState",
-	"or set full-disk = \\\"transient\\\"":                            "TestAFullDiskStillBootsANewDeployment",
-	"WHAT IS WRITTEN THERE IS LOST":                                   "TestAFullDiskStillBootsANewDeployment",
-	"can't be mounted: %v: make room":                                 "TestAFullDiskKeepsTheStateThatIsThere",
-	"for a shell want shell = ":                                       "TestAShellIsRefusedWithAReason",
+	"make room on the root partition, or set full-disk = ":            "TestAFullDiskStillBootsANewDeployment",
+	"make room and boot again":                                        "TestAFullDiskStillBootsANewDeployment",
+	"\"make room on the root partition\"":                             "TestAFullDiskKeepsTheStateThatIsThere",
+	"for a shell set shell = ":                                        "TestAShellIsRefusedWithAReason",
+	"or ask for the shell later":                                      "TestAShellWaitsForTheTPM",
 	"want a directory of the image there, as mkimage build --boot":    "TestSwitchRootExecutesTheFirstInitThatIsThere",
-	"execute init: none of %s is there":                               "TestSwitchRootExecutesTheFirstInitThatIsThere",
 	"takes flags only, see --help":                                    "flags.txtar",
 	"flag provided but not defined":                                   "flags.txtar",
 	"takes no value, found":                                           "flags.txtar",
@@ -47,7 +49,7 @@ var triedBy = map[string]string{
 	"install it again (a plain copy loses it), or boot another entry": "TestRefused/image without fs-verity",
 	"the image isn't the one that the command line names":             "TestRepository/image is another one with fs-verity",
 	"digest mismatch: image %s is damaged":                            "TestRefused/image byte flipped",
-	"too large to hold in memory":                                     "TestUserspace/good",
+	"use a file system with fs-verity":                                "TestUserspace/good",
 	"name one with root=PARTUUID=":                                    "TestTwoDisks",
 }
 
@@ -57,23 +59,27 @@ var noRemedy = map[string]string{
 	"no shell is allowed":                         "the line before it says what to do",
 	"this is no initramfs":                        "nothing is wrong",
 	"waiting %v before looking":                   "it goes on by itself",
-	"what is mounted is used":                     "it goes on; the message before it has the remedy",
 	"the contents of its files are not":           "what the policy says",
 	"nothing is verified, neither":                "what the policy says",
 	"what is booted is unverified":                "what the policy says",
 	"nothing proves that it is unchanged":         "what the policy and the command line say",
 	"boot refused, exit status %d":                "the line before it has the remedy",
-	"no room for the state of a new":              "the cause of messages with remedies",
+	"no room for the state of a new":              "the cause of problems with remedies",
 	"would not be started":                        "mkimage says so of a UKI: at such a boot nobody of ours is there to say it",
 	"the kernel takes another initramfs, or none": "mkimage says so of a UKI: at such a boot nobody of ours is there to say it",
 	"rdinit=%s has the kernel start that":         "mkimage says so of a UKI: at such a boot nobody of ours is there to say it",
 	"malformed kernel command line":               "the beginning of messages with remedies",
 	"malformed setup-root-conf.toml":              "the beginning of messages with remedies",
 	"%w: %d bytes, at most %d expected":           "a larger policy isn't read in the first place",
-	"is intact, so it is kernel":                  "only a kernel with that fault says so, and there is none to boot",
+	`"boot another kernel"`:                       "only a kernel with that fault says so, and there is none to boot",
 	"%w: line %d: %s":                             "a mistake of TOML, in the words of its reader",
-	"more than one device fits":                   "the beginning of a message with remedies",
-	"there is no root= and no partition type":     "only on machines without such a type",
+	"more than one device fits":                   "it has remedies",
+	"\"didn't appear":                             "it has remedies",
+	"find the root device: %s %w within %v":       "it has remedies",
+	"find the root device: %w %s: %s, %s":         "it has remedies",
+	"no partition type for a root on %s":          "it has a remedy",
+	"there is no root=":                           "it has a remedy",
+	"name the device with root=":                  "only on machines without such a type",
 	"signature refused":                           "the beginning of messages with remedies",
 	"image has no seal":                           "the beginning of a message with a remedy",
 	"seal has no signature":                       "the beginning of a message with a remedy",
@@ -90,10 +96,14 @@ var noRemedy = map[string]string{
 }
 
 // messages returns the texts of errors and of lines on the console, as they are in the
-// source, each with its place; not those that only say what was being done.
+// source, each with its place, and the remedies. It leaves out those of problems, which have
+// a remedy, and those that only say what was being done.
 func messages(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
+	for _, r := range remedies {
+		found[strconv.Quote(r.say)] = "advice.go"
+	}
 	for _, pattern := range advisers {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
@@ -140,7 +150,7 @@ func calledName(call *ast.CallExpr) string {
 }
 
 // parts are the texts that the refusal of a row has; the last one is that of its message.
-func (r remedy) parts() []string { return strings.Split(r.says, "|") }
+func (r trial) parts() []string { return strings.Split(r.says, "|") }
 
 // textOf matches what becomes of a text in the source.
 func textOf(source string) *regexp.Regexp {
@@ -152,14 +162,14 @@ func textOf(source string) *regexp.Regexp {
 	return regexp.MustCompile(verb.ReplaceAllString(regexp.QuoteMeta(text), ".*"))
 }
 
-// A message that is added needs a row that carries out its remedy.
+// A message or a remedy that is added needs a trial.
 func TestEveryRemedyOfARefusalIsTried(t *testing.T) {
 	all := messages(t)
 	if len(all) < 60 {
 		t.Fatalf("found %d messages only", len(all))
 	}
 	known := map[string]string{}
-	for _, r := range remedies {
+	for _, r := range trials {
 		says := r.parts()
 		known[says[len(says)-1]] = "a row"
 	}
@@ -175,7 +185,7 @@ func TestEveryRemedyOfARefusalIsTried(t *testing.T) {
 			}
 		}
 		if !tried {
-			t.Errorf("%s: %s: no row of remedies carries out what it says", all[text], text)
+			t.Errorf("%s: %s: no trial carries out what it says", all[text], text)
 		}
 	}
 	for says := range known {
@@ -188,7 +198,7 @@ func TestEveryRemedyOfARefusalIsTried(t *testing.T) {
 // The tests that are named exist: a function, or a row with that name.
 func TestTheTestsOfRemediesExist(t *testing.T) {
 	var source strings.Builder
-	for _, pattern := range []string{"*_test.go", "../../../test/boot/*_test.go", "../../../cmd/composefs-setup-root/testdata/script/*"} {
+	for _, pattern := range []string{"*_test.go", "../../internal/boot/setup/*_test.go", "../../test/boot/*_test.go", "testdata/script/*"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -207,5 +217,31 @@ func TestTheTestsOfRemediesExist(t *testing.T) {
 		if !strings.Contains(source.String(), "\nfunc "+name+"(") && !strings.Contains(source.String(), "\nfile "+name+"(") || isRow && !strings.Contains(source.String(), `name: "`+row+`"`) {
 			t.Errorf("%q is tried by %s, which doesn't exist", says, test)
 		}
+	}
+}
+
+// A kind of problem that is added needs a remedy, and no remedy is for a kind that isn't.
+func TestEachKindOfProblemHasARemedy(t *testing.T) {
+	tree, err := parser.ParseFile(token.NewFileSet(), "../../internal/boot/setup/problem.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := 0
+	ast.Inspect(tree, func(n ast.Node) bool {
+		if v, ok := n.(*ast.ValueSpec); ok {
+			kinds++
+			text, err := strconv.Unquote(v.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			problem := &setup.Problem{Kind: setup.Kind(text), Err: errors.New("x")}
+			if said := advise(&setup.Refusal{Code: setup.CodeMount, Err: problem}); !strings.HasPrefix(said, "x: ") {
+				t.Errorf("%s: no remedy", v.Names[0])
+			}
+		}
+		return true
+	})
+	if kinds < 20 {
+		t.Errorf("found %d kinds only", kinds)
 	}
 }

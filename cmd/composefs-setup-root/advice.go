@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/composefs-go/composefs/internal/boot/blockdev"
+	"github.com/composefs-go/composefs/internal/boot/kernel"
+	"github.com/composefs-go/composefs/internal/boot/setup"
+)
+
+// A remedy is what can be done about an error; in a problem's, [DIR] stands for its
+// directory. Each is tried: see remedies_test.go.
+type remedy struct {
+	kind setup.Kind
+	is   func(error) bool // for what is no problem of package setup
+	say  string
+}
+
+// remedies are by the kind of the outermost problem, or else by what the error is; the
+// first that fits is said.
+var remedies = []remedy{
+	{setup.NoArgument, nil, `want composefs.digest=v1-sha256-12:HEX (mkimage measure prints it), or argument = "optional" under [verify] in the policy to boot without`},
+	{setup.LongCommandLine, nil, "shorten it"},
+	{setup.UnknownFileSystem, nil, "name it with rootfstype="},
+	{setup.NoRepository, nil, "name the partition that has it with root="},
+	{setup.LargeImage, nil, `use a file system with fs-verity and [verify] fs-verity = "require"`},
+	{setup.NoObjectStore, nil, "restore it or boot another disk"},
+	{setup.ReadOnlyRoot, nil, `for a root that can't be written set mount = "transient" under [etc] and mount = "volatile" under [var]`},
+	{setup.NoMountPoint, nil, `add it to the image, or set mount = "none" under [DIR]`},
+	{setup.StateLink, nil, "put one there on the root partition, or boot another entry"},
+	{setup.NoRoom, nil, `make room on the root partition, or set full-disk = "transient" under [failure]`},
+	{setup.StateInMemory, nil, "make room and boot again"},
+	{setup.NoRoomForChanges, nil, "make room on the root partition"},
+	{setup.ExtensionLink, nil, "remove the link from the root partition"},
+	{setup.NoTPM, nil, `turn it on in the firmware's setup, add its driver to the initramfs, or set [measure] tpm = "if-present"`},
+	{setup.NoInit, nil, "install one, or name it with init="},
+	{setup.BadObject, nil, "restore it (mkimage build makes it again) or boot another entry"},
+	{setup.BadKernel, nil, "boot another kernel"},
+	{setup.ForeignModule, nil, "make the initrd again with the modules of this kernel (mkimage initrd --modules)"},
+	{setup.NoEarlyMount, nil, "want a directory of the image there, as mkimage build --boot makes"},
+	{setup.RootUnverified, nil, "boot without what keeps composefs-setup-root from running (rd.systemd.mask=, rd.systemd.unit=)"},
+	{setup.RootCovered, nil, "remove what mounts it (mount.usr=, rd.overlay, rd.systemd.mount-extra=, a line in /etc/fstab)"},
+	{setup.RootGone, nil, "boot without what unmounts it, a hook or a unit"},
+	{setup.RecordCovered, nil, "boot without what mounts there (rd.systemd.mount-extra=)"},
+	{setup.UnspoiltTPM, nil, "add the TPM driver's module to the initramfs, or ask for the shell later"},
+	{setup.NoShell, nil, `the lines above say why; for a shell set shell = "allow" under [failure] in the initramfs's policy`},
+
+	{"", absent, "correct root=, or add the driver's module to the initramfs"},
+	{"", ambiguous, "unplug one, or name one with root=PARTUUID= (a copied disk gets numbers of its own by sgdisk -G)"},
+	{"", unnamed, "name the device with root="},
+	{"", withoutACL, "boot a kernel that has them"},
+	{"", missing, "boot another kernel, or add what is missing to this one's initramfs"},
+}
+
+func absent(err error) bool    { return errors.Is(err, blockdev.ErrAbsent) }
+func ambiguous(err error) bool { return errors.Is(err, blockdev.ErrAmbiguous) }
+func unnamed(err error) bool   { return errors.Is(err, blockdev.ErrNoRoot) }
+
+func withoutACL(err error) bool {
+	var m *kernel.MissingError
+	return errors.As(err, &m) && m.Feature == kernel.EROFSACL
+}
+
+func missing(err error) bool {
+	var m *kernel.MissingError
+	return errors.As(err, &m)
+}
+
+// advise returns what an error says, and what to do about it.
+func advise(err error) string {
+	var p *setup.Problem
+	if !errors.As(err, &p) {
+		p = &setup.Problem{}
+	}
+	for _, r := range remedies {
+		if r.kind == p.Kind && (r.is == nil || r.is(err)) {
+			return err.Error() + ": " + strings.Replace(r.say, "[DIR]", "["+p.Dir+"]", 1)
+		}
+	}
+	return err.Error()
+}
