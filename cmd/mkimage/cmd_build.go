@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,12 +16,18 @@ import (
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/erofs/directory"
 	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/internal/source"
+	"github.com/composefs-go/composefs/internal/source/transform"
+	"github.com/composefs-go/composefs/internal/store/digestcache"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/verity"
 )
 
 type buildOptions struct {
 	source    string
+	read      sourceFlags
+	cache     string // file with digests of directories read before; or ""
 	repo      string
 	output    string
 	ref       string
@@ -28,7 +35,6 @@ type buildOptions struct {
 	algorithm string
 	boot      string // the release of composefs-rs whose way it is done in; or ""
 	seal      sealOptions
-	read      reading
 }
 
 const buildLong = `Build makes an image from SOURCE and prints its digest. SOURCE is one of
@@ -101,11 +107,43 @@ func newBuild(u *ui) *cobra.Command {
 	f.BoolVar(&o.read.SkipXattrs, "skip-xattrs", false, "leave all extended attributes out")
 	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "keep only the extended attributes user.*")
 	f.BoolVar(&o.read.SkipDevices, "skip-devices", false, "leave out device nodes and whiteouts")
-	f.StringVar(&o.read.cache, "cache", "", "remember in `FILE` the digests of files that don't change, see above")
-	o.read.tar.flags(cmd)
-	o.read.mountsFlag(cmd)
+	f.StringVar(&o.cache, "cache", "", "remember in `FILE` the digests of files that don't change, see above")
+	o.read.add(cmd)
 	o.seal.flags(cmd, "seal")
 	return cmd
+}
+
+// checkPlaces refuses to write to where the source is read from. What is in a directory
+// would be in the next image of it, and in that image's digest; if it were left out
+// silently, nobody else with the same directory would get the same digest.
+func (o *buildOptions) checkPlaces() error {
+	for _, out := range []struct {
+		flag, name string
+		dir        bool
+	}{
+		{"--repo", o.repo, true}, {"--output", o.output, false}, {"--cache", o.cache, false}, {"--one-use-key", o.seal.oneUse, false},
+	} {
+		if out.name == "" || standardOutputs[out.name] {
+			continue
+		}
+		path, err := osfile.FollowLinks(out.name)
+		if err != nil || !out.dir && isStream(path) {
+			continue // whoever writes there says what is wrong
+		}
+		isDirectory := source.IsDirectory(o.source)
+		if st, err := os.Stat(path); isDirectory && !out.dir && err == nil && st.IsDir() {
+			continue
+		}
+		switch overlap := o.read.Overlap(o.source, path); {
+		case overlap == source.Same && isDirectory:
+			return fmt.Errorf("%s: %s is SOURCE itself: name another directory", out.flag, out.name)
+		case overlap == source.Same:
+			return fmt.Errorf("%s: %s is SOURCE too: name another file", out.flag, out.name)
+		case overlap == source.Inside:
+			return fmt.Errorf("%s: %s is inside %s, and would be in the next image made of it: name a place outside", out.flag, out.name, o.source)
+		}
+	}
+	return nil
 }
 
 // check finds what can't be meant before anything is read.
@@ -115,12 +153,15 @@ func (o *buildOptions) check(cmd *cobra.Command) error {
 		return usagef(cmd, "--ref needs --repo")
 	case o.repo == "" && o.seal.asked():
 		return usagef(cmd, "sealing needs --repo: the seal is stored beside the image")
-	case o.read.cache != "" && !isDirectory(o.source):
+	case o.cache != "" && !source.IsDirectory(o.source):
 		return usagef(cmd, "--cache is for directories, found %s", o.source)
 	case o.read.SkipXattrs && o.read.UserXattrs:
 		return usagef(cmd, "--skip-xattrs and --user-xattrs exclude each other")
 	}
-	if err := errors.Join(checkSource(o.source), o.read.tar.check(), o.read.checkMounts(), o.checkInside()); err != nil {
+	if o.boot != "" {
+		o.read.Empty = transform.Emptied
+	}
+	if err := errors.Join(checkSource(o.source), o.read.check(), o.checkPlaces()); err != nil {
 		return usagef(cmd, "%w", err)
 	}
 	if o.boot != "" {
@@ -166,9 +207,6 @@ func (o *buildOptions) checkOrder(u *ui, r *repo.Repo, image verity.Digest) erro
 	return o.seal.checkRef(u, r, o.ref, image, sequence, sealed)
 }
 
-// emptied are the directories of a tree to boot from that aren't read.
-var emptied = []string{"boot", "run", "sysroot"}
-
 // built is what build reports.
 type built struct {
 	Digest  verity.Digest `json:"digest"`
@@ -184,7 +222,7 @@ func (o *buildOptions) run(cmd *cobra.Command, u *ui) error {
 	if err := o.check(cmd); err != nil {
 		return err
 	}
-	if err := checkOutputs(o.output, o.seal.oneUse, o.read.cache); err != nil {
+	if err := checkOutputs(o.output, o.seal.oneUse, o.cache); err != nil {
 		return err
 	}
 	meta, err := o.settings(cmd)
@@ -289,7 +327,7 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 	if err != nil {
 		return built{}, err
 	}
-	if !isDirectory(o.source) {
+	if !source.IsDirectory(o.source) {
 		// A layer's files may be gone by the last one, or be in /boot.
 		if err := stage.Keep(contents(root)); err != nil {
 			return built{}, err
@@ -371,18 +409,39 @@ func countInodes(root *tree.Node) int {
 }
 
 // tree reads the source. Objects that it only names can be had from object.
-func (o *buildOptions) tree(ctx context.Context, u *ui, to sink, meta repo.Meta, object func(verity.Digest) (*os.File, error)) (*tree.Node, error) {
-	how := o.read
-	how.algorithm = meta.Algorithm
-	how.sink, how.object, how.format, how.policy = to, object, meta.Format, o.boot != ""
-	if o.boot != "" {
-		how.Empty = emptied
+func (o *buildOptions) tree(ctx context.Context, u *ui, to source.Sink, meta repo.Meta, object func(verity.Digest) (*os.File, error)) (*tree.Node, error) {
+	cache, err := o.openCache(u, to, meta.Algorithm)
+	if err != nil {
+		return nil, err
 	}
-	s, err := readSource(ctx, u, o.source, &how)
+	o.read.Sink, o.read.Object, o.read.Format, o.read.Policy = to, object, meta.Format, o.boot != ""
+	t, err := o.read.read(ctx, u, o.source)
+	if err == nil && cache != nil {
+		err = cache.Save() // what is in it is true whether or not the build succeeds
+	}
 	if err != nil || o.boot == "" {
-		return s.root, err
+		return t.Root, err
 	}
-	return s.root, bootTransform(u, s, o.source, o.boot)
+	return t.Root, prepareBoot(u, t, o.source, o.boot)
+}
+
+// openCache has directories read with the help of the digest cache, if there is to be one.
+func (o *buildOptions) openCache(u *ui, to source.Sink, alg verity.Algorithm) (*digestcache.Cache, error) {
+	if o.cache == "" {
+		return nil, nil
+	}
+	cache, err := digestcache.Open(o.cache, alg, time.Now())
+	if errors.Is(err, digestcache.ErrOther) {
+		return nil, fmt.Errorf("--cache: %w: name another place for the cache", err)
+	}
+	if err != nil {
+		u.remark("%v", err)
+	}
+	if stage, ok := to.(*repo.Stage); ok {
+		stage.Remember(cache)
+	}
+	o.read.Cache = cache
+	return cache, nil
 }
 
 type countingWriter int64

@@ -16,7 +16,7 @@ type diffOptions struct {
 	first     bool
 	digest    string
 	algorithm verity.Algorithm // 0: that of the objects of an image, if there is one
-	read      reading
+	source    sourceFlags
 }
 
 const diffLong = `Diff says in which paths and attributes A and B differ, one difference a line, and
@@ -41,7 +41,7 @@ func newDiff(u *ui) *cobra.Command {
 		Example: "  mkimage diff old.erofs new.erofs\n  mkimage diff --repo repo debian/13 /srv/debian",
 		Args:    usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := errors.Join(checkSource(args[0]), checkSource(args[1]), o.read.tar.check(), o.read.checkMounts()); err != nil {
+			if err := errors.Join(checkSource(args[0]), checkSource(args[1]), o.source.check()); err != nil {
 				return trouble{usagef(cmd, "%w", err)}
 			}
 			if err := o.run(cmd, u, args[0], args[1]); err != nil {
@@ -54,12 +54,11 @@ func newDiff(u *ui) *cobra.Command {
 	o.look.flags(cmd)
 	f.BoolVar(&o.first, "first", false, "stop after the first difference")
 	f.StringVar(&o.digest, "digest", "", "hash for the files of directories and archives: sha256 or sha512 (default: as in the image)")
-	f.BoolVar(&o.read.UseEpoch, "use-epoch", false, "take all times in directories for 0")
-	f.BoolVar(&o.read.SkipXattrs, "skip-xattrs", false, "leave extended attributes in directories out")
-	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "of the extended attributes in directories keep only user.*")
-	f.BoolVar(&o.read.SkipDevices, "skip-devices", false, "leave device nodes and whiteouts in directories out")
-	o.read.tar.flags(cmd)
-	o.read.mountsFlag(cmd)
+	f.BoolVar(&o.source.UseEpoch, "use-epoch", false, "take all times in directories for 0")
+	f.BoolVar(&o.source.SkipXattrs, "skip-xattrs", false, "leave extended attributes in directories out")
+	f.BoolVar(&o.source.UserXattrs, "user-xattrs", false, "of the extended attributes in directories keep only user.*")
+	f.BoolVar(&o.source.SkipDevices, "skip-devices", false, "leave device nodes and whiteouts in directories out")
+	o.source.add(cmd)
 	return cmd
 }
 
@@ -77,7 +76,7 @@ func (o *diffOptions) run(cmd *cobra.Command, u *ui, nameA, nameB string) error 
 		}
 		o.algorithm = alg
 	}
-	if o.read.SkipXattrs && o.read.UserXattrs {
+	if o.source.SkipXattrs && o.source.UserXattrs {
 		return usagef(cmd, "--skip-xattrs and --user-xattrs exclude each other")
 	}
 	sides, err := o.sides(cmd.Context(), u, [2]string{nameA, nameB})

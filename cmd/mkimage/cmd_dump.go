@@ -5,6 +5,7 @@ import (
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/erofs/dumpfile"
+	"github.com/composefs-go/composefs/internal/source"
 	"github.com/composefs-go/composefs/internal/source/transform"
 )
 
@@ -37,11 +38,11 @@ IMAGE is a file, or with --repo a digest or ref.`,
 			if err := o.check(); err != nil {
 				return usageError{cmd, err}
 			}
-			return o.eachWhole(args, func(m image) error {
-				if d == dumpfile.Rust && m.format == erofs.V1 {
-					transform.DropMarks(m.root)
+			return o.eachWhole(args, func(m source.Image) error {
+				if d == dumpfile.Rust && m.Format == erofs.V1 {
+					transform.DropMarks(m.Root)
 				}
-				return d.Write(u.out, m.root, o.filter...)
+				return d.Write(u.out, m.Root, o.filter...)
 			})
 		},
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/composefs-go/composefs/internal/source"
 )
 
 func newLs(u *ui) *cobra.Command {
@@ -23,7 +25,7 @@ IMAGE is a file, or with --repo a digest or ref.`,
 			if u.json {
 				return listJSON(u, &o, args)
 			}
-			return o.each(args, func(m image) error { return writeListing(u.out, m.root) })
+			return o.each(args, func(m source.Image) error { return writeListing(u.out, m.Root) })
 		},
 	}
 	o.flags(cmd)
@@ -40,8 +42,8 @@ type listedImage struct {
 
 func listJSON(u *ui, o *lookOptions, names []string) error {
 	var all []listedImage
-	err := o.each(names, func(m image) error {
-		all = append(all, listedImage{m.name, m.format.String(), listFiles(m.root)})
+	err := o.each(names, func(m source.Image) error {
+		all = append(all, listedImage{m.Name, m.Format.String(), listFiles(m.Root)})
 		return nil
 	})
 	if err != nil {

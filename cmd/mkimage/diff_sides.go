@@ -13,6 +13,7 @@ import (
 	"github.com/composefs-go/composefs/erofs/directory"
 	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/check/treediff"
+	"github.com/composefs-go/composefs/internal/source"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -38,22 +39,22 @@ func (o *diffOptions) sides(ctx context.Context, u *ui, names [2]string) (sides 
 			return sides, err
 		}
 		sides[i].image = f
-		m, err := readOpen(f, name, nil)
+		m, err := source.ReadImage(name, f)
 		if err != nil {
 			return sides, err
 		}
-		sides[i].format, roots[i], formats = m.format, m.root, append(formats, m.format)
+		sides[i].format, roots[i], formats = m.Format, m.Root, append(formats, m.Format)
 	}
 	slices.Sort(formats)
 	o.configure(formats, roots)
 	for i, name := range names {
 		fromImage := roots[i] != nil
 		if !fromImage {
-			s, err := readSource(ctx, u, name, &o.read)
+			s, err := o.source.read(ctx, u, name)
 			if err != nil {
 				return sides, err
 			}
-			roots[i] = s.root
+			roots[i] = s.Root
 		}
 		sides[i].root = roots[i]
 		if fromImage && formats[0] == formats[len(formats)-1] {
@@ -177,7 +178,7 @@ func (c *comparison) end() (same bool, err error) {
 // isImage reports whether a name is that of an image, and how to open it. A file goes
 // before a ref of that name.
 func (o *diffOptions) isImage(name string) (lookOptions, bool) {
-	if _, _, found := findSource(name); found {
+	if _, _, found := source.Find(name); found {
 		return lookOptions{}, false
 	}
 	st, err := os.Stat(name)
@@ -198,9 +199,9 @@ func (o *diffOptions) configure(formats []erofs.Format, images [2]*tree.Node) {
 	if alg == 0 {
 		alg = verity.SHA256
 	}
-	o.read.sink, o.read.Sockets, o.read.format = directory.NewDigests(alg), true, erofs.V1
+	o.source.Sink, o.source.Sockets, o.source.Format = directory.NewDigests(alg), true, erofs.V1
 	if len(formats) > 0 {
-		o.read.format = formats[len(formats)-1]
+		o.source.Format = formats[len(formats)-1]
 	}
 }
 

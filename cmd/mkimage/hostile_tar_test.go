@@ -118,7 +118,7 @@ func TestATarThatLiesIsRefusedAndNothingIsWritten(t *testing.T) {
 		{"a sparse map beyond its file", pax(t, strings.Repeat("x", 512), "GNU.sparse.size=100", "GNU.sparse.numblocks=1", "GNU.sparse.map=4096,512"), "a header is damaged"},
 		{"a sparse map of other data", pax(t, "short", "GNU.sparse.size=9000", "GNU.sparse.numblocks=1", "GNU.sparse.map=4096,512"), "sparse file references non-existent data"},
 		{"two archives", append(bytes.Clone(large), large...), "other bytes follow the end of the archive"},
-		{"no archive", []byte(strings.Repeat("no archive ", 1000)), "want a tar archive, found a text"},
+		{"no archive", []byte(strings.Repeat("no archive ", 1000)), "is a text: want a tar archive"},
 		{"a billion entries", bomb(t, gzipped, 150_000), "too many entries, more than 100000; if you trust the archive, raise the limit"},
 		{"a billion entries in zstd", bomb(t, zstded, 150_000), "too many entries, more than 100000"},
 		{"zeros without end", padding(t), "bytes of zeros follow the end of the archive"},

@@ -52,53 +52,6 @@ func whyStopped(ctx context.Context, err error) error {
 	return err
 }
 
-// A stoppableReader reads from a pipe or a terminal, where nothing may ever come, until
-// the context ends.
-type stoppableReader struct {
-	ctx context.Context
-	r   io.Reader
-	buf []byte
-}
-
-func (s *stoppableReader) Read(p []byte) (int, error) {
-	if len(s.buf) < len(p) {
-		s.buf = make([]byte, len(p))
-	}
-	buf := s.buf[:len(p)] // not p: the caller may use that again when we have given up
-	n, err := await(s.ctx, func() (int, error) { return s.r.Read(buf) })
-	if s.ctx.Err() != nil {
-		s.buf = nil // the read may go on
-	}
-	return copy(p, buf[:n]), err
-}
-
-// openStoppable opens what may be a pipe, which waits for a writer, until the context
-// ends.
-func openStoppable(ctx context.Context, name string) (*os.File, error) {
-	return await(ctx, func() (*os.File, error) { return os.Open(name) })
-}
-
-// await returns what f returns, or the cause of the context's end if that comes first.
-// f runs on then; nobody hears of it.
-func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	go func() {
-		value, err := f()
-		done <- result{value, err}
-	}()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-ctx.Done():
-		var none T
-		return none, context.Cause(ctx)
-	}
-}
-
 // A stoppableWriter writes until the context ends.
 type stoppableWriter struct {
 	ctx context.Context

@@ -6,6 +6,7 @@ import (
 
 	"github.com/composefs-go/composefs/erofs/dumpfile"
 	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/internal/source"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -65,11 +66,11 @@ func runComposefsInfo(_ context.Context, u *ui, args []string) error {
 }
 
 func (i *info) ls(u *ui) error {
-	return i.look.each(i.names, func(m image) error { return writeListing(u.out, m.root) })
+	return i.look.each(i.names, func(m source.Image) error { return writeListing(u.out, m.Root) })
 }
 
 func (i *info) dump(u *ui) error {
-	return i.look.eachWhole(i.names, func(m image) error { return dumpfile.Write(u.out, m.root, i.look.filter...) })
+	return i.look.eachWhole(i.names, func(m source.Image) error { return dumpfile.Write(u.out, m.Root, i.look.filter...) })
 }
 
 func (i *info) objects(u *ui) error {

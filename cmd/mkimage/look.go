@@ -8,9 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/filekind"
+	"github.com/composefs-go/composefs/internal/source"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -37,13 +36,6 @@ func (o *lookOptions) check() error {
 		}
 	}
 	return nil
-}
-
-// An image is one that was read.
-type image struct {
-	name   string // as the user calls it
-	format erofs.Format
-	root   *tree.Node
 }
 
 // open opens an image: a file, or in a repository what a digest or ref stands for.
@@ -73,57 +65,27 @@ func (o *lookOptions) openNamed(name string) (*os.File, verity.Digest, error) {
 }
 
 // readOf reads an image, or of its root what is called one of the names only.
-func (o *lookOptions) readOf(name string, only []string) (image, error) {
+func (o *lookOptions) readOf(name string, only []string) (source.Image, error) {
 	f, err := o.open(name)
 	if err != nil {
-		return image{}, err
+		return source.Image{}, err
 	}
 	defer f.Close()
-	return readOpen(f, name, only)
-}
-
-// readOpen is readOf for an open image.
-func readOpen(f *os.File, name string, only []string) (image, error) {
-	m, err := readImage(f, only)
-	if other := notAnImage(f, err); other != err {
-		return image{}, other
-	}
-	if err != nil {
-		return image{}, fmt.Errorf("%s: %w", name, err)
-	}
-	m.name = name
-	return m, nil
-}
-
-func readImage(f *os.File, only []string) (image, error) {
-	st, err := f.Stat()
-	if err != nil {
-		return image{}, err
-	}
-	m, err := erofs.Open(f, st.Size())
-	if err != nil {
-		return image{}, err
-	}
-	read := m.Tree
-	if len(only) > 0 {
-		read = func() (*tree.Node, error) { return m.TreeOf(only...) }
-	}
-	root, err := read()
-	return image{format: m.Header().Version, root: root}, err
+	return source.ReadImage(name, f, only...)
 }
 
 // each reads images one after the other and shows them to do, without what the
 // filters leave out.
-func (o *lookOptions) each(names []string, do func(image) error) error {
+func (o *lookOptions) each(names []string, do func(source.Image) error) error {
 	return o.eachOf(names, o.filter, do)
 }
 
 // eachWhole is each without the filters.
-func (o *lookOptions) eachWhole(names []string, do func(image) error) error {
+func (o *lookOptions) eachWhole(names []string, do func(source.Image) error) error {
 	return o.eachOf(names, nil, do)
 }
 
-func (o *lookOptions) eachOf(names, only []string, do func(image) error) error {
+func (o *lookOptions) eachOf(names, only []string, do func(source.Image) error) error {
 	for _, name := range names {
 		m, err := o.readOf(name, only)
 		if err == nil {
@@ -139,12 +101,8 @@ func (o *lookOptions) eachOf(names, only []string, do func(image) error) error {
 // objectPaths returns the paths of the objects of all images, each once, in order.
 func (o *lookOptions) objectPaths(names []string) ([]string, error) {
 	paths := []string{}
-	err := o.each(names, func(m image) error {
-		for _, e := range tree.Walk(m.root) {
-			if e.Node.Kind == tree.Regular && e.Node.Payload != "" {
-				paths = append(paths, e.Node.Payload)
-			}
-		}
+	err := o.each(names, func(m source.Image) error {
+		paths = append(paths, source.ObjectPaths(m.Root)...)
 		slices.Sort(paths)
 		paths = slices.Compact(paths)
 		return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/boot/mount"
+	"github.com/composefs-go/composefs/internal/source"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -81,7 +83,7 @@ func (m *mounting) mount(k *kernel.Kernel, image *os.File, dir string) (mounted,
 	}
 	header, err := erofs.ReadHeader(image)
 	if err != nil {
-		return result, notAnImage(image, err)
+		return result, cmp.Or(source.NotAnImage(image, err), err)
 	}
 	if header.HasACL {
 		if err := k.Need(kernel.EROFSACL); err != nil {

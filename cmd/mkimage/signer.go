@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/composefs-go/composefs/internal/await"
 	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/internal/printable"
 	"github.com/composefs-go/composefs/sign"
@@ -141,7 +142,7 @@ func askPassword(ctx context.Context, fd int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := await(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
+	text, err := await.Call(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
 	if ctx.Err() != nil {
 		return "", errors.Join(err, term.Restore(fd, before))
 	}

@@ -24,7 +24,7 @@ func OfMode(m fs.FileMode) Kind {
 	if m.IsRegular() {
 		return "a file"
 	}
-	return Kind((&osfile.SpecialError{Mode: m}).Kind())
+	return Kind(osfile.Kind(m))
 }
 
 // OfFile tells what an open file is by its first bytes. Its offset stays.

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/internal/source"
+	"github.com/composefs-go/composefs/internal/source/transform"
+)
+
+// ownWay is what --boot is without a release: composefs-rs 0.9.0's way, for trees too
+// that it refuses or that it makes images of which don't boot.
+const ownWay = "mkimage"
+
+// parseBoot reads the value of --boot. It also says whether missing mount points are made.
+func parseBoot(value string) (release transform.Release, mountPoints bool, err error) {
+	if value == ownWay {
+		return transform.Release090, true, nil
+	}
+	release, err = transform.ParseRelease(value)
+	return release, false, err
+}
+
+// prepareBoot makes a source's tree one to boot from, and says what a machine with
+// it will lack. name is the source's.
+func prepareBoot(u *ui, t source.Tree, name, boot string) error {
+	release, mountPoints, err := parseBoot(boot)
+	if err != nil {
+		return err
+	}
+	r, err := transform.Prepare(t.Root, t.Content, release, mountPoints)
+	if errors.Is(err, transform.ErrLayout) && !mountPoints {
+		err = fmt.Errorf("%w; or say --boot alone, which makes what is missing", err)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	for _, remark := range bootRemarks(r, name) {
+		u.remark("%s", remark)
+	}
+	return nil
+}
+
+// bootRemarks says what was added to the tree of the name, what isn't in the image though
+// it is in the tree, and what the machine will lack.
+func bootRemarks(r transform.Report, name string) (remarks []string) {
+	say := func(format string, args ...any) { remarks = append(remarks, fmt.Sprintf(format, args...)) }
+	if len(r.Added) > 0 {
+		say("%s lacks %s, which the boot mounts on: made in the image, empty", name, paths(r.Added))
+	}
+	if r.Dropped.ACLs > 0 {
+		say("--boot leaves out the access control lists of %s: users who have access only by these lose it", countFiles(r.Dropped.ACLs))
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Dropped.Other)) {
+		say("--boot leaves out the extended attribute %q of %s", name, countFiles(r.Dropped.Other[name]))
+	}
+	if r.NoInit {
+		say("%s has no init program, none of %s: the boot will be refused, unless the command line names another with init=", name, strings.Join(bootcfg.Inits(""), ", "))
+	}
+	if r.NoKernel {
+		say("%s has no kernel, as in /usr/lib/modules/VERSION: the machine will have only the modules in the initrd", name)
+	}
+	if r.NoTmp {
+		say("%s has no /tmp: make an empty one, to mount a tmpfs on", name)
+	}
+	if len(r.ReadOnly) > 0 {
+		say("%s will be read-only in the booted system, like all but /etc and /var: make them links to directories below /var, or mount something there", paths(r.ReadOnly))
+	}
+	return remarks
+}
+
+func countFiles(n int) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return fmt.Sprintf("%d files", n)
+}
+
+// paths lists names as paths, for people.
+func paths(names []string) string {
+	all := make([]string, len(names))
+	for i, n := range names {
+		all[i] = "/" + n
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	return strings.Join(all[:len(all)-1], ", ") + " and " + all[len(all)-1]
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/composefs-go/composefs/erofs/directory"
+	"github.com/composefs-go/composefs/internal/source"
+	"github.com/composefs-go/composefs/internal/source/tarball"
+)
+
+// sourceHelp lists the kinds of sources for the help of a command.
+func sourceHelp() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "  %-20s %s\n", "DIR", "directory")
+	for _, k := range source.Kinds() {
+		fmt.Fprintf(&b, "  %-20s %s\n", k.Prefix+k.Operand, k.What)
+	}
+	return b.String() + "\nA FILE of - is standard input."
+}
+
+// A sourceFlags is how a source is to be read, and the flags that say so.
+type sourceFlags struct {
+	source.Options
+	mounts    string // the rule for what is mounted in a directory
+	whiteouts string // the rule for the whiteouts of layers
+}
+
+// The rules for whiteouts.
+const (
+	whiteoutsOCI     = "oci"
+	whiteoutsInOrder = "in-order"
+)
+
+// mountRules are what --mounts takes.
+var mountRules = map[string]directory.MountRule{
+	"refuse": directory.RefuseMounts, "empty": directory.EmptyMounts, "include": directory.IncludeMounts,
+}
+
+// add adds the flags that every command has which reads sources.
+func (s *sourceFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.Int64Var(&s.Tar.MaxEntries, "max-entries", tarball.DefaultMaxEntries, "refuse tar archives with more than `N` entries; a million entries need about 600 MB of memory, at worst 1.3 GB")
+	f.Int64Var(&s.Tar.MaxExpansion, "max-expansion", 0, "refuse tar archives that unpack to more than `BYTES`, holes included (default 16 GiB plus 64 times the archive's size)")
+	f.StringVar(&s.whiteouts, "whiteouts", whiteoutsOCI, "apply the whiteouts of layers by `RULE`: oci (they hide lower layers) or in-order (all that came before, as composefs-rs does)")
+	f.BoolVar(&s.Tar.FollowLinks, "follow-layer-links", false, "let paths in tar archives lead through symbolic links, inside the tree")
+	f.BoolVar(&s.Tar.Strict, "strict", false, "refuse tar archives without an end marker")
+	f.StringVar(&s.mounts, "mounts", "refuse", "file systems mounted inside the directory: refuse them, take an empty directory (empty), or take their content (include)")
+}
+
+// check finds what can't be meant, and takes over what the rules stand for.
+func (s *sourceFlags) check() error {
+	rule, ok := mountRules[s.mounts]
+	switch {
+	case s.whiteouts != whiteoutsOCI && s.whiteouts != whiteoutsInOrder:
+		return fmt.Errorf("--whiteouts: want oci or in-order, found %q", s.whiteouts)
+	case s.Tar.MaxEntries <= 0:
+		return fmt.Errorf("--max-entries: want a number above 0, found %d", s.Tar.MaxEntries)
+	case s.Tar.MaxExpansion < 0:
+		return fmt.Errorf("--max-expansion: want a number of bytes, found %d", s.Tar.MaxExpansion)
+	case !ok:
+		return fmt.Errorf("--mounts: want refuse, empty or include, found %q", s.mounts)
+	}
+	s.Mounts, s.Tar.InOrder = rule, s.whiteouts == whiteoutsInOrder
+	return nil
+}
+
+// checkSource finds arguments that can't stand for a source.
+func checkSource(arg string) error {
+	if err := source.Check(arg); err != nil {
+		return fmt.Errorf("SOURCE: %w", err)
+	}
+	return nil
+}
+
+// read reads the source that an argument stands for.
+func (s *sourceFlags) read(ctx context.Context, u *ui, arg string) (source.Tree, error) {
+	o := s.Options
+	o.Stdin, o.Progress = u.in, u.progress.file
+	o.Remark = func(err error) { u.remark("%v", adviseSourceRemark(err)) }
+	u.progress.start("reading " + arg)
+	defer u.progress.stop()
+	t, err := source.Read(ctx, arg, o)
+	if source.IsDirectory(arg) && errors.Is(err, fs.ErrPermission) {
+		err = refusedAt(inTree, err)
+	}
+	return t, adviseSource(err)
+}

@@ -1,0 +1,73 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/composefs-go/composefs/erofs/directory"
+	"github.com/composefs-go/composefs/internal/filekind"
+)
+
+// A DirectoryError says that a source without a prefix isn't a directory.
+type DirectoryError struct {
+	Path   string
+	Found  filekind.Kind // "a file", or what is there instead of one
+	Image  bool          // it is an image
+	Prefix string        // of the kind of source that the file is, if that can be told
+}
+
+func (e *DirectoryError) Error() string {
+	if e.Image {
+		return e.Path + " is an image already: want a directory"
+	}
+	return fmt.Sprintf("%s is %s: want a directory", e.Path, e.Found)
+}
+
+func readDirectory(ctx context.Context, dir string, o *options) (Tree, error) {
+	if err := checkDirectory(dir); err != nil {
+		return Tree{}, err
+	}
+	root, err := directory.Read(ctx, dir, directory.Options{
+		Sink: o.Sink, Cache: o.Cache, Mounts: o.Mounts, Empty: o.Empty, Sockets: o.Sockets, Progress: o.Progress,
+		UseEpoch: o.UseEpoch, SkipDevices: o.SkipDevices, SkipXattrs: o.SkipXattrs, UserXattrs: o.UserXattrs,
+	})
+	if err != nil || !o.Policy {
+		return Tree{Root: root}, err
+	}
+	return Tree{root, directoryContent(root, dir)}, nil
+}
+
+// checkDirectory says of a file what kind of source it is.
+func checkDirectory(name string) error {
+	st, err := os.Stat(name)
+	if err != nil || st.IsDir() {
+		return nil // the reader says what is wrong
+	}
+	e := &DirectoryError{Path: name, Found: filekind.OfMode(st.Mode())}
+	if !st.Mode().IsRegular() {
+		return e
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	kind := filekind.OfFile(f)
+	e.Image, e.Prefix = kind == filekind.Image, prefixFor(name, kind)
+	return e
+}
+
+// prefixFor returns the prefix that a file wants, "" if that can't be told.
+func prefixFor(name string, kind filekind.Kind) string {
+	switch {
+	case kind == filekind.Tar, archiveName.MatchString(name):
+		return "tar:"
+	case kind == filekind.Dump, strings.HasSuffix(name, ".dump"):
+		return "dump:"
+	case strings.HasSuffix(name, ".json"):
+		return "crfs:"
+	}
+	return ""
+}

@@ -1,0 +1,91 @@
+package source
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/erofs/directory"
+)
+
+// An Overlap says how a place to write to lies to a source.
+type Overlap uint8
+
+const (
+	Apart  Overlap = iota
+	Same           // it is the source, or one of its files
+	Inside         // it is in the directory, where it would be read by the next build
+)
+
+// Overlap tells how a place to write to lies to the source that an argument stands for.
+// There needn't be anything at path yet.
+func (o *Options) Overlap(arg, path string) Overlap {
+	_, operand, prefixed := Find(arg)
+	switch {
+	case prefixed && isOneOf(path, operand):
+		return Same
+	case prefixed:
+		return Apart
+	case isSame(path, arg):
+		return Same
+	case o.reads(arg, path):
+		return Inside
+	}
+	return Apart
+}
+
+// reads reports whether reading the directory would meet what is at a path.
+func (o *Options) reads(dir, path string) bool {
+	top, topMount, err := identify(dir)
+	if err != nil {
+		return false
+	}
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return false
+	}
+	first := "" // name of what is met in the source
+	for {
+		st, mount, err := identify(path)
+		switch {
+		case err != nil: // it will be made
+		case os.SameFile(st, top):
+			return !slices.Contains(o.Empty, first)
+		case mount != topMount && o.Mounts != directory.IncludeMounts:
+			return false
+		}
+		if path == "/" {
+			return false
+		}
+		first, path = filepath.Base(path), filepath.Dir(path)
+	}
+}
+
+// identify tells which file is at a path, and in which mount.
+func identify(path string) (os.FileInfo, uint64, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	var x unix.Statx_t
+	err = unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_MNT_ID, &x)
+	return st, x.Mnt_id, err
+}
+
+func isSame(a, b string) bool {
+	first, errA := os.Stat(a)
+	second, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(first, second)
+}
+
+// isOneOf reports whether a path is that of a regular file which is in a list of names.
+func isOneOf(path, list string) bool {
+	st, err := os.Stat(path)
+	if err != nil || !st.Mode().IsRegular() {
+		return false
+	}
+	return slices.ContainsFunc(strings.Split(list, ","), func(name string) bool { return isSame(path, name) })
+}
