@@ -1,5 +1,5 @@
-// Package dracut has the tests of our dracut module that need no dracut and no boot; the
-// others are in test/boot.
+// Package dracut contains the tests of our dracut module that need neither dracut nor a
+// boot; the others are in test/boot.
 package dracut_test
 
 import (

@@ -1,8 +1,9 @@
-// Package verity computes and checks fs-verity digests, and turns fs-verity on.
+// Package verity computes and checks fs-verity digests, and enables fs-verity on
+// files.
 //
-// fs-verity is the kernel's per-file integrity: a file's blocks are the leaves
-// of a Merkle tree, and the kernel checks each block that it reads against it.
-// The digest names both the tree's root and the file's size:
+// fs-verity is the kernel's integrity check for single files: a file's blocks are
+// the leaves of a Merkle tree, and the kernel checks each block that it reads
+// against it. The digest names both the tree's root and the file's size:
 //
 //	file     | block 0 | block 1 | … | block n (zero-padded) |
 //	              │         │               │

@@ -1,5 +1,5 @@
-// Package uki puts a kernel, an initrd, a command line and what else belongs to
-// them into one EFI program, a Unified Kernel Image, and reads one back.
+// Package uki assembles a kernel, an initrd, a command line and related parts into
+// one EFI program, a Unified Kernel Image (UKI), and reads such programs.
 //
 // A UKI is systemd-stub, a PE program, with sections added:
 //
@@ -17,18 +17,18 @@
 //	| signatures                    |  the certificate table; not hashed
 //	+-------------------------------+
 //
-// The stub finds the sections by name, in memory. So each also gets a range of
-// addresses, after those of the stub and a multiple of SectionAlignment.
+// The stub finds the sections by name, in memory. Each section therefore also gets
+// an address range, at a multiple of SectionAlignment after the stub's own.
 //
 // The sections have the names, the content and the flags that systemd's ukify
 // gives them. An addon is built the same way on another stub, without a kernel.
 //
-// A signature for Secure Boot stands for the Digest of the program and lies
-// behind the sections. Making and checking one is the business of
-// sign/secureboot; this package says where it is and what it is for.
+// A Secure Boot signature covers the Digest of the program and is stored after the
+// sections. Package sign/secureboot makes and verifies signatures; this package
+// locates them and computes the digest.
 //
-// Everything here may be given hostile files: what the headers claim is checked
-// against the file before memory is spent on it.
+// All functions may be given hostile files: sizes in headers are checked against
+// the file before memory is allocated.
 //
 // Format: the PE/COFF specification, Microsoft's "Windows Authenticode Portable
 // Executable Signature Format", and the UKI specification of the UAPI group.

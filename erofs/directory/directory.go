@@ -1,10 +1,9 @@
 // Package directory reads a directory of the running system into a file tree.
 //
-// One goroutine walks the directories in the order of their names; the files in
-// them are opened, described and hashed by as many goroutines as there are cores,
-// the walker among them when the others have enough to do. The result doesn't
-// depend on which of them is faster, nor on the file system's order, the umask, the
-// locale or the time zone.
+// One goroutine walks the directories in the order of their names; the files in them are
+// opened, described and hashed by as many goroutines as there are cores, including the
+// walker when the others are busy. The result doesn't depend on which of them is faster,
+// nor on the file system's order, the umask, the locale or the time zone.
 //
 //	walk ──▶ batches ──▶ worker ─┐
 //	  │          └────▶ walker ─┴─▶ Sink (digest only, or a repository)
@@ -12,8 +11,8 @@
 //
 // Hard links within the tree are kept, unless asked otherwise: the first name in
 // depth-first order is the original. Files of 1 to tree.InlineMax bytes go into the
-// image, larger ones to the Sink. What is mounted inside the directory is an error unless
-// Options.Mounts says otherwise; a file mounted over another one of the same file system
+// image, larger ones to the Sink. A mount inside the directory is an error unless
+// Options.Mounts says otherwise; a file mounted over another file of the same file system
 // isn't noticed.
 package directory
 

@@ -1,9 +1,10 @@
-// Package tree is the file tree that every importer makes and every writer takes.
+// Package tree holds the file tree that every importer produces and every writer
+// consumes.
 //
 // A tree is a root Node of kind Directory. A directory's children are entries: a
 // name and a node. A node with several names (hard links) is one *Node; the entry
-// that was added with Add is the original, those added with Link are further
-// names. Which is the original is part of the tree: it decides the place of the
+// that was added with Add is the original, those added with Link are further names.
+// Which name is the original is part of the tree: it determines the position of the
 // inode in a V0 or V1 image.
 //
 //	root ─┬─ "bin"  ─ Symlink → usr/bin

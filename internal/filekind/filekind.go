@@ -1,5 +1,6 @@
-// Package filekind tells what a file is: by its first bytes, or, if it isn't a regular
-// file, by its mode. Messages say with it what was found in the place of what was wanted.
+// Package filekind recognizes kinds of files by their first bytes or, if they aren't
+// regular files, by their mode. Messages use it to say what was found instead of what was
+// wanted.
 //
 //	head ─▶ table of kinds ─▶ Kind, as in "FILE is KIND"
 package filekind

@@ -1,4 +1,4 @@
-// Package version holds the number that both programs say they are.
+// Package version holds the version number of both programs.
 package version
 
 // Number is that of the next release, see CHANGELOG.md.

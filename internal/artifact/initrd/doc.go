@@ -1,8 +1,9 @@
-// Package initrd makes a minimal initrd, and reads those that anybody made.
+// Package initrd makes minimal initrds, and reads initrds from any source.
 //
-// What it makes has composefs-setup-root as /init, the kernel modules that reach
-// the root partition, policy and keys. No shell, no other program, no tool of the
-// distribution.
+// An initrd made by this package contains composefs-setup-root as /init, the kernel
+// modules that are needed to reach the root partition, the policy and the keys. It
+// has no shell and no other program, and no tool of the distribution is needed to
+// make it.
 //
 //	/init                                       composefs-setup-root
 //	/dev/console /dev/kmsg /dev/null            what is needed before devtmpfs is mounted
@@ -13,9 +14,9 @@
 //	/usr/lib/modules/VERSION/kernel/…           those modules, not compressed
 //	/usr/lib/modules/VERSION/modules.builtin    which of those wanted are in the kernel itself
 //
-// The archive is newc cpio, compressed with zstd or not. Everything belongs to
-// root and has time 0. Same input, same bytes.
+// The archive is newc cpio, compressed with zstd or not. Everything belongs to root
+// and has time 0. The same input gives the same bytes.
 //
-// Open unpacks an initrd as the kernel does, into an fs.FS. It is safe with bytes
-// that nobody vouches for.
+// Open unpacks an initrd as the kernel does, into an fs.FS. It is safe for
+// untrusted input.
 package initrd

@@ -8,9 +8,9 @@
 //	nothing      the partition type that the Discoverable Partitions
 //	             Specification has for a root of this architecture
 //
-// If several devices fit, the one on the disk is meant that the boot loader came from;
-// systemd-boot and systemd-stub say which one that is in an EFI variable.
+// If several devices match, the one on the disk that the boot loader came from is
+// chosen; systemd-boot and systemd-stub name that disk in an EFI variable.
 //
-// What is read from disks is bounded and nothing in it is trusted: it only
-// chooses a device, and what is booted from it is verified later.
+// Reads from disks are bounded, and nothing that is read is trusted: it only chooses a
+// device, and what is booted from it is verified later.
 package blockdev

@@ -1,11 +1,11 @@
 // Package kernel finds out what the running kernel can do.
 //
-// Features are probed, by trying them, when somebody asks; version numbers serve
-// messages only, since distributions move features both ways.
+// A feature is probed by trying it when it is asked for. Version numbers appear only in
+// messages, because distributions both backport features and disable them.
 //
 //	Present   use it
 //	Absent    fall back, or refuse with a *MissingError
-//	Unknown   the probe found nothing out (no permission, no memory, a seccomp filter):
+//	Unknown   the probe gave no answer (no permission, no memory, a seccomp filter):
 //	          use it all the same, so that the kernel reports what is wrong; refuse with
 //	          an *UnknownError where a kernel without it would say nothing
 package kernel

@@ -1,8 +1,9 @@
-// Package kmsg says one line at a time at boot: to the kernel's log, which the
-// console shows, or to standard error where there is none.
+// Package kmsg writes messages during boot, one line at a time, to the kernel's
+// log, which the console shows, or to standard error if that isn't available.
 //
-// The kernel drops what comes too fast (10 lines in 5 seconds) and refuses
-// records over 1024 bytes, so lines are few and are cut.
+// The kernel drops messages that come too fast (more than 10 lines in 5 seconds)
+// and refuses records of more than 1024 bytes, so messages should be few, and long
+// ones are cut.
 package kmsg
 
 import (

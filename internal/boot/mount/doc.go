@@ -4,7 +4,8 @@
 //	                                                    ├─ Overlay ──▶ root ── Attach ──▶ directory
 //	object store (open directory) ──────────────────────┘
 //
-// An Image does both steps. A mounted tree is an *os.File that is mounted nowhere until Attach. Errors
-// carry the kernel's own words. Where a kernel lacks something there is a
-// fallback or a *kernel.MissingError; which one is found out by internal/boot/kernel.
+// An Image does both steps. A mounted tree is an *os.File that isn't visible anywhere until
+// Attach. Errors include the kernel's own messages. If the kernel lacks a feature there is
+// a fallback or a *kernel.MissingError; internal/boot/kernel finds out which features there
+// are.
 package mount

@@ -1,5 +1,5 @@
-// Package tpm puts a measurement into a register (PCR) of a TPM 2.0 and into the
-// log that systemd keeps of such measurements.
+// Package tpm extends a register (PCR) of a TPM 2.0 with a measurement, and records
+// it in the log that systemd keeps of such measurements.
 //
 //	command   tag size code | pcr | authorization: empty password | event
 //	                                                                  │ H of each bank

@@ -1,9 +1,9 @@
-// Package treediff says in which paths and attributes two file trees differ: what
-// keeps two images from having one digest, in words.
+// Package treediff lists the paths and attributes in which two file trees differ:
+// it says in words why two images have different digests.
 //
-// It compares what an image is made of. The size of a directory and its link count
-// aren't: whoever writes an image computes them. Names of one file (hard links) are
-// compared as such, and its attributes once.
+// It compares everything that affects an image. Sizes and link counts of
+// directories don't, since they are computed when an image is written. The names of
+// a hard-linked file are compared as a set, and its attributes once.
 //
 //	A ─┐
 //	   ├─▶ Trees ──▶ "/etc/motd: mode 0644 in A, 0600 in B" …

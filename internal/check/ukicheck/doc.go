@@ -1,7 +1,7 @@
-// Package ukicheck reads a UKI or an addon as the machine will that boots it, and says
-// what comes of it: which image each profile names, which keys and which policy are in
-// its initrd, and whether anything lets a root start that nobody verified.
+// Package ukicheck reads a UKI or an addon the way the machine does that boots it, and
+// reports the result: which image each profile names, which keys and which policy are
+// in its initrd, and whether anything would let an unverified root start.
 //
-// doctor asks whether a machine will boot; this asks what a signature would vouch for.
-// Nothing here is about the signature itself: see sign/secureboot.
+// Package doctor asks whether a machine will boot; this package asks what a signature
+// would vouch for. For the signature itself see sign/secureboot.
 package ukicheck

@@ -1,18 +1,19 @@
-// Package transform changes a tree into the one that an image for booting is made
-// of. Whoever computes the digest of such an image, from whatever source, must do
-// the same steps in the same order; so they are here and nowhere else.
+// Package transform changes a tree into the one from which an image for booting is
+// made. Whatever the source, the digest of such an image is the same only if the
+// same steps are done in the same order, so they are all in this package.
 //
 //	source ─▶ OCI ─▶ tree of a container image ─▶ Boot ─▶ tree of a root to boot
 //
-// OCI makes what differs between the ways to the same content equal: the root
-// takes its attributes from /usr, /run is emptied, xattrs that are of the machine
-// rather than of the image are dropped.
+// OCI removes differences that come from how the same content was unpacked: the
+// root takes its attributes from /usr, /run is emptied, and xattrs that belong to
+// the machine rather than to the image are dropped.
 //
-// Boot empties what other file systems are mounted on, /boot and /sysroot, and
-// labels all files as the SELinux policy in the tree says; without a policy there
-// are no labels.
+// Boot empties /boot and /sysroot, over which other file systems are mounted, and
+// labels all files according to the SELinux policy in the tree; without a policy
+// there are no labels.
 //
 // Both recompute link counts from names, and make the first name of a file in
-// sorted depth-first order its original. The steps are those of composefs-rs,
-// which gives the same digests; where its releases differ, Release says whose.
+// sorted depth-first order its original. The steps are the same as in composefs-rs,
+// so the digests are too; where releases of composefs-rs differ, Release selects
+// one.
 package transform

@@ -1,9 +1,9 @@
 // Package digestcache remembers the digests of files from one build to the next, so
 // that the next one reads only what has changed since.
 //
-// It trusts the kernel: a file whose size, modification time and change time are
-// those of before has the content of before. Nobody can set the change time, but it
-// has its limits, hence the rules:
+// It trusts the kernel: a file with the same size, modification time and change time
+// as before has the same content as before. Programs can't set the change time, but
+// it has limits, hence these rules:
 //
 //   - A file counts by file system, device number and inode number.
 //   - It is remembered only if it had changed longer than Settled before the build
@@ -14,9 +14,9 @@
 //     else keep it, or don't renew it for mapped files.
 //   - A cache that others can write to isn't used: it could say anything.
 //
-// What remains: who sets the clock back, writes to the disk below the file system,
-// or restores an older state of it can hide a change. All of these need root. Who
-// mustn't trust them hashes everything, which is the default.
+// What remains: anyone who can set the clock back, write to the underlying disk, or
+// restore an older state of it can hide a change from the cache. All of these need
+// root. Without a cache, which is the default, everything is hashed.
 //
 //	file:   "composefs-dc 1\n" algorithm, records in order of their keys, SHA-256 of
 //	        all that

@@ -1,5 +1,5 @@
-// Package repo is the content-addressed store that images and the contents of
-// their files lie in: the layout of composefs-rs, plus seals.
+// Package repo is the content-addressed store of images and the contents of their
+// files, in the layout of composefs-rs, plus seals.
 //
 //	meta.json                     version, algorithm, features, image formats
 //	objects/xx/yyyy…              file contents and images, by fs-verity digest
@@ -10,10 +10,10 @@
 //
 // # Order of writing
 //
-// A name in objects, images or seals never stands for something that a power cut
-// could take away. New objects are written to a directory of their own below tmp,
-// then made durable all at once, then renamed into place; an image gets its name
-// after all its objects have theirs on stable storage:
+// A name in objects, images or seals never refers to data that a power failure could
+// lose. New objects are written to a directory of their own below tmp, then made
+// durable all at once, then renamed into place; an image gets its name after all its
+// objects have theirs on stable storage:
 //
 //	write tmp/build-…/<hex> …  →  syncfs  →  rename to objects/…  →  syncfs  →
 //	symlink images/<hex>  →  fsync  →  symlink images/refs/NAME  →  fsync
@@ -24,12 +24,15 @@
 //
 // # Locks
 //
-// Whoever has a repository open holds a shared flock on its directory, as with
-// composefs-rs; who removes things wants it exclusively. Each directory below tmp is
-// locked by the build that it belongs to. One that can be locked is left over.
+// A process that has a repository open holds a shared flock on its directory, as
+// with composefs-rs; to remove anything, it needs an exclusive one. Each directory
+// below tmp is locked by the build that it belongs to; one that can be locked was
+// left by a build that has ended.
 //
-// A Store is the objects alone. mkcomposefs --digest-store has them in a directory
-// without anything else; OpenStore opens that, and writing goes the same way.
+// A Store is just the objects. mkcomposefs --digest-store keeps them in a directory
+// without anything else; OpenStore opens such a directory, and objects are written
+// in the same way.
 //
-// Where the file system has fs-verity, every object and meta.json carry it.
+// If the file system supports fs-verity, it is enabled on every object and on
+// meta.json.
 package repo

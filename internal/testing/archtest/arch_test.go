@@ -1,4 +1,5 @@
-// Package archtest holds the tree to ARCHITECTURE.md and to docs/threat-model.md.
+// Package archtest checks that ARCHITECTURE.md and docs/threat-model.md describe
+// the tree as it is.
 package archtest
 
 import (

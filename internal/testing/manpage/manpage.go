@@ -1,9 +1,9 @@
 // Package manpage makes the manual page of a command from its help.
 //
-// It is used instead of cobra/doc, which takes the help for Markdown and prints the
-// default of a flag where the name of its value belongs. What the help is written in is
-// simpler: paragraphs, tables of terms, and blocks of commands, told apart by how they
-// are indented.
+// It is used instead of cobra/doc, which treats the help as Markdown and prints the
+// default of a flag where the name of its value belongs. The help has a simpler format:
+// paragraphs, tables of terms, and blocks of commands, distinguished by their
+// indentation.
 //
 //	Build makes an image from SOURCE, which is one of     a paragraph
 //

@@ -1,12 +1,12 @@
 // Package testtree grows random trees in real directories, for tests that compare
 // what different programs and importers make of them.
 //
-// A seed means the same tree wherever it grows, so digests of it can be recorded. Each
-// has something of all that makes trees hard: hard links, escaped overlay attributes,
-// opaque directories, ACLs, SELinux labels, capabilities, device nodes, sparse files,
-// odd names, large owners, times of all sizes with nanoseconds, and the directories of
-// a root file system. What some programs or file systems can't have depends on the
-// seed's bits, see Old, Whiteouts, Policy and Clash.
+// The same seed gives the same tree everywhere, so its digest can be recorded. Each
+// tree has some of everything that is hard about trees: hard links, escaped overlay
+// attributes, opaque directories, ACLs, SELinux labels, capabilities, device nodes,
+// sparse files, odd names, large owners, times of all sizes with nanoseconds, and the
+// directories of a root file system. Features that some programs or file systems don't
+// support depend on bits of the seed, see Old, Whiteouts, Policy and Clash.
 package testtree
 
 import (

@@ -1,4 +1,5 @@
-// Package testutil says what a test needs of the machine that it runs on.
+// Package testutil lets a test state what it needs from the machine that it runs
+// on.
 package testutil
 
 import (
