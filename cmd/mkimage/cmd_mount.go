@@ -8,12 +8,13 @@ import (
 
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/filekind"
+	"github.com/composefs-go/composefs/internal/imagemount"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/verity"
 )
 
 type mountOptions struct {
-	mounting
+	imagemount.Options
 	repo     string
 	hex      string
 	level    string
@@ -55,57 +56,57 @@ As mount.composefs in /sbin this program serves mount -t composefs.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.repo, "repo", "", "repository `DIR` that has image and contents")
-	f.StringArrayVar(&o.basedirs, "basedir", nil, "`DIR` of files' contents, such as REPO/objects (repeatable)")
+	f.StringArrayVar(&o.Basedirs, "basedir", nil, "`DIR` of files' contents, such as REPO/objects (repeatable)")
 	f.StringVar(&o.hex, "digest", "", "fs-verity digest that the image must have, in `HEX`")
 	f.StringVar(&o.level, "verity", "", "have the kernel check every file: require, try or off (default: require if the image is known by its digest or seal)")
-	f.BoolVar(&o.signed, "signed", false, "want a valid seal: IMAGE.seal, or in the repository")
+	f.BoolVar(&o.Signed, "signed", false, "want a valid seal: IMAGE.seal, or in the repository")
 	f.StringArrayVar(&o.keyNames, "keys", nil, "trusted public keys: a .pub `FILE`, or a directory of them (repeatable; implies --signed; default "+systemKeys+")")
-	f.StringVar(&o.upper, "upperdir", "", "`DIR` that takes changes, so that the mount can be written to")
-	f.StringVar(&o.work, "workdir", "", "empty `DIR` on the same file system, for the kernel's use")
-	f.StringVar(&o.userns, "idmap", "", "owners as the user namespace `FILE` maps them, such as /proc/PID/ns/user")
-	f.BoolVar(&o.readOnly, "read-only", false, "mount read-only even with --upperdir")
+	f.StringVar(&o.Upper, "upperdir", "", "`DIR` that takes changes, so that the mount can be written to")
+	f.StringVar(&o.Work, "workdir", "", "empty `DIR` on the same file system, for the kernel's use")
+	f.StringVar(&o.UserNS, "idmap", "", "owners as the user namespace `FILE` maps them, such as /proc/PID/ns/user")
+	f.BoolVar(&o.ReadOnly, "read-only", false, "mount read-only even with --upperdir")
 	return cmd
 }
 
 // remarkLack says that files aren't checked although that was to be tried.
-func remarkLack(u *ui, m mounted) {
+func remarkLack(u *ui, m imagemount.Report) {
 	if m.Lack != nil {
 		u.remark("mounted without fs-verity, so that nothing checks the content of files when they are read: %v", m.Lack)
 	}
 }
 
-var checkings = map[string]checking{"": checkUnset, "off": checkOff, "try": checkTry, "require": checkRequire}
+var verityLevels = map[string]imagemount.VerityLevel{"": imagemount.Implied, "off": imagemount.Off, "try": imagemount.Try, "require": imagemount.Require}
 
-func (o *mountOptions) run(cmd *cobra.Command, image, dir string) (mounted, error) {
+func (o *mountOptions) run(cmd *cobra.Command, image, dir string) (imagemount.Report, error) {
 	if err := o.check(cmd); err != nil {
-		return mounted{}, err
+		return imagemount.Report{}, err
 	}
-	if o.signed {
+	if o.Signed {
 		var err error
-		if o.keys, err = trustedKeys(o.keyNames); err != nil {
-			return mounted{}, err
+		if o.Keys, err = trustedKeys(o.keyNames); err != nil {
+			return imagemount.Report{}, err
 		}
 	}
 	var f *os.File
 	if o.repo == "" {
 		var err error
 		if f, err = filekind.Open(image, "an image"); err != nil {
-			return mounted{}, err
+			return imagemount.Report{}, err
 		}
-		o.readSeal = sealBeside(image)
+		o.ReadSeal = sealBeside(image)
 	} else {
 		r, err := repo.Open(o.repo)
 		if err != nil {
-			return mounted{}, err
+			return imagemount.Report{}, err
 		}
 		defer r.Close()
 		if f, err = o.openIn(r, image); err != nil {
-			return mounted{}, err
+			return imagemount.Report{}, err
 		}
-		defer o.objects.Close()
+		defer o.Objects.Close()
 	}
 	defer f.Close()
-	result, err := o.mount(kernel.New(), f, dir)
+	result, err := o.Mount(kernel.New(), f, dir)
 	if err != nil {
 		return result, fmt.Errorf("mount %s: %w", image, err)
 	}
@@ -114,23 +115,23 @@ func (o *mountOptions) run(cmd *cobra.Command, image, dir string) (mounted, erro
 
 // check finds what can't be meant, and reads the flags that are texts.
 func (o *mountOptions) check(cmd *cobra.Command) (err error) {
-	if o.repo == "" && len(o.basedirs) == 0 {
+	if o.repo == "" && len(o.Basedirs) == 0 {
 		return usagef(cmd, "mount needs --repo or --basedir")
 	}
 	var ok bool
-	if o.checking, ok = checkings[o.level]; !ok {
+	if o.Verity, ok = verityLevels[o.level]; !ok {
 		return usagef(cmd, "--verity: want require, try or off, found %q", o.level)
 	}
 	if cmd.Flags().Changed("digest") {
-		if o.digest, err = verity.ParseAnyHex(o.hex); err != nil {
+		if o.Digest, err = verity.ParseAnyHex(o.hex); err != nil {
 			return usagef(cmd, "--digest: %w", err)
 		}
 	}
-	if (o.upper == "") != (o.work == "") {
+	if (o.Upper == "") != (o.Work == "") {
 		return usagef(cmd, "--upperdir and --workdir need each other")
 	}
-	o.signed = o.signed || len(o.keyNames) > 0
-	o.named = true
+	o.Signed = o.Signed || len(o.keyNames) > 0
+	o.Named = true
 	return nil
 }
 
@@ -142,17 +143,17 @@ func (o *mountOptions) openIn(r *repo.Repo, image string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if want := o.digest; !want.IsZero() && want != d {
+	if want := o.Digest; !want.IsZero() && want != d {
 		return nil, fmt.Errorf("mount %s: %w: want %s, it is %s", image, verity.ErrMismatch, want, d.Hex())
 	}
 	f, err := r.OpenImage(d)
 	if err != nil {
 		return nil, err
 	}
-	if o.objects, err = r.OpenObjects(); err != nil {
+	if o.Objects, err = r.OpenObjects(); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("mount %s: %w", image, err)
 	}
-	o.digest, o.readSeal = d, r.ReadSealFile
+	o.Digest, o.ReadSeal = d, r.ReadSealFile
 	return f, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/check/ukicheck"
+	"github.com/composefs-go/composefs/internal/imagemount"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/printable"
 	"github.com/composefs-go/composefs/internal/store/repo"
@@ -21,7 +22,7 @@ import (
 
 // exits says which errors have an exit status of their own, and what helps. In a hint,
 // REPO is the repository that the command was given, and FILE and DEVICE are what a
-// noVerityError is about. The first row that matches counts.
+// imagemount.NoVerityError is about. The first row that matches counts.
 var exits = []struct {
 	is     func(error) bool
 	status int
@@ -33,10 +34,10 @@ var exits = []struct {
 	{isA[*repo.LostMetaError], exitFailure, "write that file again with: mkimage repo init REPO"},
 	{isMissingRepo, exitFailure, "if the name is right, make it with: mkimage repo init REPO"},
 	{is(repo.ErrInterrupted), exitFailure, "name the public keys of the seal with --keys"},
-	{lacksVerity(lackEnabled), exitMismatch, "run `fsverity enable FILE`, or build the image into a repository on that file system; " + withoutVerity},
-	{lacksVerity(lackFeature), exitKernel, "turn it on (ext4: `tune2fs -O verity DEVICE`; f2fs: make it anew with `mkfs.f2fs -O verity`) and build into a new repository, since files that are there don't get it; " + withoutVerity},
-	{lacksVerity(lackKernel), exitKernel, "boot a kernel that has it; " + withoutVerity},
-	{lacksVerity(lackFileSystem), exitKernel, "put image and objects on ext4, btrfs or f2fs; " + withoutVerity},
+	{lacksVerity(imagemount.NotEnabled), exitMismatch, "run `fsverity enable FILE`, or build the image into a repository on that file system; " + withoutVerity},
+	{lacksVerity(imagemount.FeatureOff), exitKernel, "turn it on (ext4: `tune2fs -O verity DEVICE`; f2fs: make it anew with `mkfs.f2fs -O verity`) and build into a new repository, since files that are there don't get it; " + withoutVerity},
+	{lacksVerity(imagemount.KernelLacks), exitKernel, "boot a kernel that has it; " + withoutVerity},
+	{lacksVerity(imagemount.FileSystemLacks), exitKernel, "put image and objects on ext4, btrfs or f2fs; " + withoutVerity},
 	{lacks(kernel.OverlayVerity), exitKernel, "boot a newer kernel; " + withoutVerity},
 	{isA[*kernel.MissingError], exitKernel, "boot a newer kernel, or one that has it"},
 	{is(errOlder), exitRefused, "take a higher --sequence, or say --force if going back is meant"},
@@ -59,9 +60,9 @@ func isA[T error](err error) bool {
 // withoutVerity ends the hints for mounts that fs-verity can't protect.
 const withoutVerity = "or mount it with --verity off (mount.composefs: noverity), which leaves the content of files unchecked"
 
-func lacksVerity(lack verityLack) func(error) bool {
+func lacksVerity(lack imagemount.Lack) func(error) bool {
 	return func(err error) bool {
-		var e *noVerityError
+		var e *imagemount.NoVerityError
 		return errors.As(err, &e) && e.Lack == lack
 	}
 }
@@ -130,7 +131,7 @@ func describe(err error, repository string) failure {
 // hintWords puts into a hint what it is about.
 func hintWords(err error, repository string) *strings.Replacer {
 	words := []string{"REPO", shellWord(repository)}
-	if lack := (*noVerityError)(nil); errors.As(err, &lack) {
+	if lack := (*imagemount.NoVerityError)(nil); errors.As(err, &lack) {
 		words = append(words, "FILE", shellWord(lack.Path))
 		if lack.Device != "" {
 			words = append(words, "DEVICE", shellWord(lack.Device))
@@ -142,7 +143,7 @@ func hintWords(err error, repository string) *strings.Replacer {
 // pathOf returns the path that an error is about.
 func pathOf(err error) string {
 	var path *fs.PathError
-	var lack *noVerityError
+	var lack *imagemount.NoVerityError
 	var special *osfile.SpecialError
 	var kind *osfile.KindError
 	var gone *repo.GoneError

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/internal/check/doctor"
+	"github.com/composefs-go/composefs/internal/imagemount"
 )
 
 func TestWithJSONAnErrorIsOneObjectOnStandardError(t *testing.T) {
@@ -71,7 +72,7 @@ func TestWithJSONEachLineOfStandardErrorIsAnObject(t *testing.T) {
 
 // reports are what the commands print with --json.
 var reports = []any{
-	built{}, compared{}, diskReport{}, doctor.Report{}, initrdReport{}, keyPair{}, keyFile{}, listedImage{}, measured{}, mounted{},
+	built{}, compared{}, diskReport{}, doctor.Report{}, initrdReport{}, keyPair{}, keyFile{}, listedImage{}, measured{}, imagemount.Report{},
 	sealed{}, writtenStatement{}, ukiContents{}, ukiReport{}, verified{}, failure{}, initialized{},
 }
 

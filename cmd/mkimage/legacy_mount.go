@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/composefs-go/composefs/internal/boot/kernel"
+	"github.com/composefs-go/composefs/internal/imagemount"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -51,23 +52,23 @@ func runMountComposefs(_ context.Context, u *ui, args []string) error {
 	if call.fstype != "composefs" {
 		return fmt.Errorf("want type composefs, found %q", call.fstype)
 	}
-	var m mounting
+	var m imagemount.Options
 	for _, text := range call.options {
-		if err := m.parseOptions(text, call.sloppy); err != nil {
+		if err := m.Parse(text, call.sloppy); err != nil {
 			return err
 		}
 	}
 	switch {
-	case len(m.basedirs) == 0:
+	case len(m.Basedirs) == 0:
 		return legacyUsagef(mountUsage, "no basedir: the option basedir=DIR says where the contents of files are")
-	case (m.upper == "") != (m.work == ""):
+	case (m.Upper == "") != (m.Work == ""):
 		return errors.New("upperdir and workdir need each other")
 	case call.fake:
 		return nil
 	}
 	// One that is given too much is ignored, as the C tool does.
 	image, dir := call.rest[0], call.rest[1]
-	result, err := m.mountFile(image, dir)
+	result, err := mountFile(&m, image, dir)
 	if err != nil {
 		return fmt.Errorf("Failed to mount composefs %s: %s%w", image, mountReason(err), err)
 	}
@@ -88,19 +89,19 @@ func mountReason(err error) string {
 	return ""
 }
 
-func (m *mounting) mountFile(image, dir string) (result mounted, err error) {
-	if m.signed {
-		if m.keys, err = trustedKeys(nil); err != nil {
+func mountFile(m *imagemount.Options, image, dir string) (result imagemount.Report, err error) {
+	if m.Signed {
+		if m.Keys, err = trustedKeys(nil); err != nil {
 			return result, err
 		}
-		m.readSeal = sealBeside(image)
+		m.ReadSeal = sealBeside(image)
 	}
 	f, err := os.Open(image)
 	if err != nil {
 		return result, err
 	}
 	defer f.Close()
-	return m.mount(kernel.New(), f, dir)
+	return m.Mount(kernel.New(), f, dir)
 }
 
 // parseMountCall reads a command line as getopt does: flags stand anywhere before

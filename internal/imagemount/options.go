@@ -1,4 +1,4 @@
-package main
+package imagemount
 
 import (
 	"errors"
@@ -11,53 +11,53 @@ import (
 )
 
 // mountValues are the options of a mount that have a value, still escaped.
-var mountValues = map[string]func(m *mounting, value string) error{
-	"basedir": func(m *mounting, value string) error {
-		m.basedirs = nil
+var mountValues = map[string]func(m *Options, value string) error{
+	"basedir": func(m *Options, value string) error {
+		m.Basedirs = nil
 		for _, dir := range splitUnescaped(value, ':') {
 			if dir == "" {
 				return errors.New("want DIR[:DIR]..., found an empty one")
 			}
-			m.basedirs = append(m.basedirs, unescape(dir))
+			m.Basedirs = append(m.Basedirs, unescape(dir))
 		}
 		return nil
 	},
-	"digest": func(m *mounting, value string) (err error) {
+	"digest": func(m *Options, value string) (err error) {
 		m.imply()
-		m.digest, err = verity.ParseAnyHex(strings.ToLower(value))
+		m.Digest, err = verity.ParseAnyHex(strings.ToLower(value))
 		return err
 	},
-	"upperdir": func(m *mounting, value string) error { m.upper = unescape(value); return nil },
-	"workdir":  func(m *mounting, value string) error { m.work = unescape(value); return nil },
-	"idmap":    func(m *mounting, value string) error { m.userns = unescape(value); return nil },
+	"upperdir": func(m *Options, value string) error { m.Upper = unescape(value); return nil },
+	"workdir":  func(m *Options, value string) error { m.Work = unescape(value); return nil },
+	"idmap":    func(m *Options, value string) error { m.UserNS = unescape(value); return nil },
 }
 
 // mountFlags are the options without a value. Of those that contradict each other
 // the last one counts.
-var mountFlags = map[string]func(*mounting){
-	"ro":     func(m *mounting) { m.readOnly = true },
-	"rw":     func(m *mounting) { m.readOnly = false },
-	"signed": func(m *mounting) { m.imply(); m.signed = true },
-	"verity": func(m *mounting) { m.checking = checkRequire },
-	"tryverity": func(m *mounting) {
-		if m.checking != checkRequire {
-			m.checking = checkTry
+var mountFlags = map[string]func(*Options){
+	"ro":     func(m *Options) { m.ReadOnly = true },
+	"rw":     func(m *Options) { m.ReadOnly = false },
+	"signed": func(m *Options) { m.imply(); m.Signed = true },
+	"verity": func(m *Options) { m.Verity = Require },
+	"tryverity": func(m *Options) {
+		if m.Verity != Require {
+			m.Verity = Try
 		}
 		if m.known() {
 			m.imply()
 		}
 	},
-	"noverity": func(m *mounting) { m.checking = checkOff },
+	"noverity": func(m *Options) { m.Verity = Off },
 	// What fstab says to others than us.
-	"defaults": func(*mounting) {}, "auto": func(*mounting) {}, "noauto": func(*mounting) {},
-	"nofail": func(*mounting) {}, "_netdev": func(*mounting) {},
-	"user": func(*mounting) {}, "users": func(*mounting) {}, "nouser": func(*mounting) {},
+	"defaults": func(*Options) {}, "auto": func(*Options) {}, "noauto": func(*Options) {},
+	"nofail": func(*Options) {}, "_netdev": func(*Options) {},
+	"user": func(*Options) {}, "users": func(*Options) {}, "nouser": func(*Options) {},
 }
 
 // imply has digest and signed ask for verity, which tryverity doesn't weaken.
-func (m *mounting) imply() {
-	if m.checking == checkTry {
-		m.checking = checkUnset
+func (m *Options) imply() {
+	if m.Verity == Try {
+		m.Verity = Implied
 	}
 }
 
@@ -76,9 +76,9 @@ var mountAttributes = map[string]struct{ set, clear uint64 }{
 	"strictatime": {unix.MOUNT_ATTR_STRICTATIME, unix.MOUNT_ATTR__ATIME},
 }
 
-// parseOptions reads the text of one -o: options at unescaped commas, each KEY or
+// Parse reads the text of one -o: options at unescaped commas, each KEY or
 // KEY=VALUE. A flag's value means nothing. With sloppy, unknown keys are ignored.
-func (m *mounting) parseOptions(text string, sloppy bool) error {
+func (m *Options) Parse(text string, sloppy bool) error {
 	for _, option := range splitUnescaped(text, ',') {
 		key, value, hasValue := strings.Cut(option, "=")
 		if set, ok := mountValues[key]; ok {
@@ -91,8 +91,8 @@ func (m *mounting) parseOptions(text string, sloppy bool) error {
 		} else if set, ok := mountFlags[key]; ok {
 			set(m)
 		} else if a, ok := mountAttributes[key]; ok {
-			m.set = m.set&^(a.set|a.clear) | a.set
-			m.clear = m.clear&^a.set | a.clear
+			m.Set = m.Set&^(a.set|a.clear) | a.set
+			m.Clear = m.Clear&^a.set | a.clear
 		} else if !sloppy && !strings.HasPrefix(key, "x-") {
 			return fmt.Errorf("there is no option %q", option)
 		}

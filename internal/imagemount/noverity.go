@@ -1,4 +1,4 @@
-package main
+package imagemount
 
 import (
 	"errors"
@@ -13,40 +13,40 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// A verityLack is the reason why a file has no fs-verity.
-type verityLack uint8
+// A Lack is the reason why a file has no fs-verity.
+type Lack uint8
 
 const (
-	lackEnabled    verityLack = iota // it could have, but isn't enabled for the file
-	lackFeature                      // the file system could have it, but was made without
-	lackKernel                       // the kernel was built without it
-	lackFileSystem                   // no file system of this type has it
+	NotEnabled      Lack = iota // it could have, but isn't enabled for the file
+	FeatureOff                  // the file system could have it, but was made without
+	KernelLacks                 // the kernel was built without it
+	FileSystemLacks             // no file system of this type has it
 )
 
-// A noVerityError is a file or directory for which the kernel can't vouch.
-type noVerityError struct {
+// A NoVerityError is a file or directory for which the kernel can't vouch.
+type NoVerityError struct {
 	Path       string
-	Lack       verityLack
+	Lack       Lack
 	FileSystem string // type of the one that it is on, "" if that isn't known
 	Device     string // that the file system is on, "" if there is none
 	Err        error  // a verity.ErrNotEnabled or verity.ErrUnsupported
 }
 
-func (e *noVerityError) Error() string {
+func (e *NoVerityError) Error() string {
 	on := "a file system"
 	if e.FileSystem != "" {
 		on = e.FileSystem
 	}
-	why := map[verityLack]string{
-		lackEnabled:    "it isn't enabled for this file",
-		lackFeature:    "it is on " + on + ", which was made without the feature",
-		lackKernel:     "this kernel was built without it (CONFIG_FS_VERITY)",
-		lackFileSystem: "it is on " + on + ", which doesn't support it",
+	why := map[Lack]string{
+		NotEnabled:      "it isn't enabled for this file",
+		FeatureOff:      "it is on " + on + ", which was made without the feature",
+		KernelLacks:     "this kernel was built without it (CONFIG_FS_VERITY)",
+		FileSystemLacks: "it is on " + on + ", which doesn't support it",
 	}
 	return fmt.Sprintf("%s has no fs-verity: %s", e.Path, why[e.Lack])
 }
 
-func (e *noVerityError) Unwrap() error { return e.Err }
+func (e *NoVerityError) Unwrap() error { return e.Err }
 
 // verityFeatures are where the kernel says that a file system of its has fs-verity.
 // Btrfs has it whenever the kernel has, and needs no file for that.
@@ -58,8 +58,8 @@ var verityFeatures = map[int64]string{
 
 // explainNoVerity finds out why there is no fs-verity, if that is what an error of
 // measuring f says; otherwise it returns nil.
-func explainNoVerity(f *os.File, err error) *noVerityError {
-	e := &noVerityError{Path: f.Name(), Err: err}
+func explainNoVerity(f *os.File, err error) *NoVerityError {
+	e := &NoVerityError{Path: f.Name(), Err: err}
 	if errors.Is(err, verity.ErrNotEnabled) {
 		return e
 	}
@@ -68,14 +68,14 @@ func explainNoVerity(f *os.File, err error) *noVerityError {
 	}
 	e.FileSystem, e.Device = fileSystemOf(f)
 	var st unix.Statfs_t
-	e.Lack = lackFileSystem
+	e.Lack = FileSystemLacks
 	if unix.Fstatfs(int(f.Fd()), &st) != nil {
 		return e
 	}
 	if feature, known := verityFeatures[int64(st.Type)]; known {
-		e.Lack = lackKernel
+		e.Lack = KernelLacks
 		if _, err := os.Stat(feature); err == nil {
-			e.Lack = lackFeature
+			e.Lack = FeatureOff
 		}
 	}
 	return e

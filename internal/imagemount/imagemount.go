@@ -1,4 +1,4 @@
-package main
+package imagemount
 
 import (
 	"cmp"
@@ -16,38 +16,38 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// A checking says how far fs-verity is insisted on.
-type checking uint8
+// A VerityLevel says how far fs-verity is insisted on.
+type VerityLevel uint8
 
 const (
-	checkUnset   checking = iota
-	checkOff              // not at all: the image is hashed once, files are read as they are
-	checkTry              // if the kernel can
-	checkRequire          // for the image, and for each file whenever it is read
+	Implied VerityLevel = iota
+	Off                 // not at all: the image is hashed once, files are read as they are
+	Try                 // if the kernel can
+	Require             // for the image, and for each file whenever it is read
 )
 
-// A mounting is one image to be mounted, as mkimage mount or mount.composefs were
+// Options are one image to be mounted, as mkimage mount or mount.composefs were
 // asked for it.
-type mounting struct {
-	digest   verity.Digest // what the image must have; zero: anything
-	signed   bool
-	objects  *os.File // open directory of contents, looked through before basedirs; or nil
-	basedirs []string
-	upper    string // both or none
-	work     string
-	userns   string // path of a user namespace, or ""
-	checking checking
-	readOnly bool
-	set      uint64 // MOUNT_ATTR_* to set
-	clear    uint64 // ... and to take off
-	named    bool   // the digest is shown as the mount's source
+type Options struct {
+	Digest   verity.Digest // what the image must have; zero: anything
+	Signed   bool
+	Objects  *os.File // open directory of contents, looked through before basedirs; or nil
+	Basedirs []string
+	Upper    string // both or none
+	Work     string
+	UserNS   string // path of a user namespace, or ""
+	Verity   VerityLevel
+	ReadOnly bool
+	Set      uint64 // MOUNT_ATTR_* to set
+	Clear    uint64 // ... and to take off
+	Named    bool   // the digest is shown as the mount's source
 
-	keys     sign.Keyring
-	readSeal sign.ReadSeal
+	Keys     sign.Keyring
+	ReadSeal sign.ReadSeal
 }
 
-// A mounted is what is known of an image that was mounted.
-type mounted struct {
+// A Report is what is known of an image that was mounted.
+type Report struct {
 	At      string         `json:"at"`
 	Digest  *verity.Digest `json:"digest,omitempty"`
 	Key     string         `json:"key,omitempty"`
@@ -57,25 +57,25 @@ type mounted struct {
 }
 
 // known reports whether it is known which image it must be.
-func (m *mounting) known() bool { return m.signed || !m.digest.IsZero() }
+func (m *Options) known() bool { return m.Signed || !m.Digest.IsZero() }
 
 // level is how far fs-verity is insisted on: whoever says which image it must be means
 // its files as well.
-func (m *mounting) level() checking {
+func (m *Options) level() VerityLevel {
 	switch {
-	case m.checking != checkUnset:
-		return m.checking
+	case m.Verity != Implied:
+		return m.Verity
 	case m.known():
-		return checkRequire
+		return Require
 	}
-	return checkOff
+	return Off
 }
 
-// mount verifies the open image and mounts it at the directory. What is mounted is
+// Mount verifies the open image and mounts it at the directory. What is mounted is
 // the file that was verified, not one found again by its name.
-func (m *mounting) mount(k *kernel.Kernel, image *os.File, dir string) (mounted, error) {
-	result := mounted{At: dir}
-	if (m.upper == "") != (m.work == "") {
+func (m *Options) Mount(k *kernel.Kernel, image *os.File, dir string) (Report, error) {
+	result := Report{At: dir}
+	if (m.Upper == "") != (m.Work == "") {
 		return result, errors.New("an upper directory needs a work directory, and the other way round")
 	}
 	if err := m.verify(image, &result); err != nil {
@@ -94,9 +94,9 @@ func (m *mounting) mount(k *kernel.Kernel, image *os.File, dir string) (mounted,
 		Source: "composefs", File: image, ACL: header.MayHaveACL(),
 		// Only V2 images are without the whiteouts that hide an object store.
 		Hides:    header.Version != erofs.V2,
-		ReadOnly: m.readOnly,
+		ReadOnly: m.ReadOnly,
 	}
-	if m.named && result.Digest != nil {
+	if m.Named && result.Digest != nil {
 		i.Source += ":" + result.Digest.Hex()
 	}
 	err = m.attach(k, i, dir, &result)
@@ -104,7 +104,7 @@ func (m *mounting) mount(k *kernel.Kernel, image *os.File, dir string) (mounted,
 }
 
 // verify holds the image against the digest and the keys, before anything reads it.
-func (m *mounting) verify(image *os.File, result *mounted) error {
+func (m *Options) verify(image *os.File, result *Report) error {
 	if !m.known() {
 		return nil
 	}
@@ -112,14 +112,14 @@ func (m *mounting) verify(image *os.File, result *mounted) error {
 	if err != nil {
 		return err
 	}
-	if !m.digest.IsZero() && found != m.digest {
-		return fmt.Errorf("%w: want %s, found %s", verity.ErrMismatch, m.digest, found.Hex())
+	if !m.Digest.IsZero() && found != m.Digest {
+		return fmt.Errorf("%w: want %s, found %s", verity.ErrMismatch, m.Digest, found.Hex())
 	}
 	result.Digest = &found
-	if !m.signed {
+	if !m.Signed {
 		return nil
 	}
-	verdict, err := sign.Policy{Keys: m.keys, Need: sign.Require}.Check(found, m.readSeal)
+	verdict, err := sign.Policy{Keys: m.Keys, Need: sign.Require}.Check(found, m.ReadSeal)
 	if err != nil {
 		return err
 	}
@@ -130,9 +130,9 @@ func (m *mounting) verify(image *os.File, result *mounted) error {
 // measure asks the kernel for the image's digest. Where it has none and fs-verity isn't
 // insisted on, the content is hashed: that finds damage, but nobody who changes the file
 // later.
-func (m *mounting) measure(image *os.File, result *mounted) (verity.Digest, error) {
-	algorithms := []verity.Algorithm{m.digest.Algorithm()}
-	if m.digest.IsZero() {
+func (m *Options) measure(image *os.File, result *Report) (verity.Digest, error) {
+	algorithms := []verity.Algorithm{m.Digest.Algorithm()}
+	if m.Digest.IsZero() {
 		algorithms = []verity.Algorithm{verity.SHA256, verity.SHA512}
 	}
 	var found verity.Digest
@@ -146,7 +146,7 @@ func (m *mounting) measure(image *os.File, result *mounted) (verity.Digest, erro
 	if lack == nil {
 		return found, err
 	}
-	if m.level() == checkRequire {
+	if m.level() == Require {
 		return found, lack
 	}
 	result.Lack = lack
@@ -159,12 +159,12 @@ func (m *mounting) measure(image *os.File, result *mounted) (verity.Digest, erro
 
 // checkFiles decides whether the kernel checks files. If it should and can't,
 // result.Lack is the reason.
-func (m *mounting) checkFiles(k *kernel.Kernel, objects []*os.File, result *mounted) {
+func (m *Options) checkFiles(k *kernel.Kernel, objects []*os.File, result *Report) {
 	switch m.level() {
-	case checkRequire:
+	case Require:
 		result.Verity = true
 		return
-	case checkOff:
+	case Off:
 		result.Lack = nil
 		return
 	}
@@ -179,33 +179,33 @@ func (m *mounting) checkFiles(k *kernel.Kernel, objects []*os.File, result *moun
 	result.Verity = result.Lack == nil
 }
 
-// checkFileSystem returns a noVerityError if no file of a directory can have fs-verity. A
+// checkFileSystem returns a NoVerityError if no file of a directory can have fs-verity. A
 // directory has none itself, which only a file system with fs-verity can say.
 func checkFileSystem(dir *os.File) error {
 	_, err := verity.Measure(dir, verity.SHA256)
-	if lack := explainNoVerity(dir, err); lack != nil && lack.Lack != lackEnabled {
+	if lack := explainNoVerity(dir, err); lack != nil && lack.Lack != NotEnabled {
 		return lack
 	}
 	return nil
 }
 
 // attach opens what goes by a name, once, and mounts the image.
-func (m *mounting) attach(k *kernel.Kernel, i mount.Image, dir string, result *mounted) error {
+func (m *Options) attach(k *kernel.Kernel, i mount.Image, dir string, result *Report) error {
 	var opened files
 	defer opened.close()
 	at := opened.open(dir, unix.O_PATH|unix.O_DIRECTORY)
-	if m.objects != nil {
-		i.Objects = append(i.Objects, m.objects)
+	if m.Objects != nil {
+		i.Objects = append(i.Objects, m.Objects)
 	}
-	for _, name := range m.basedirs {
+	for _, name := range m.Basedirs {
 		i.Objects = append(i.Objects, opened.open(name, unix.O_RDONLY|unix.O_DIRECTORY))
 	}
-	if m.upper != "" {
-		i.Upper = opened.open(m.upper, unix.O_RDONLY|unix.O_DIRECTORY)
-		i.Work = opened.open(m.work, unix.O_RDONLY|unix.O_DIRECTORY)
+	if m.Upper != "" {
+		i.Upper = opened.open(m.Upper, unix.O_RDONLY|unix.O_DIRECTORY)
+		i.Work = opened.open(m.Work, unix.O_RDONLY|unix.O_DIRECTORY)
 	}
-	if m.userns != "" {
-		i.UserNS = opened.open(m.userns, unix.O_RDONLY|unix.O_NOCTTY)
+	if m.UserNS != "" {
+		i.UserNS = opened.open(m.UserNS, unix.O_RDONLY|unix.O_NOCTTY)
 	}
 	if opened.err != nil {
 		return opened.err
@@ -220,8 +220,8 @@ func (m *mounting) attach(k *kernel.Kernel, i mount.Image, dir string, result *m
 		return err
 	}
 	defer root.Close()
-	if m.set|m.clear != 0 {
-		if err := mount.SetAttributes(root, m.set, m.clear); err != nil {
+	if m.Set|m.Clear != 0 {
+		if err := mount.SetAttributes(root, m.Set, m.Clear); err != nil {
 			return err
 		}
 	}
