@@ -202,14 +202,11 @@ func (f *File) checkProfiles(sets [][]Section) error {
 	return nil
 }
 
-// magic is what is around the version in .sdmagic.
-const magic = "#### LoaderInfo: systemd-stub "
-
 // StubVersion returns the version of the systemd that the stub is of, and whether
 // the stub tells one.
 func (f *File) StubVersion() (version int, known bool) {
 	text, _ := f.Section(sectionMagic)
-	rest, ok := strings.CutPrefix(string(text), magic)
+	rest, ok := strings.CutPrefix(string(text), loaderInfo+string(StubLinux)+" ")
 	if !ok {
 		return 0, false
 	}
