@@ -4,12 +4,17 @@ import "github.com/composefs-go/composefs/internal/check/doctor"
 
 // advice says, for each kind of finding, what to do about it.
 var advice = map[doctor.Kind]string{
+	"addon-files":             "make the addon again without them, unless they are meant for the initrd",
+	"addon-program":           "make the addon again without that file, and put what is meant into the initrd of the UKI",
+	"addon-trust":             "make the addon again without that file, and put keys and policy into the initrd of the UKI",
 	"addon/cmdline":           "make it again with `mkimage uki addon`",
 	"addon/image":             "make it again with `mkimage uki addon`, without the composefs argument",
 	"addon/machine":           "make it again with the stub for that machine: `mkimage uki addon --stub FILE`",
 	"addon/malformed":         "remove it, or make it again with `mkimage uki addon`",
 	"addon/microcode":         "make it again with `mkimage uki addon --microcode FILE`, of microcode alone",
 	"addon/rdinit":            "make it again with `mkimage uki addon`, without the argument",
+	"addon/stub":              "make it again with `mkimage uki addon`, without --stub or with addonx64.efi.stub of systemd 254 or newer",
+	"addon/unsigned":          "sign it: `mkimage uki sign`",
 	"architecture":            "correct the entry's architecture, or remove the line",
 	"boot-partition":          "make a FAT file system there, or remove the partition",
 	"certificate/early":       "sign it with a certificate that is valid, `mkimage uki sign --replace`, and enroll that",

@@ -100,7 +100,7 @@ var absent = map[string]string{
 func init() {
 	const (
 		uki   = "uki build --stub STUB --linux kernel --uname 6.12.1-test --initrd initrd.img --cmdline root=/dev/vda --image DIGEST --output x "
-		addon = "uki addon --stub STUB --cmdline quiet --output x "
+		addon = "uki addon --stub ADDON --cmdline quiet --output x "
 	)
 	for _, f := range []string{
 		"devicetree", "microcode", "sbat", "os-release", "splash", "join", "pcr-key", "pcrpkey", "pcrsig",
@@ -114,7 +114,7 @@ func init() {
 		absent["uki addon --"+f] = addon + "--" + f + " nosuch"
 	}
 	absent["uki addon --stub"] = "uki addon --stub nosuch --cmdline quiet --output x"
-	absent["uki addon --output"] = "uki addon --stub STUB --cmdline quiet --output nosuch/x"
+	absent["uki addon --output"] = "uki addon --stub ADDON --cmdline quiet --output nosuch/x"
 	for command, line := range map[string]string{"build": uki, "addon": addon} {
 		absent["uki "+command+" --sb-key"] = line + "--sb-key nosuch --sb-cert db.crt"
 		absent["uki "+command+" --sb-cert"] = line + "--sb-key db.key --sb-cert nosuch"
@@ -132,7 +132,7 @@ func TestAnInputThatIsNotThereIsStatus1InEveryCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	hex := strings.TrimSpace(string(digest))
-	fill := strings.NewReplacer("MODULES", "root/usr/lib/modules/6.12.1-test", "STUB", ukiparts.StubPath("linux", runtime.GOARCH), "DIGEST", hex, "SIGNATURE", "repo/seals/"+hex+".seal.minisig")
+	fill := strings.NewReplacer("MODULES", "root/usr/lib/modules/6.12.1-test", "STUB", ukiparts.StubPath("linux", runtime.GOARCH), "ADDON", addonStub(t), "DIGEST", hex, "SIGNATURE", "repo/seals/"+hex+".seal.minisig")
 	for name, line := range absent {
 		args := strings.Fields(fill.Replace(line))
 		want := exitFailure

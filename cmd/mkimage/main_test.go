@@ -24,20 +24,41 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script: each begins with the sentence that it proves.
 // What a script can't do without stands in a line like [!have:minisign] skip;
-// $STUB is systemd's stub for UKIs, $EXAMPLES the directory of that name, and
+// $STUB is systemd's stub for UKIs, $ADDON_STUB the one for addons, $EXAMPLES the directory of that name, and
 // $SETUP_ROOT is composefs-setup-root.
 func TestScripts(t *testing.T) {
 	// The modes of their files are the usual ones, whatever the umask is here.
 	umask := unix.Umask(0o022)
 	t.Cleanup(func() { unix.Umask(umask) })
 	setupRoot := buildSetupRoot(t, runtime.GOARCH)
+	addons := addonStub(t)
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true, Condition: have, Setup: func(e *testscript.Env) error {
 		examples, err := filepath.Abs("../../examples")
 		e.Setenv("EXAMPLES", examples)
 		e.Setenv("SETUP_ROOT", setupRoot)
 		e.Setenv("STUB", ukiparts.StubPath("linux", runtime.GOARCH))
+		e.Setenv("ADDON_STUB", addons)
 		return err
 	}})
+}
+
+// addonStub returns a stub for addons; Debian 12 has none.
+func addonStub(t *testing.T) string {
+	t.Helper()
+	if name := ukiparts.StubPath("addon", runtime.GOARCH); name != "" {
+		if _, err := os.Stat(name); err == nil {
+			return name
+		}
+	}
+	linux, err := os.ReadFile(ukiparts.StubPath("linux", runtime.GOARCH))
+	if err != nil {
+		return "" // scripts that need it say so
+	}
+	name := filepath.Join(t.TempDir(), "addon.efi.stub")
+	if err := os.WriteFile(name, testutil.AddonStub(t, linux), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 // buildSetupRoot makes composefs-setup-root for an architecture.

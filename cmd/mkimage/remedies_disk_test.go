@@ -27,10 +27,26 @@ var diskRemedies = []trial{
 		addon + "mkimage uki addon --stub $ADDON --cmdline quiet $SB --output a.addon.efi; put a.addon.efi loader/addons/a.addon.efi"},
 	{"addon/image", "", addon + "mkimage uki addon --stub $ADDON --cmdline quiet --output a.addon.efi; echo quiet composefs.ref=other >x; editpe a.addon.efi .cmdline=x; disk --esp loader/addons/a.addon.efi=a.addon.efi", "disk.img",
 		addon + "mkimage uki addon --stub $ADDON --cmdline quiet $SB --output a.addon.efi; put a.addon.efi loader/addons/a.addon.efi"},
+	{"addon/unsigned", "no signature|not signed", addon + "mkimage uki addon --stub $ADDON --cmdline quiet --output a.addon.efi; disk --esp loader/addons/a.addon.efi=a.addon.efi", "disk.img",
+		addon + "mkimage uki sign $SB --output a.addon.efi a.addon.efi; put a.addon.efi loader/addons/a.addon.efi"},
+	{"addon/unsigned", "another program", addon + "mkimage uki addon --stub $ADDON --cmdline quiet $SB --output a.addon.efi; sed -i s/quiet/QUIET/ a.addon.efi; disk --esp loader/addons/a.addon.efi=a.addon.efi", "disk.img",
+		addon + "mkimage uki sign --replace $SB --output a.addon.efi a.addon.efi; put a.addon.efi loader/addons/a.addon.efi"},
+	{"addon/stub", "", addon + "mkimage uki addon --stub $ADDON --cmdline quiet --output a.addon.efi; editpe a.addon.efi; disk --esp loader/addons/a.addon.efi=a.addon.efi", "disk.img", smallAddon},
+	{"addon-program", "/etc/systemd/system/x.service", addon + packed + "etc/systemd/system/x.service", "disk.img", smallAddon},
+	{"addon-program", "/init", addon + packed + "init", "disk.img", smallAddon},
+	{"addon-trust", "keys.d/x.pub", addon + packed + "usr/lib/composefs/keys.d/x.pub", "disk.img", smallAddon},
+	{"addon-files", "/etc/x", addon + packed + "etc/x", "disk.img", smallAddon},
 	{"repository", "", `root 'unlink /composefs/images'`, "disk.img", "disk"},
 	{"repository/unreadable", "", "start=$(sfdisk --dump disk.img | sed -nE 's/.*start= *([0-9]+),.*name=\"root\".*/\\1/p'); mkfs.xfs -q -f xfs.img -d file,size=300m; dd if=xfs.img of=disk.img bs=512 seek=$start conv=notrunc status=none; printf '\\177ELF' >modules/6.12.1-test/kernel/xfs.ko; printf 'kernel/xfs.ko:\\n' >>modules/6.12.1-test/modules.dep; initrd --root-fs xfs; uki; put linux.efi EFI/BOOT/BOOTX64.EFI",
 		"disk.img", "doctor disk.img --repo repo"},
 }
+
+// smallAddon makes one with an argument and nothing else.
+const smallAddon = addon + "mkimage uki addon --stub $ADDON --cmdline quiet $SB --output a.addon.efi; put a.addon.efi loader/addons/a.addon.efi"
+
+// packed makes an addon whose initrd has a public key under the name that follows.
+const packed = `over() { mkdir -p over/$(dirname $1); cp ours.pub over/$1; (cd over; find . -mindepth 1 -printf '%P\n' | cpio --quiet -o -H newc) >over.cpio
+mkimage uki addon --stub $ADDON --initrd over.cpio $SB --output a.addon.efi; disk --esp loader/addons/a.addon.efi=a.addon.efi; }; over `
 
 // extended adds a partition for boot loader entries, with nothing on it.
 const extended = `

@@ -92,4 +92,4 @@ var cmdlineRemedies = []trial{
 }
 
 // addon names what addons are made with.
-const addon = `ADDON=$STUB; SB="--sb-key db.key --sb-cert db.crt"; `
+const addon = `ADDON=$ADDON_STUB; SB="--sb-key db.key --sb-cert db.crt"; `

@@ -290,6 +290,7 @@ func wholeMachine(t *testing.T) (model string) {
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	t.Setenv("STUB", ukiparts.StubPath("linux", runtime.GOARCH))
 	t.Setenv("NEWER_STUB", filepath.Join(testutil.RequireScript(t, "../../scripts/systemd-boot", "trixie"), "usr/lib/systemd/boot/efi/linuxx64.efi.stub"))
+	t.Setenv("ADDON_STUB", addonStub(t))
 	t.Setenv("DRACUT", dracut)
 	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(model, "setup-root"), "../composefs-setup-root").CombinedOutput(); err != nil {
 		t.Fatalf("build composefs-setup-root: %v\n%s", err, out)

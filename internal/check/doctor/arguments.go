@@ -75,7 +75,13 @@ func checkInitArgument(r *Report, line bootcfg.Cmdline, trust Trust) {
 
 // inSystemd looks at a parameter that systemd or dracut in the initramfs takes.
 func (i *Initrd) inSystemd(r *Report, a bootcfg.Arg, trust Trust) {
-	generates := func(name string) bool { _, err := fs.Stat(i.Root, name); return err == nil }
+	generates := func(name string) bool {
+		if i.Root == nil {
+			return true // it may
+		}
+		_, err := fs.Stat(i.Root, name)
+		return err == nil
+	}
 	switch key := systemdKey(a); key {
 	case "rd.systemd.unit":
 		checkInitrdUnit(r, a, a.Value)

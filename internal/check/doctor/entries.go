@@ -159,7 +159,8 @@ func (b *bootPartition) program(name string, menu bool) (*Report, error) {
 // place of its own command line, unless Secure Boot keeps them from it.
 func (b *bootPartition) uki(r *Report, name string, content []byte, f *uki.File, options string) error {
 	b.checkSignature(r, content, f)
-	addons, err := addonsOf(b.ctx, r, b.disk, b.part, name, b.files, f.Machine)
+	besideUKI(r, name, b.files)
+	addons, err := addonsOf(b.ctx, r, b.disk, b.part, name, b.files, f)
 	if err != nil {
 		return err
 	}

@@ -83,16 +83,12 @@ func checkName(f *uki.File) error {
 	return errors.New("the .osrel in it has neither PRETTY_NAME nor IMAGE_ID, NAME or ID: systemd-boot leaves it out of its menu")
 }
 
-// checkSignature checks that the Secure Boot signature is one of this program. Whether
-// the firmware knows the certificate is for the firmware to say.
-func (e *Examiner) checkSignature(r *Report, program []byte, f *uki.File) {
-	if !f.Signed {
-		return // which is said elsewhere
-	}
+// signerOf returns the certificate by which a program is signed for Secure Boot. Whether
+// the firmware knows it is for the firmware to say.
+func signerOf(program []byte, f *uki.File) (*x509.Certificate, error) {
 	digest, err := uki.Digest(program)
 	if err != nil {
-		r.Stop("signature/malformed", "%v", err)
-		return
+		return nil, err
 	}
 	var own []*x509.Certificate
 	for _, der := range f.Signatures {
@@ -101,6 +97,19 @@ func (e *Examiner) checkSignature(r *Report, program []byte, f *uki.File) {
 		}
 	}
 	signer, _, err := secureboot.Verify(digest, f.Signatures, own)
+	return signer, err
+}
+
+// checkSignature checks that the Secure Boot signature is one of this program.
+func (e *Examiner) checkSignature(r *Report, program []byte, f *uki.File) {
+	if !f.Signed {
+		return // which is said elsewhere
+	}
+	if _, err := uki.Digest(program); err != nil {
+		r.Stop("signature/malformed", "%v", err)
+		return
+	}
+	signer, err := signerOf(program, f)
 	if err != nil {
 		r.Stop("signature", "Secure Boot refuses it: %v", err)
 		return

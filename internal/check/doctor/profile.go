@@ -146,11 +146,3 @@ func checkMicrocode(section []byte, ok bool) error {
 	}
 	return nil
 }
-
-// cutPrefixFold is strings.CutPrefix for names of FAT, which have no case.
-func cutPrefixFold(name, prefix string) (rest string, ok bool) {
-	if len(name) < len(prefix) || !strings.EqualFold(name[:len(prefix)], prefix) {
-		return name, false
-	}
-	return name[len(prefix):], true
-}

@@ -89,31 +89,56 @@ func (b *Boot) read(from uki.Profile) *initrd.Archive {
 		b.problem(fmt.Errorf(".initrd: %w", err))
 		return nil
 	}
-	b.readInitrd(root)
 	return root
 }
 
-// addonSections are the sections of addons that systemd-stub takes in; one has some of them.
-var addonSections = []string{".cmdline", ".dtb", ".dtbauto", ".hwids", ".initrd", ".ucode"}
-
-// readAddon reads what an addon adds.
-func readAddon(from uki.Profile) *Boot {
+// readAddon reads what an addon adds to UKIs, which aren't known.
+func readAddon(f *uki.File, from uki.Profile) *Boot {
 	b := &Boot{}
-	b.read(from)
-	if !slices.ContainsFunc(addonSections, func(name string) bool { _, ok := from.Section(name); return ok }) {
-		b.problem(fmt.Errorf("%w: it is neither a UKI nor an addon, but a kernel by itself, a boot loader or another program", ErrUnverified))
-	}
+	root := b.read(from)
 	if b.Line.Asked() {
 		b.problem(fmt.Errorf(".cmdline: an addon names an image, %s", b.Image()))
+	}
+	if f.Stub() == uki.StubLinux {
+		b.Warnings = append(b.Warnings, "it is made of the stub of UKIs, not of the one for addons")
+	}
+	if b.LineErr == nil {
+		r := &doctor.Report{}
+		doctor.AddonArguments(r, b.Line)
+		b.judge(".cmdline", r)
+	}
+	if root != nil {
+		r := &doctor.Report{}
+		doctor.Overlay(r, root)
+		b.judge(".initrd", r)
+		b.readTrust(root, true)
+		if b.Policy != nil && !b.Policy.Written {
+			b.Policy = nil // it has no say
+		}
+	}
+	return b
+}
+
+// readOther reads a program that boots nothing by itself.
+func readOther(kind uki.Kind, from uki.Profile) *Boot {
+	b := &Boot{}
+	b.read(from)
+	if kind == uki.KindProfile {
+		b.Problems = []error{fmt.Errorf("%w: it is a profile, which boots nothing until it is joined to a UKI", ErrUnverified)}
+	} else {
+		b.problem(fmt.Errorf("%w: it is neither a UKI nor an addon, but a kernel by itself, a boot loader or another program", ErrUnverified))
 	}
 	return b
 }
 
 // readProfile reads a profile of a UKI for a machine, and looks whether anything in it
 // is verified.
-func readProfile(from uki.Profile, machine uint16) *Boot {
+func readProfile(f *uki.File, from uki.Profile) *Boot {
 	b := &Boot{}
 	root := b.read(from)
+	if f.Stub() == uki.StubAddon {
+		b.problem(errors.New("it is made of the stub of addons, which starts no kernel"))
+	}
 	if _, ok := from.Section(".linux"); !ok {
 		b.problem(errors.New("it has no kernel (.linux)"))
 	}
@@ -124,7 +149,8 @@ func readProfile(from uki.Profile, machine uint16) *Boot {
 		b.problem(fmt.Errorf("%w: the command line names no image: %q", ErrUnverified, b.Cmdline))
 	}
 	if root != nil {
-		b.examine(root, machine)
+		b.readInitrd(root)
+		b.examine(root, f.Machine)
 	}
 	return b
 }
@@ -133,7 +159,7 @@ func readProfile(from uki.Profile, machine uint16) *Boot {
 // not be verified, whether it stops the boot or not.
 var condemned = []string{
 	"init", "setup-root", "executable", "machine", "unit", "unit-command", "unit-wanted", "unit-masked", "unit-skipped", "unit-status", "unit-elsewhere", "gate",
-	"initrd-unit", "unverified-init", "unverified-mount", "unverified-variable", "unverified-run", "unverified-helper", "shell-unasked",
+	"initrd-unit", "unverified-init", "unverified-mount", "unverified-variable", "unverified-run", "unverified-helper", "shell-unasked", "addon-program",
 }
 
 // examine looks with the doctor's eyes whether composefs-setup-root is started, and
@@ -164,40 +190,55 @@ func (b *Boot) examine(root fs.ReadLinkFS, machine uint16) {
 	}
 	r = &doctor.Report{}
 	i.Arguments(r, b.Line, start, trust)
+	b.judge(".cmdline", r)
+}
+
+// judge takes over what doctor has found in a section.
+func (b *Boot) judge(section string, r *doctor.Report) {
 	for _, f := range r.Findings {
 		switch {
 		case f.Check == "rdinit": // which was said of the command line alone
 		case f.Stops || slices.Contains(condemned, f.Check):
-			b.problem(fmt.Errorf(".cmdline: %s", f.Problem))
+			b.problem(fmt.Errorf("%s: %s", section, f.Problem))
 		default:
-			b.Warnings = append(b.Warnings, ".cmdline: "+f.Problem)
+			b.Warnings = append(b.Warnings, section+": "+f.Problem)
 		}
 	}
 }
 
-// readInitrd reads the policy and the keys, as composefs-setup-root would.
+// readInitrd reads the policy and the keys, and asks whether they permit the command line.
 func (b *Boot) readInitrd(root *initrd.Archive) {
+	if !b.readTrust(root, false) {
+		return
+	}
+	if err := b.Policy.Verify.Permits(b.Line, b.Keys); err != nil {
+		b.problem(fmt.Errorf("policy in .initrd: %w", err))
+	}
+}
+
+// readTrust reads the policy and the keys, as composefs-setup-root would, and reports
+// whether both are sound. In a part of an initrd the keys that the policy names may be missing.
+func (b *Boot) readTrust(root *initrd.Archive, part bool) bool {
 	config, written, err := readPolicy(root)
 	if err != nil {
 		b.problem(fmt.Errorf("policy in .initrd: %w", err))
-		return
+		return false
 	}
 	if err := doctor.CheckPlainKeys(root, config.Verify.Keys); err != nil {
 		b.problem(fmt.Errorf("keys in .initrd: %w", err))
-		return
+		return false
 	}
 	keys, err := sign.LoadKeyring(root, strings.Trim(config.Verify.Keys, "/"))
 	// Only the directory that is looked at without being told may be missing.
-	if errors.Is(err, fs.ErrNotExist) && config.Verify.Keys == bootcfg.KeysPath {
+	if errors.Is(err, fs.ErrNotExist) && (part || config.Verify.Keys == bootcfg.KeysPath) {
 		err = nil
 	}
 	if err != nil {
 		b.problem(fmt.Errorf("keys in .initrd: %s: %w", config.Verify.Keys, err))
-	} else if err := config.Verify.Permits(b.Line, keys); err != nil {
-		b.problem(fmt.Errorf("policy in .initrd: %w", err))
 	}
 	b.Keys = keys
 	b.Policy = &Policy{config, written}
+	return err == nil
 }
 
 // readPolicy returns the policy of an initrd, and whether it is written there.

@@ -30,12 +30,15 @@ func Read(program []byte) (*Program, error) {
 	p.Digest, p.DigestErr = uki.Digest(program)
 	profiles, err := f.Profiles()
 	p.BootsErr = err
-	if !slices.ContainsFunc(f.Sections, func(s uki.Section) bool { return s.Name == ".linux" || s.Name == ".profile" }) {
-		p.Boots = []*Boot{readAddon(profiles[0])}
-		return p, nil
-	}
-	for _, profile := range profiles {
-		p.Boots = append(p.Boots, readProfile(profile, f.Machine))
+	switch kind := f.Kind(); kind {
+	case uki.KindUKI:
+		for _, profile := range profiles {
+			p.Boots = append(p.Boots, readProfile(f, profile))
+		}
+	case uki.KindAddon:
+		p.Boots = []*Boot{readAddon(f, profiles[0])}
+	default:
+		p.Boots = []*Boot{readOther(kind, profiles[0])}
 	}
 	return p, nil
 }

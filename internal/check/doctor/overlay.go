@@ -1,0 +1,63 @@
+package doctor
+
+import (
+	"bytes"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/composefs-go/composefs/bootcfg"
+)
+
+// programsOfInitrds are directories from which an initramfs runs programs, or is told by what to run,
+// and single files of that kind.
+var programsOfInitrds = append([]string{
+	"init", program, "sbin/init", "usr/sbin/init", "usr/lib/systemd/systemd", "lib/systemd/systemd",
+	"etc/systemd/system-generators", "run/systemd/system-generators", "usr/local/lib/systemd/system-generators", "usr/lib/systemd/system-generators", "lib/systemd/system-generators",
+	"usr/lib/dracut/hooks", "lib/dracut/hooks", "var/lib/dracut/hooks",
+	"etc/udev/rules.d", "run/udev/rules.d", "usr/local/lib/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d",
+	"etc/ld.so.preload",
+}, unitDirs...)
+
+// Overlay looks at an initrd that is unpacked over another one, which isn't known: the
+// initrd of an addon. It reports files that take the place of those that verify the root, or
+// that decide what counts as verified.
+func Overlay(r *Report, root fs.ReadLinkFS) {
+	var others []string
+	_ = fs.WalkDir(root, ".", func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil || e.IsDir():
+		case isSetupRoot(root, name):
+			(&Initrd{Root: root}).checkProgram(r, name)
+			others = append(others, name)
+		case slices.ContainsFunc(programsOfInitrds, func(at string) bool { return below(name, at) || e.Type()&fs.ModeSymlink != 0 && below(at, name) }):
+			r.Warn("addon-program", "it puts /%s over the initrd of the UKI, where it decides what is started there, and whether the root is verified", name)
+		case strings.HasSuffix(name, ".pub"), below(bootcfg.ConfigPath[1:], name), below(bootcfg.KeysPath[1:], name), below(name, path.Dir(bootcfg.ConfigPath[1:])):
+			r.Warn("addon-trust", "it puts /%s over the initrd of the UKI, where it decides which images are trusted", name)
+		default:
+			others = append(others, name)
+		}
+		return nil
+	})
+	if len(others) > 0 {
+		r.Warn("addon-files", "it puts other files over the initrd of the UKI, %d in all, the first is /%s", len(others), others[0])
+	}
+}
+
+// isSetupRoot reports whether a file is composefs-setup-root in the place where one is
+// started: that it may be there is no news.
+func isSetupRoot(root fs.FS, name string) bool {
+	if name != "init" && name != program {
+		return false
+	}
+	text, err := fs.ReadFile(root, name)
+	return err == nil && bytes.Contains(text, marker)
+}
+
+// AddonArguments looks for arguments that lead away from what is verified, in an addon for
+// UKIs that aren't known: whatever their initrds have, and with the policy that holds where
+// none is written.
+func AddonArguments(r *Report, line bootcfg.Cmdline) {
+	(&Initrd{}).Arguments(r, line, StartUnit, Trust{Config: bootcfg.DefaultConfig()})
+}
