@@ -18,6 +18,7 @@
 //	firmware_test.go    UEFI, a unified kernel image from the disk
 //	secure_lab_test.go  UEFI with Secure Boot, with keys of our own
 //	secureboot_test.go  ... UKIs, addons, boot loaders, good and bad
+//	uki_test.go         ... signed UKIs that aren't as they look
 //	two_disks_test.go   ... two disks that fit what root= says
 //	debian_test.go      a real Debian: systemd in a dracut initramfs
 //	dracut_test.go      ... what that initramfs and one without systemd don't boot, and no shell

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/test/vm"
 )
 
@@ -94,6 +95,7 @@ func TestSecureBootAddons(t *testing.T) {
 		{"signed", s.ours.sign, true},
 		{"unsigned", func(_ *testing.T, addon string) string { return addon }, false},
 		{"signed by a key that is not in the database", s.stranger.sign, false},
+		{"signed, on the stub of UKIs", func(t *testing.T, _ string) string { return s.ours.sign(t, s.onStubOfUKIs(t, argument)) }, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -118,6 +120,20 @@ func (s secure) addon(t *testing.T, arguments string) string {
 		t.Fatal(err)
 	}
 	return addon
+}
+
+// onStubOfUKIs makes an addon on another stub than mkimage takes.
+func (s secure) onStubOfUKIs(t *testing.T, arguments string) string {
+	t.Helper()
+	stub, err := os.ReadFile(s.stub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := uki.AssembleAddon(uki.Options{Stub: stub, Cmdline: arguments})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return written(t, string(program))
 }
 
 // A boot loader has a command line of its own, from a file that nobody signed. A
