@@ -49,7 +49,7 @@ func newUKIAddon(u *ui) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.stub, "stub", ukiparts.StubPath("addon", runtime.GOARCH), "systemd's addon stub `FILE`")
+	f.StringVar(&o.stub, "stub", ukiparts.StubPath(uki.StubAddon, runtime.GOARCH), "systemd's addon stub `FILE`")
 	f.StringVar(&o.cmdline, "cmdline", "", "kernel arguments to add, after those of the UKI: `TEXT` or @FILE")
 	f.StringArrayVar(&o.uki, "uki", nil, "check that the addon fits the UKI in `FILE` (repeatable)")
 	f.StringVar(&o.deviceTree, "devicetree", "", "device tree `FILE`")
@@ -86,13 +86,16 @@ func (o *ukiAddonOptions) run(cmd *cobra.Command, u *ui) error {
 	}
 	parts := uki.Options{Cmdline: line, Uname: o.uname}
 	err = readParts([]part{
-		{"--stub", o.stub, &parts.Stub}, {"--devicetree", o.deviceTree, &parts.DeviceTree}, {"--initrd", o.initrd, &parts.Initrd},
+		{"--devicetree", o.deviceTree, &parts.DeviceTree}, {"--initrd", o.initrd, &parts.Initrd},
 		{"--microcode", o.microcode, &parts.Microcode}, {"--sbat", o.sbat, &parts.SBAT},
 	})
 	if err != nil {
 		return err
 	}
-	if err := checkMicrocode(o.microcode, parts.Microcode); err != nil {
+	if parts.Stub, err = openStub(o.stub, uki.StubAddon); err != nil {
+		return err
+	}
+	if err := checkStub(o.stub, parts.Stub, uki.StubAddon); err != nil {
 		return err
 	}
 	program, err := uki.AssembleAddon(parts)

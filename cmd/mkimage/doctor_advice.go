@@ -167,6 +167,7 @@ var advice = map[doctor.Kind]string{
 	"shell/initramfs":         "remove it from the command line, unless everybody at the console may be root",
 	"signature":               "build it again, or if you know what has changed it, sign it again with `mkimage uki sign --replace`",
 	"signature/malformed":     "build it again with `mkimage uki build`",
+	"stub":                    "build it again with `mkimage uki build`, without --stub or with linuxx64.efi.stub",
 	"sysctl":                  "remove it from the command line, or put it into sysctl.d of the image",
 	"tries":                   "rename the file, without the counter, if it is good",
 	"uki/absent":              "put the file there, or correct the entry",

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/internal/artifact/ukiparts"
 )
 
@@ -132,7 +133,7 @@ func TestAnInputThatIsNotThereIsStatus1InEveryCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	hex := strings.TrimSpace(string(digest))
-	fill := strings.NewReplacer("MODULES", "root/usr/lib/modules/6.12.1-test", "STUB", ukiparts.StubPath("linux", runtime.GOARCH), "ADDON", addonStub(t), "DIGEST", hex, "SIGNATURE", "repo/seals/"+hex+".seal.minisig")
+	fill := strings.NewReplacer("MODULES", "root/usr/lib/modules/6.12.1-test", "STUB", ukiparts.StubPath(uki.StubLinux, runtime.GOARCH), "ADDON", addonStub(t), "DIGEST", hex, "SIGNATURE", "repo/seals/"+hex+".seal.minisig")
 	for name, line := range absent {
 		args := strings.Fields(fill.Replace(line))
 		want := exitFailure

@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/internal/artifact/ukiparts"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
@@ -36,7 +37,7 @@ func TestScripts(t *testing.T) {
 		examples, err := filepath.Abs("../../examples")
 		e.Setenv("EXAMPLES", examples)
 		e.Setenv("SETUP_ROOT", setupRoot)
-		e.Setenv("STUB", ukiparts.StubPath("linux", runtime.GOARCH))
+		e.Setenv("STUB", ukiparts.StubPath(uki.StubLinux, runtime.GOARCH))
 		e.Setenv("ADDON_STUB", addons)
 		return err
 	}})
@@ -45,12 +46,12 @@ func TestScripts(t *testing.T) {
 // addonStub returns a stub for addons; Debian 12 has none.
 func addonStub(t *testing.T) string {
 	t.Helper()
-	if name := ukiparts.StubPath("addon", runtime.GOARCH); name != "" {
+	if name := ukiparts.StubPath(uki.StubAddon, runtime.GOARCH); name != "" {
 		if _, err := os.Stat(name); err == nil {
 			return name
 		}
 	}
-	linux, err := os.ReadFile(ukiparts.StubPath("linux", runtime.GOARCH))
+	linux, err := os.ReadFile(ukiparts.StubPath(uki.StubLinux, runtime.GOARCH))
 	if err != nil {
 		return "" // scripts that need it say so
 	}

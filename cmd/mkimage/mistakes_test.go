@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/internal/artifact/ukiparts"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
@@ -231,7 +232,7 @@ func userMachine(t *testing.T) (model string) {
 	for _, tool := range []string{"objcopy", "mke2fs", "debugfs", "sfdisk", "mkfs.vfat", "mcopy", "tar", "openssl", "lz4"} {
 		testutil.RequireTool(t, tool)
 	}
-	testutil.RequireFile(t, ukiparts.StubPath("linux", runtime.GOARCH))
+	testutil.RequireFile(t, ukiparts.StubPath(uki.StubLinux, runtime.GOARCH))
 	bin := t.TempDir()
 	model = t.TempDir()
 	self, err := os.Executable()
@@ -242,7 +243,7 @@ func userMachine(t *testing.T) (model string) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	t.Setenv("STUB", ukiparts.StubPath("linux", runtime.GOARCH))
+	t.Setenv("STUB", ukiparts.StubPath(uki.StubLinux, runtime.GOARCH))
 	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(model, "setup-root"), "../composefs-setup-root").CombinedOutput(); err != nil {
 		t.Fatalf("build composefs-setup-root: %v\n%s", err, out)
 	}

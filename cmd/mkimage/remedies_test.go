@@ -272,7 +272,7 @@ func wholeMachine(t *testing.T) (model string) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the fixtures are for amd64")
 	}
-	testutil.RequireFile(t, ukiparts.StubPath("linux", runtime.GOARCH))
+	testutil.RequireFile(t, ukiparts.StubPath(uki.StubLinux, runtime.GOARCH))
 	dracut, err := filepath.Abs("../../dracut/90composefs")
 	if err != nil {
 		t.Fatal(err)
@@ -288,7 +288,7 @@ func wholeMachine(t *testing.T) (model string) {
 		}
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
-	t.Setenv("STUB", ukiparts.StubPath("linux", runtime.GOARCH))
+	t.Setenv("STUB", ukiparts.StubPath(uki.StubLinux, runtime.GOARCH))
 	t.Setenv("NEWER_STUB", filepath.Join(testutil.RequireScript(t, "../../scripts/systemd-boot", "trixie"), "usr/lib/systemd/boot/efi/linuxx64.efi.stub"))
 	t.Setenv("ADDON_STUB", addonStub(t))
 	t.Setenv("DRACUT", dracut)

@@ -20,6 +20,7 @@ var ukiRemedies = []trial{
 	{"signature/malformed", "", "printf 12345678 >>linux.efi", "linux.efi", "uki"},
 	{"certificate/expired", "", "uki --sb-cert expired.crt", "linux.efi", "mkimage uki sign --replace --sb-key db.key --sb-cert db.crt --output linux.efi linux.efi"},
 	{"certificate/early", "", "uki --sb-cert early.crt", "linux.efi", "mkimage uki sign --replace --sb-key db.key --sb-cert db.crt --output linux.efi linux.efi"},
+	{"stub", "", "sed -i 's/systemd-stub \\(2\\)/systemd-addon /' linux.efi", "linux.efi", "uki"},
 	{"profiles/malformed", "", "echo ID=a >p; editpe linux.efi +.profile=p", "linux.efi", "uki"},
 	{"profiles", "", `echo ID=a >p; echo "root=PARTLABEL=root ro composefs.digest=v1-sha256-12:$(tr a-f b-fa <digest)" >x; export STUB=$NEWER_STUB; uki; editpe linux.efi +.profile=p +.profile=p +.cmdline=x`, "linux.efi",
 		"export STUB=$NEWER_STUB; SB= uki --profile ID=main --output main.efi; SB= uki --profile ID=other --cmdline 'root=PARTLABEL=root ro quiet' --output other.efi; uki --join main.efi --join other.efi"},

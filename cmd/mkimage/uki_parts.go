@@ -13,6 +13,7 @@ import (
 	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/internal/artifact/initrd"
 	"github.com/composefs-go/composefs/internal/artifact/ukiparts"
+	"github.com/composefs-go/composefs/internal/filekind"
 )
 
 // A part is a file that goes into a section.
@@ -21,22 +22,91 @@ type part struct {
 	content    *[]byte
 }
 
-// readParts reads the parts that have a name.
+// partChecks are what the content of a part has to be, by its flag. --sbat and --join are for
+// bootcfg/uki to check, which reads them.
+var partChecks = map[string]func([]byte) error{
+	"--linux":           ukiparts.CheckKernel,
+	"--initrd":          ukiparts.CheckInitrd,
+	"--microcode":       initrd.CheckMicrocode,
+	"--os-release":      ukiparts.CheckOSRelease,
+	"--splash":          ukiparts.CheckSplash,
+	"--devicetree":      ukiparts.CheckDeviceTree,
+	"--devicetree-auto": ukiparts.CheckDeviceTree,
+	"--pcrpkey":         ukiparts.CheckPCRPublicKey,
+	"--pcrsig":          ukiparts.CheckPCRSignature,
+}
+
+// readParts reads the parts that have a name, and refuses those that are something else than
+// they have to be.
 func readParts(parts []part) error {
 	for _, p := range parts {
 		if p.name == "" {
 			continue
 		}
 		b, err := readSmall(p.name, maxPart)
-		if os.IsNotExist(err) && p.flag == "--stub" {
-			return fmt.Errorf("read systemd-stub: %w; install the package systemd-boot-efi, or name the file with --stub", err)
-		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.flag, err)
+		}
+		if check := partChecks[p.flag]; check != nil {
+			if err := check(b); err != nil {
+				return fmt.Errorf("%s: %w", p.flag, partProblem(p.name, b, err))
+			}
 		}
 		*p.content = b
 	}
 	return nil
+}
+
+// partProblem says what a file is that can't be the part, and what to give instead.
+func partProblem(name string, content []byte, err error) error {
+	var mixup *ukiparts.MixupError
+	var part *ukiparts.PartError
+	switch {
+	case errors.As(err, &mixup) && mixup.Found == ukiparts.Program:
+		return fmt.Errorf("%s is %s: want an initrd, as `mkimage initrd` makes it", name, mixup.Found)
+	case errors.As(err, &mixup) && mixup.Found == ukiparts.UKI:
+		return fmt.Errorf("%s is %s: want the kernel alone, as in ROOT/boot/vmlinuz-VERSION", name, mixup.Found)
+	case errors.As(err, &mixup):
+		return fmt.Errorf("%s is %s: want a kernel, as in ROOT/boot/vmlinuz-VERSION", name, mixup.Found)
+	case !errors.As(err, &part):
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	switch kind := filekind.Of(content[:min(len(content), filekind.HeadSize)]); kind {
+	case filekind.Unknown, filekind.Packed, filekind.Cpio, filekind.EFI, filekind.JSON, filekind.Text:
+		return fmt.Errorf("%s: %w", name, err)
+	default:
+		return fmt.Errorf("%s is %s: want %s", name, kind, part.Want)
+	}
+}
+
+// checkStub refuses a stub that what is built can't be made of.
+func checkStub(name string, stub []byte, want uki.Stub) error {
+	err := ukiparts.CheckStub(stub, want)
+	var other *ukiparts.StubError
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &other):
+		return fmt.Errorf("--stub: %w", partProblem(name, stub, err))
+	case want == uki.StubAddon:
+		return fmt.Errorf("--stub: %s is %s: want the stub of addons, as in addonx64.efi.stub of systemd 254 or newer", name, other.Found)
+	}
+	return fmt.Errorf("--stub: %s is %s: want the stub of UKIs, as in linuxx64.efi.stub", name, other.Found)
+}
+
+// openStub reads a stub of systemd.
+func openStub(name string, kind uki.Stub) ([]byte, error) {
+	stub, err := readSmall(name, maxPart)
+	if os.IsNotExist(err) && kind == uki.StubAddon {
+		return nil, fmt.Errorf("read systemd's stub of addons: %w; install the package systemd-boot-efi of systemd 254 or newer, or name the file with --stub", err)
+	}
+	if os.IsNotExist(err) {
+		return nil, fmt.Errorf("read systemd-stub: %w; install the package systemd-boot-efi, or name the file with --stub", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--stub: %w", err)
+	}
+	return stub, nil
 }
 
 // maxText bounds a command line or the text of a profile in a file, in bytes.
@@ -73,10 +143,15 @@ func (o *ukiBuildOptions) parts(cmd *cobra.Command) (parts uki.Options, meant st
 			return parts, "", usagef(cmd, "--profile: %w", err)
 		}
 	}
+	if o.hwids != "" {
+		if parts.HWIDs, err = uki.PackHWIDs(os.DirFS(o.hwids)); err != nil {
+			return parts, "", fmt.Errorf("--hwids %s: %w", o.hwids, err)
+		}
+	}
 	initrds := make([][]byte, len(o.initrds))
 	parts.DeviceTreeAuto, parts.Join = make([][]byte, len(o.autoTrees)), make([][]byte, len(o.joined))
 	files := []part{
-		{"--stub", o.stub, &parts.Stub}, {"--linux", o.linux, &parts.Linux}, {"--microcode", o.microcode, &parts.Microcode},
+		{"--linux", o.linux, &parts.Linux}, {"--microcode", o.microcode, &parts.Microcode},
 		{"--os-release", o.osRelease, &parts.OSRelease}, {"--splash", o.splash, &parts.Splash},
 		{"--sbat", o.sbat, &parts.SBAT}, {"--pcrpkey", o.pcrpKey, &parts.PCRPKey}, {"--pcrsig", o.pcrSig, &parts.PCRSig},
 	}
@@ -97,22 +172,9 @@ func (o *ukiBuildOptions) parts(cmd *cobra.Command) (parts uki.Options, meant st
 	if err := readParts(files); err != nil {
 		return parts, "", err
 	}
-	if err := o.checkMixup(parts.Linux, initrds); err != nil {
-		return parts, "", err
-	}
-	if err := checkMicrocode(o.microcode, parts.Microcode); err != nil {
-		return parts, "", err
-	}
 	parts.Initrd = uki.JoinInitrds(initrds...)
-	if o.hwids != "" {
-		if parts.HWIDs, err = uki.PackHWIDs(os.DirFS(o.hwids)); err != nil {
-			return parts, "", fmt.Errorf("--hwids %s: %w", o.hwids, err)
-		}
-	}
-	if o.stub == "" {
-		if err := o.readStub(&parts); err != nil {
-			return parts, "", err
-		}
+	if err := o.readStub(&parts); err != nil {
+		return parts, "", err
 	}
 	if err := o.pcr.apply(cmd, &parts); err != nil {
 		return parts, "", err
@@ -120,47 +182,24 @@ func (o *ukiBuildOptions) parts(cmd *cobra.Command) (parts uki.Options, meant st
 	return parts, meant, ukiparts.CheckMachines(parts.Linux, parts.Initrd)
 }
 
-// checkMicrocode refuses anything but microcode in what is unpacked before the initrd.
-func checkMicrocode(name string, content []byte) error {
-	if name == "" {
-		return nil
-	}
-	if err := initrd.CheckMicrocode(content); err != nil {
-		return fmt.Errorf("--microcode: %s: %w", name, err)
-	}
-	return nil
-}
-
-// readStub reads systemd's stub for the kernel.
-func (o *ukiBuildOptions) readStub(parts *uki.Options) error {
-	arch, kind := runtime.GOARCH, "linux"
-	if a, err := uki.ReadArch(bytes.NewReader(parts.Linux)); err == nil {
-		arch = a.Go
-	}
+// readStub reads the stub, by default systemd's for the kernel. A profile takes any: its
+// sections are all that is joined to the UKI.
+func (o *ukiBuildOptions) readStub(parts *uki.Options) (err error) {
+	name, kind := o.stub, uki.StubLinux
 	if o.onlyProfile() {
-		kind = "addon"
+		kind = uki.StubAddon
 	}
-	name := ukiparts.StubPath(kind, arch)
 	if name == "" {
-		return fmt.Errorf("want a kernel of an architecture with EFI, found %s; name the stub with --stub", arch)
-	}
-	return readParts([]part{{"--stub", name, &parts.Stub}})
-}
-
-// checkMixup refuses parts in each other's place, and says what to give instead.
-func (o *ukiBuildOptions) checkMixup(linux []byte, initrds [][]byte) error {
-	var mix *ukiparts.MixupError
-	if err := ukiparts.CheckKernel(linux); errors.As(err, &mix) {
-		want := "a kernel"
-		if mix.Found == ukiparts.UKI {
-			want = "the kernel alone"
+		arch := runtime.GOARCH
+		if a, err := uki.ReadArch(bytes.NewReader(parts.Linux)); err == nil {
+			arch = a.Go
 		}
-		return fmt.Errorf("--linux: %s is %s: want %s, as in ROOT/boot/vmlinuz-VERSION", o.linux, mix.Found, want)
-	}
-	for i, b := range initrds {
-		if err := ukiparts.CheckInitrd(b); errors.As(err, &mix) {
-			return fmt.Errorf("--initrd: %s is %s: want an initrd, as `mkimage initrd` makes it", o.initrds[i], mix.Found)
+		if name = ukiparts.StubPath(kind, arch); name == "" {
+			return fmt.Errorf("want a kernel of an architecture with EFI, found %s; name the stub with --stub", arch)
 		}
 	}
-	return nil
+	if parts.Stub, err = openStub(name, kind); err != nil || o.onlyProfile() {
+		return err
+	}
+	return checkStub(name, parts.Stub, kind)
 }

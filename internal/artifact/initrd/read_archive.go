@@ -55,7 +55,8 @@ type node struct {
 // and /root. What comes later replaces what was before, if it is of the same kind; a
 // member whose directory isn't there is left out.
 //
-// Where the kernel stops, or makes something else of the bytes than they seem to say,
+// An error is errors.ErrUnsupported if the kernel may well unpack it: another compression, or
+// more than is read here. Where the kernel stops, or makes something else of the bytes than they seem to say,
 // they are refused.
 //
 // Format: initramfs buffer format of the kernel's documentation, and its
@@ -143,7 +144,13 @@ func newSource(r io.Reader, left *int64) *source {
 	return &source{r: bufio.NewReaderSize(r, 64<<10), left: left}
 }
 
-var errTooLarge = fmt.Errorf("it unpacks to more than %d times its size, or more than %d MiB", maxRatio, maxUnpacked>>20)
+// An unreadError is about what the kernel may well unpack, and Open doesn't.
+type unreadError string
+
+func (e unreadError) Error() string        { return string(e) }
+func (e unreadError) Is(target error) bool { return target == errors.ErrUnsupported }
+
+var errTooLarge = unreadError(fmt.Sprintf("it unpacks to more than %d times its size, or more than %d MiB", maxRatio, maxUnpacked>>20))
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)

@@ -48,7 +48,7 @@ func decompress(image []byte) (*packed, error) {
 			continue
 		}
 		if a.open == nil {
-			return nil, fmt.Errorf("it is compressed by %s: want gzip, zstd, xz, lz4 or none", a.name)
+			return nil, unreadError("it is compressed by " + a.name + ": want gzip, zstd, xz, lz4 or none")
 		}
 		p, err := a.open(image)
 		if err != nil {

@@ -3,6 +3,7 @@ package ukiparts
 import (
 	"bytes"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -11,14 +12,18 @@ import (
 	"github.com/composefs-go/composefs/internal/artifact/initrd"
 )
 
-// StubPath returns where systemd's package puts one of its stubs, "linux" or "addon", for
-// an architecture of Go, and "" for one that EFI doesn't know.
-func StubPath(kind, goarch string) string {
+// StubPath returns where systemd's package puts one of its stubs for an architecture of
+// Go, and "" for one that EFI doesn't know.
+func StubPath(stub uki.Stub, goarch string) string {
 	a, ok := uki.ArchOf(goarch)
 	if !ok {
 		return ""
 	}
-	return path.Join("/usr/lib/systemd/boot/efi", kind+a.EFI+".efi.stub")
+	name := "linux"
+	if stub == uki.StubAddon {
+		name = "addon"
+	}
+	return path.Join("/usr/lib/systemd/boot/efi", name+a.EFI+".efi.stub")
 }
 
 // A Kind is what a file turned out to be.
@@ -37,8 +42,8 @@ type MixupError struct{ Found Kind }
 
 func (e *MixupError) Error() string { return "it is " + string(e.Found) }
 
-// CheckKernel refuses a UKI or an initrd in the place of the kernel. A kernel that is
-// malformed is for uki.Assemble to refuse.
+// CheckKernel refuses a UKI or an initrd in the place of the kernel, with a MixupError, and
+// a kernel that is cut short. What isn't an EFI program at all is for uki.Assemble to refuse.
 func CheckKernel(content []byte) error {
 	if !isProgram(content) {
 		if _, err := initrd.Open(content); err == nil && len(content) > 0 {
@@ -48,7 +53,7 @@ func CheckKernel(content []byte) error {
 	}
 	f, err := uki.Parse(bytes.NewReader(content))
 	if err != nil {
-		return nil
+		return &PartError{"a kernel", err}
 	}
 	if _, whole := f.Section(".linux"); whole {
 		return &MixupError{UKI}
@@ -56,10 +61,35 @@ func CheckKernel(content []byte) error {
 	return nil
 }
 
-// CheckInitrd refuses a program in the place of an initrd.
+// CheckInitrd refuses anything but a whole initrd; a program in its place is a MixupError.
+// One that is compressed in a way that isn't read here may be good.
 func CheckInitrd(content []byte) error {
 	if isProgram(content) {
 		return &MixupError{Program}
+	}
+	if _, err := initrd.Open(content); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return &PartError{"an initrd", err}
+	}
+	return nil
+}
+
+// A StubError is about one of systemd's stubs in the place of another: what is built on the
+// stub of addons starts no kernel.
+type StubError struct{ Want, Found uki.Stub }
+
+func (e *StubError) Error() string {
+	return fmt.Sprintf("the stub is %s, want %s", e.Found, e.Want)
+}
+
+// CheckStub refuses another program of systemd than the stub that is wanted, with a
+// StubError. A stub that doesn't say what it is may be any.
+func CheckStub(stub []byte, want uki.Stub) error {
+	f, err := uki.Parse(bytes.NewReader(stub))
+	if err != nil {
+		return &PartError{"a stub of systemd", err}
+	}
+	if found := f.Stub(); found != "" && found != want {
+		return &StubError{want, found}
 	}
 	return nil
 }
