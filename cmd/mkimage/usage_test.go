@@ -10,8 +10,8 @@ import (
 
 // Every name that mkimage can be called by says without arguments how it is meant,
 // and has a manual page.
-func TestLegacyNamesHaveUsageAndManualPages(t *testing.T) {
-	for name := range legacyPrograms {
+func TestTheCToolsHaveUsageAndManualPages(t *testing.T) {
+	for name := range ctools {
 		var out, errs bytes.Buffer
 		status := dispatch(t.Context(), []string{name}, newUI(strings.NewReader(""), &out, &errs))
 		said := out.String() + errs.String()

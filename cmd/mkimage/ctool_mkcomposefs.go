@@ -54,19 +54,19 @@ func (m *mkcomposefs) options() []option {
 		{name: "digest-store", set: func(s string) error { m.store = s; return nil }},
 		{name: "print-digest", flag: &m.printDigest},
 		{name: "print-digest-only", flag: &m.onlyPrint},
-		{name: "min-version", set: legacyNumber(&m.min, "--min-version")},
-		{name: "max-version", set: legacyNumber(&m.max, "--max-version")},
-		{name: "version", set: legacyNumber(&m.min, "--version")}, // the manual page's name for it
+		{name: "min-version", set: strtolValue(&m.min, "--min-version")},
+		{name: "max-version", set: strtolValue(&m.max, "--max-version")},
+		{name: "version", set: strtolValue(&m.min, "--version")}, // the manual page's name for it
 		{name: "use-epoch", flag: &m.read.UseEpoch},
 		{name: "skip-devices", flag: &m.read.SkipDevices},
 		{name: "skip-xattrs", flag: &m.read.SkipXattrs},
 		{name: "user-xattrs", flag: &m.read.UserXattrs},
-		{name: "threads", set: legacyNumber(&m.threads, "--threads")},
+		{name: "threads", set: strtolValue(&m.threads, "--threads")},
 	}
 }
 
-// legacyNumber reads a number as strtol does, with blanks and a sign before it.
-func legacyNumber(n **int, name string) func(string) error {
+// strtolValue reads a number as strtol does, with blanks and a sign before it.
+func strtolValue(n **int, name string) func(string) error {
 	return func(s string) error {
 		v, err := strconv.ParseInt(strings.TrimLeft(s, " \t\n\v\f\r"), 10, 64)
 		if err != nil && !errors.Is(err, strconv.ErrRange) {
@@ -83,17 +83,17 @@ func (m *mkcomposefs) parse(args []string) error {
 	rest, err := getopt(args, m.options())
 	switch {
 	case err != nil:
-		return legacyUsagef(mkcomposefsUsage, "%w", err)
+		return ctoolUsagef(mkcomposefsUsage, "%w", err)
 	case m.threads != nil && *m.threads < 1:
 		return fmt.Errorf("--threads: want 1 or more, found %d", *m.threads)
 	case len(rest) == 0:
-		return legacyUsagef(mkcomposefsUsage, "no SOURCE")
+		return ctoolUsagef(mkcomposefsUsage, "no SOURCE")
 	case m.onlyPrint && len(rest) > 1:
-		return legacyUsagef(mkcomposefsUsage, "--print-digest-only writes no IMAGE, found %q", rest[1])
+		return ctoolUsagef(mkcomposefsUsage, "--print-digest-only writes no IMAGE, found %q", rest[1])
 	case !m.onlyPrint && len(rest) == 1:
-		return legacyUsagef(mkcomposefsUsage, "no IMAGE")
+		return ctoolUsagef(mkcomposefsUsage, "no IMAGE")
 	case len(rest) > 2:
-		return legacyUsagef(mkcomposefsUsage, "want SOURCE and IMAGE, found %q too", rest[2])
+		return ctoolUsagef(mkcomposefsUsage, "want SOURCE and IMAGE, found %q too", rest[2])
 	case rest[0] == "":
 		return errors.New("SOURCE is empty")
 	}

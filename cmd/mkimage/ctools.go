@@ -10,10 +10,10 @@ import (
 	"github.com/composefs-go/composefs/internal/printable"
 )
 
-// legacyPrograms are the tools of libcomposefs 1.0.8 that mkimage stands in for when
+// ctools are the tools of libcomposefs 1.0.8 that mkimage stands in for when
 // it is called by their names. They have their options, standard output and exit
 // statuses; what goes to standard error is ours.
-var legacyPrograms = map[string]func(context.Context, *ui, []string) error{
+var ctools = map[string]func(context.Context, *ui, []string) error{
 	"mkcomposefs":     runMkcomposefs,
 	"composefs-info":  runComposefsInfo,
 	"mount.composefs": runMountComposefs,
@@ -22,7 +22,7 @@ var legacyPrograms = map[string]func(context.Context, *ui, []string) error{
 // dispatch runs the program that args[0] names.
 func dispatch(ctx context.Context, args []string, u *ui) int {
 	name := filepath.Base(args[0])
-	program, ok := legacyPrograms[name]
+	program, ok := ctools[name]
 	if !ok {
 		return run(ctx, args[1:], u)
 	}
@@ -31,7 +31,7 @@ func dispatch(ctx context.Context, args []string, u *ui) int {
 	if err == nil {
 		return 0
 	}
-	var usage legacyUsage
+	var usage ctoolUsageError
 	if errors.As(err, &usage) {
 		fmt.Fprintf(u.err, "%s: %s\n%s", name, printable.Error(usage.err), usage.text)
 		return exitFailure
@@ -44,14 +44,14 @@ func dispatch(ctx context.Context, args []string, u *ui) int {
 	return exitFailure
 }
 
-// A legacyUsage is a command line that can't be meant, and how it is meant to be.
-type legacyUsage struct {
+// A ctoolUsageError is a command line that can't be meant, and how it is meant to be.
+type ctoolUsageError struct {
 	err  error
 	text string
 }
 
-func (e legacyUsage) Error() string { return e.err.Error() }
+func (e ctoolUsageError) Error() string { return e.err.Error() }
 
-func legacyUsagef(text, format string, args ...any) error {
-	return legacyUsage{fmt.Errorf(format, args...), strings.TrimPrefix(text, "\n")}
+func ctoolUsagef(text, format string, args ...any) error {
+	return ctoolUsageError{fmt.Errorf(format, args...), strings.TrimPrefix(text, "\n")}
 }

@@ -44,16 +44,16 @@ func runComposefsInfo(_ context.Context, u *ui, args []string) error {
 	})
 	switch {
 	case err != nil:
-		return legacyUsagef(infoUsage, "%w", err)
+		return ctoolUsagef(infoUsage, "%w", err)
 	case len(rest) == 0:
-		return legacyUsagef(infoUsage, "no COMMAND")
+		return ctoolUsagef(infoUsage, "no COMMAND")
 	}
 	command, ok := infoCommands[rest[0]]
 	if !ok {
-		return legacyUsagef(infoUsage, "there is no command %q", rest[0])
+		return ctoolUsagef(infoUsage, "there is no command %q", rest[0])
 	}
 	if i.names = rest[1:]; len(i.names) == 0 {
-		return legacyUsagef(infoUsage, "no IMAGE")
+		return ctoolUsagef(infoUsage, "no IMAGE")
 	}
 	if i.basedir != nil {
 		dir, err := osfile.OpenDir(*i.basedir)

@@ -47,7 +47,7 @@ func runMountComposefs(_ context.Context, u *ui, args []string) error {
 		return err
 	}
 	if err != nil {
-		return legacyUsagef(mountUsage, "%w", err)
+		return ctoolUsagef(mountUsage, "%w", err)
 	}
 	if call.fstype != "composefs" {
 		return fmt.Errorf("want type composefs, found %q", call.fstype)
@@ -60,7 +60,7 @@ func runMountComposefs(_ context.Context, u *ui, args []string) error {
 	}
 	switch {
 	case len(m.Basedirs) == 0:
-		return legacyUsagef(mountUsage, "no basedir: the option basedir=DIR says where the contents of files are")
+		return ctoolUsagef(mountUsage, "no basedir: the option basedir=DIR says where the contents of files are")
 	case (m.Upper == "") != (m.Work == ""):
 		return errors.New("upperdir and workdir need each other")
 	case call.fake:
