@@ -41,7 +41,8 @@ type mountCall struct {
 
 // runMountComposefs is main of mount.composefs, which is also how mount(8) calls it.
 func runMountComposefs(_ context.Context, u *ui, args []string) error {
-	call, err := parseMountCall(args)
+	call := mountCall{fstype: "composefs"}
+	err := call.parse(args)
 	if call.help {
 		_, err := fmt.Fprint(u.err, strings.TrimPrefix(mountUsage, "\n"))
 		return err
@@ -104,66 +105,25 @@ func mountFile(m *imagemount.Options, image, dir string) (result imagemount.Repo
 	return m.Mount(kernel.New(), f, dir)
 }
 
-// parseMountCall reads a command line as getopt does: flags stand anywhere before
-// "--" and may be written together, -o and -t have a value. -n and -v, which
-// mount(8) passes on, mean nothing here.
-func parseMountCall(args []string) (mountCall, error) {
-	c := mountCall{fstype: "composefs"}
-	for len(args) > 0 {
-		arg := args[0]
-		args = args[1:]
-		if arg == "--" {
-			c.rest = append(c.rest, args...)
-			break
-		}
-		if len(arg) < 2 || arg[0] != '-' {
-			c.rest = append(c.rest, arg)
-			continue
-		}
-		used, err := c.flags(arg[1:], args)
-		if err != nil {
-			return c, err
-		}
-		args = args[used:]
+// parse reads the command line. -n and -v, which mount(8) passes on, mean nothing here.
+func (c *mountCall) parse(args []string) (err error) {
+	var ignored bool
+	c.rest, err = getopt(args, []option{
+		{name: "h", flag: &c.help},
+		{name: "f", flag: &c.fake},
+		{name: "s", flag: &c.sloppy},
+		{name: "n", flag: &ignored},
+		{name: "v", flag: &ignored},
+		{name: "o", set: func(s string) error { c.options = append(c.options, s); return nil }},
+		{name: "t", set: func(s string) error { c.fstype = s; return nil }},
+	})
+	switch {
+	case err != nil:
+		return err
+	case len(c.rest) == 0:
+		return errors.New("no IMAGE")
+	case len(c.rest) == 1:
+		return errors.New("no DIR to mount it at")
 	}
-	switch len(c.rest) {
-	case 0:
-		return c, errors.New("no IMAGE")
-	case 1:
-		return c, errors.New("no DIR to mount it at")
-	}
-	return c, nil
-}
-
-// flags reads flags that are written together. The value of the last one may be the
-// next argument; used says how many of those it took.
-func (c *mountCall) flags(letters string, next []string) (used int, err error) {
-	for i, letter := range letters {
-		switch letter {
-		case 'h':
-			c.help = true
-		case 'f':
-			c.fake = true
-		case 's':
-			c.sloppy = true
-		case 'n', 'v':
-		case 'o', 't':
-			value := letters[i+1:]
-			if value == "" {
-				if len(next) == 0 {
-					return 0, fmt.Errorf("option -%c needs a value", letter)
-				}
-				value, used = next[0], 1
-			}
-			if letter == 't' {
-				c.fstype = value
-			} else {
-				c.options = append(c.options, value)
-			}
-			return used, nil
-		default:
-			return 0, fmt.Errorf("there is no option -%c", letter)
-		}
-	}
-	return 0, nil
+	return nil
 }

@@ -158,19 +158,30 @@ func TestACommandLineIsReadAsGetoptDoes(t *testing.T) {
 		{"--value", "", "option --value needs a value"},
 		{"--v", "", "option --v can mean --value and --vast"},
 		{"--nothing", "", "there is no option --nothing"},
-		{"-f", "", "there is no option -f"},
-		{"-flag", "", "there is no option -flag"},
+		{"-flag", "", "there is no option -l"},
+		{"-f\xff", "", "there is no option -\ufffd"},
+		{"-é", "", "there is no option -é"},
+		{"-f a", "[a] f", ""},
+		{"-ff -o x a", "[a] f o(x)", ""},
+		{"-fox=f a", "[a] f o(x=f)", ""},
+		{"-o -f a", "[a] o(-f)", ""},
+		{"-fo", "", "option -o needs a value"},
+		{"-o", "", "option -o needs a value"},
+		{"--f a", "", "option --f can mean --flag and --flag-too"},
+		{"--o", "", "there is no option --o"},
 		{"--=", "", "option -- can mean --flag and --flag-too"},
 	} {
-		var flag, flagToo bool
+		var flag, flagToo, short bool
 		var values string
 		rest, err := getopt(strings.Fields(c.args), []option{
 			{name: "flag", flag: &flag}, {name: "flag-too", flag: &flagToo},
 			{name: "value", set: func(s string) error { values += " value(" + s + ")"; return nil }},
 			{name: "vast", set: func(string) error { return nil }},
+			{name: "f", flag: &short},
+			{name: "o", set: func(s string) error { values += " o(" + s + ")"; return nil }},
 		})
 		got := "[" + strings.Join(rest, " ") + "]"
-		for name, set := range map[string]bool{" flag": flag, " flag-too": flagToo} {
+		for name, set := range map[string]bool{" flag": flag, " flag-too": flagToo, " f": short} {
 			if set {
 				got += name
 			}
