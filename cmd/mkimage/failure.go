@@ -12,6 +12,7 @@ import (
 
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/check/ukicheck"
+	"github.com/composefs-go/composefs/internal/disktool"
 	"github.com/composefs-go/composefs/internal/imagemount"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/printable"
@@ -21,8 +22,9 @@ import (
 )
 
 // exits says which errors have an exit status of their own, and what helps. In a hint,
-// REPO is the repository that the command was given, and FILE and DEVICE are what a
-// imagemount.NoVerityError is about. The first row that matches counts.
+// REPO is the repository that the command was given, FILE and DEVICE are what an
+// imagemount.NoVerityError is about, and PACKAGE has the program that is missing. The
+// first row that matches counts.
 var exits = []struct {
 	is     func(error) bool
 	status int
@@ -31,6 +33,7 @@ var exits = []struct {
 	{isA[*repo.GoneError], exitNotFound, "the repository is incomplete; build the image into REPO again"},
 	{is(repo.ErrNoImage), exitNotFound, "list what there is with: ls REPO/images REPO/images/refs"},
 	{is(repo.ErrNoObject), exitNotFound, "the repository is incomplete; build the image into REPO again"},
+	{isA[*disktool.MissingError], exitFailure, "install the package PACKAGE"},
 	{isA[*repo.LostMetaError], exitFailure, "write that file again with: mkimage repo init REPO"},
 	{isMissingRepo, exitFailure, "if the name is right, make it with: mkimage repo init REPO"},
 	{is(repo.ErrInterrupted), exitFailure, "name the public keys of the seal with --keys"},
@@ -128,6 +131,12 @@ func describe(err error, repository string) failure {
 	return f
 }
 
+// packages have the programs that disks are made and read with, in Debian and Fedora.
+var packages = map[string]string{
+	"debugfs": "e2fsprogs", "mke2fs": "e2fsprogs", "mkfs.vfat": "dosfstools", "mcopy": "mtools", "mdir": "mtools",
+	"mmd": "mtools", "mtype": "mtools", "sfdisk": "fdisk (Fedora: util-linux)",
+}
+
 // hintWords puts into a hint what it is about.
 func hintWords(err error, repository string) *strings.Replacer {
 	words := []string{"REPO", shellWord(repository)}
@@ -136,6 +145,9 @@ func hintWords(err error, repository string) *strings.Replacer {
 		if lack.Device != "" {
 			words = append(words, "DEVICE", shellWord(lack.Device))
 		}
+	}
+	if missing := (*disktool.MissingError)(nil); errors.As(err, &missing) {
+		words = append(words, "PACKAGE", packages[missing.Program])
 	}
 	return strings.NewReplacer(words...)
 }

@@ -136,6 +136,10 @@ var mistakes = []mistake{
 	{"a digest that an unset variable has", "", strings.Replace(rightUKI, "$(cat digest)", `"$UNSET"`, 1), 2, "--image: want DIGEST, found an empty text", rightUKI},
 	// The disk.
 	{"nothing to boot", "", "mkimage disk --repo repo --image stable --output disk.img", 2, "nothing to boot: say --uki FILE", "mkimage disk --repo repo --image stable --uki linux.efi --output disk.img"},
+	{"a program is missing", "mkdir few && ln -s $(command -v mkimage) few", "PATH=$PWD/few mkimage disk --repo repo --image stable --uki linux.efi --output disk.img", 1,
+		"the program m[a-z]+ is not installed\nhint: install the package mtools", "mkimage disk --repo repo --image stable --uki linux.efi --output disk.img"},
+	{"a program is missing to read a disk", "mkdir few && ln -s $(command -v mkimage) few && mkimage disk --repo repo --image stable --uki linux.efi --output disk.img", "PATH=$PWD/few mkimage doctor disk.img", 1,
+		"the program m[a-z]+ is not installed\nhint: install the package mtools", "mkimage doctor --json disk.img >report || grep -q '\"kind\": \"disk\"' report"},
 	{"no such image", "", "mkimage disk --repo repo --image unstable --uki linux.efi --output disk.img", 4, `no such image: there is no ref "unstable"`, "ls repo/images repo/images/refs | grep stable && mkimage disk --repo repo --image stable --uki linux.efi --output disk.img"},
 	{"no such repository", "", "mkimage verify --repo nowhere stable", 1, "not a repository: open nowhere: no such file or directory\nhint: if the name is right, make it with: mkimage repo init nowhere\n", "mkimage repo init nowhere && mkimage build --repo nowhere --ref stable root && mkimage verify --repo nowhere stable"},
 	// Looking at things.
@@ -296,7 +300,7 @@ func TestMistakesAreNamedWithARemedyThatWorks(t *testing.T) {
 
 // tried reports whether a hint is among those that were said, for some repository.
 func tried(said map[string]bool, hint string) bool {
-	form := regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(hint), "REPO", `\S+`) + "$")
+	form := regexp.MustCompile("^" + strings.NewReplacer("REPO", `\S+`, "PACKAGE", ".+").Replace(regexp.QuoteMeta(hint)) + "$")
 	for text := range said {
 		if form.MatchString(text) {
 			return true

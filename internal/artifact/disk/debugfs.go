@@ -2,13 +2,14 @@ package disk
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os/exec"
 	"strings"
+
+	"github.com/composefs-go/composefs/internal/disktool"
 )
 
 // session is a running debugfs that is fed commands.
@@ -21,7 +22,7 @@ type session struct {
 	stdin io.WriteCloser
 	in    *bufio.Writer
 	marks chan struct{} // one for every comment; closed when debugfs ends
-	said  limited       // what it wrote to standard error
+	said  disktool.Head // what it wrote to standard error
 }
 
 const comment = "#"
@@ -31,8 +32,11 @@ const maxMarks = 2
 
 // debugfs opens the file system at an offset in the image.
 func (w *writer) debugfs(ctx context.Context, offset int64) (*session, error) {
-	s := &session{ctx: ctx, marks: make(chan struct{}, maxMarks)}
-	s.cmd = w.command(ctx, w.epoch(), "debugfs", "-w", "-f", "-", fmt.Sprintf("%s?offset=%d", imageFile, offset))
+	s := &session{ctx: ctx, marks: make(chan struct{}, maxMarks), said: disktool.Head{Max: 4096}}
+	var err error
+	if s.cmd, err = w.tools(w.epoch()).Command(ctx, "debugfs", "-w", "-f", "-", fmt.Sprintf("%s?offset=%d", imageFile, offset)); err != nil {
+		return nil, err
+	}
 	s.cmd.Stderr = &s.said
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -43,7 +47,7 @@ func (w *writer) debugfs(ctx context.Context, offset int64) (*session, error) {
 	}
 	s.in = bufio.NewWriterSize(s.stdin, 1<<16)
 	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%w: debugfs: %w", ErrTool, err)
+		return nil, s.failed(err)
 	}
 	go s.listen(out)
 	return s, nil
@@ -78,7 +82,7 @@ func (s *session) do(command string, args ...string) {
 func (s *session) mark() error {
 	s.in.WriteString(comment + "\n")
 	if err := s.in.Flush(); err != nil {
-		return fmt.Errorf("%w: debugfs doesn't listen: %w", ErrTool, err)
+		return s.failed(fmt.Errorf("it doesn't listen: %w", err))
 	}
 	return nil
 }
@@ -86,7 +90,7 @@ func (s *session) mark() error {
 // wait waits until the commands before the oldest mark are done.
 func (s *session) wait() error {
 	if _, ok := <-s.marks; !ok {
-		return fmt.Errorf("%w: debugfs ended early", ErrTool)
+		return s.failed(errors.New("it ended early"))
 	}
 	return nil
 }
@@ -97,37 +101,20 @@ func (s *session) close(before error) error {
 	for range s.marks {
 	}
 	err = errors.Join(err, s.cmd.Wait())
-	switch complaint := s.said.complaint(); {
+	switch complaint := disktool.FirstLine(s.said.String()); {
 	case s.ctx.Err() != nil:
-		return s.ctx.Err()
+		return context.Cause(s.ctx)
 	case complaint != "":
-		// A command that fails doesn't make debugfs fail.
-		return errors.Join(before, fmt.Errorf("%w: debugfs: %s", ErrTool, complaint))
+		// A command that fails doesn't make debugfs fail, and the first may be why others did.
+		return errors.Join(before, s.failed(errors.New(complaint)))
 	case before != nil:
 		return before
 	case err != nil:
-		return fmt.Errorf("%w: debugfs: %w", ErrTool, err)
+		return s.failed(err)
 	}
 	return nil
 }
 
-// limited keeps the first of what is written to it.
-type limited struct{ bytes.Buffer }
-
-func (l *limited) Write(p []byte) (int, error) {
-	if room := 4096 - l.Len(); room > 0 {
-		l.Buffer.Write(p[:min(len(p), room)])
-	}
-	return len(p), nil
-}
-
-// complaint returns what was said but the line that greets, "debugfs 1.47.0 (5-Feb-2023)".
-func (l *limited) complaint() string {
-	var out []string
-	for line := range strings.Lines(l.String()) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "debugfs 1.") {
-			out = append(out, line)
-		}
-	}
-	return strings.Join(out, "; ")
+func (s *session) failed(err error) error {
+	return &disktool.Error{Program: "debugfs", Said: s.said.String(), Err: err}
 }

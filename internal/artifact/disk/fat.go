@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
@@ -75,17 +74,15 @@ func (w *writer) checkESP(ctx context.Context, epoch int64, where string) error 
 	if len(w.ESP) == 0 {
 		return nil
 	}
-	var listing, said bytes.Buffer
-	cmd := w.command(ctx, epoch, "mdir", "-i", where, "-b", "-/", "::")
-	cmd.Stdout, cmd.Stderr = &listing, &said
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%w: mdir: %w: %.1000s", ErrTool, cause(ctx, err), strings.TrimSpace(said.String()))
+	listing, _, err := w.tools(epoch).Run(ctx, maxPrinted, nil, "mdir", "-i", where, "-b", "-/", "::")
+	if err != nil {
+		return err
 	}
 	var want, found []string
 	for _, e := range w.ESP {
 		want = append(want, e.Path)
 	}
-	for line := range strings.Lines(listing.String()) {
+	for line := range strings.Lines(string(listing)) {
 		if name, ok := strings.CutPrefix(strings.TrimRight(line, "\r\n"), "::/"); ok {
 			found = append(found, strings.TrimSuffix(name, "/"))
 		}

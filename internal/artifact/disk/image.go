@@ -68,7 +68,7 @@ func assemble(ctx context.Context, name, scratch string, im Image, progress Prog
 	if err != nil {
 		return err
 	}
-	if w.tools, err = findTools(); err != nil {
+	if err := findPrograms(); err != nil {
 		return err
 	}
 	dir, err := osfile.NewScratchDir(filepath.Dir(scratch), filepath.Base(scratch))
@@ -94,9 +94,8 @@ func assemble(ctx context.Context, name, scratch string, im Image, progress Prog
 type writer struct {
 	Image
 	plan     Plan
-	tools    map[string]string // name to path
-	scratch  string            // directory for temporary files
-	path     string            // of the image under construction
+	scratch  string // directory for temporary files
+	path     string // of the image under construction
 	done     int64
 	total    int64
 	progress Progress

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/composefs-go/composefs/internal/disktool"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -54,16 +55,15 @@ const verityFlag = 0x100000
 // debugfs runs one command. Its exit status says nothing; what it complains about
 // follows its banner.
 func (s *diskStore) debugfs(limit int64, command string) ([]byte, error) {
-	out, said, err := run(s.ctx, s.disk.dir, limit, "", "debugfs", "-R", command, s.device)
+	out, said, err := s.disk.tools.Run(s.ctx, limit, nil, "debugfs", "-R", command, s.device)
 	if err != nil {
 		return nil, err
 	}
-	_, complaint, _ := strings.Cut(said, "\n")
-	switch complaint = strings.TrimSpace(complaint); {
+	switch complaint := disktool.FirstLine(said); {
 	case strings.Contains(complaint, "File not found"):
 		return nil, fs.ErrNotExist
 	case complaint != "":
-		return nil, fmt.Errorf("debugfs: %.200s", complaint)
+		return nil, fmt.Errorf("debugfs: %s", complaint)
 	}
 	return out, nil
 }
@@ -153,7 +153,7 @@ func (s *diskStore) Missing(objects []verity.Digest) ([]verity.Digest, error) {
 			fmt.Fprintf(&script, "ls -p %s\n", dir)
 		}
 	}
-	out, _, err := run(s.ctx, s.disk.dir, 256<<20, script.String(), "debugfs", "-f", "/dev/stdin", s.device)
+	out, _, err := s.disk.tools.Run(s.ctx, 256<<20, strings.NewReader(script.String()), "debugfs", "-f", "/dev/stdin", s.device)
 	if err != nil {
 		return nil, err
 	}

@@ -16,14 +16,15 @@ import (
 	"unicode/utf16"
 
 	"github.com/composefs-go/composefs/internal/boot/blockdev"
+	"github.com/composefs-go/composefs/internal/disktool"
 )
 
 // A Disk is a disk or its image, read without privileges and without mounting.
 type Disk struct {
-	dir        string // scratch directory, with a link "disk" to it
-	Size       int64  // in bytes
-	TableSize  int64  // of the disk that the partition table was made for, 0 if it doesn't say
-	Damaged    bool   // of a GPT only the entry is left that protects it from older programs
+	tools      disktool.Dir // for the programs that read it, with a link "disk" to it
+	Size       int64        // in bytes
+	TableSize  int64        // of the disk that the partition table was made for, 0 if it doesn't say
+	Damaged    bool         // of a GPT only the entry is left that protects it from older programs
 	Partitions []Partition
 }
 
@@ -50,11 +51,13 @@ func OpenDisk(ctx context.Context, name string) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Disk{}
-	if d.dir, err = os.MkdirTemp("", "composefs-doctor-"); err != nil {
+	dir, err := os.MkdirTemp("", "composefs-doctor-")
+	if err != nil {
 		return nil, err
 	}
-	err = os.Symlink(path, filepath.Join(d.dir, "disk"))
+	// The disk may be damaged: mtools reads what it can.
+	d := &Disk{tools: disktool.Dir{Path: dir, Env: []string{"MTOOLS_SKIP_CHECK=1"}}}
+	err = os.Symlink(path, filepath.Join(dir, "disk"))
 	if err == nil {
 		err = d.read(ctx)
 	}
@@ -65,10 +68,10 @@ func OpenDisk(ctx context.Context, name string) (*Disk, error) {
 }
 
 // Close removes the scratch directory.
-func (d *Disk) Close() error { return os.RemoveAll(d.dir) }
+func (d *Disk) Close() error { return os.RemoveAll(d.tools.Path) }
 
 func (d *Disk) read(ctx context.Context) error {
-	f, err := os.Open(filepath.Join(d.dir, "disk"))
+	f, err := os.Open(filepath.Join(d.tools.Path, "disk"))
 	if err != nil {
 		return err
 	}
@@ -86,7 +89,7 @@ func (d *Disk) read(ctx context.Context) error {
 		d.readLarge(f)
 		return nil
 	}
-	out, _, err := run(ctx, d.dir, 1<<20, "", "sfdisk", "--json", "disk")
+	out, _, err := d.tools.Run(ctx, 1<<20, nil, "sfdisk", "--json", "disk")
 	if err != nil {
 		return err
 	}
@@ -229,8 +232,8 @@ func (d *Disk) Root(r *Report, root, arch string) (Partition, bool) {
 
 // BootFiles lists the files of the EFI system partition.
 func (d *Disk) BootFiles(ctx context.Context, esp Partition) ([]string, error) {
-	out, said, err := run(ctx, d.dir, 1<<20, "", "mdir", "-i", "disk@@"+strconv.FormatInt(esp.Offset, 10), "-b", "-/", "::")
-	if err != nil && strings.Contains(said, `File "::" not found`) {
+	out, _, err := d.tools.Run(ctx, 1<<20, nil, "mdir", "-i", "disk@@"+strconv.FormatInt(esp.Offset, 10), "-b", "-/", "::")
+	if failed := (*disktool.Error)(nil); errors.As(err, &failed) && strings.Contains(failed.Said, `File "::" not found`) {
 		return nil, nil // it is empty
 	}
 	if err != nil {
@@ -247,6 +250,9 @@ func (d *Disk) BootFiles(ctx context.Context, esp Partition) ([]string, error) {
 
 // ReadBootFile returns the content of a file of the EFI system partition.
 func (d *Disk) ReadBootFile(ctx context.Context, esp Partition, name string, limit int64) ([]byte, error) {
-	out, _, err := run(ctx, d.dir, limit, "", "mtype", "-i", "disk@@"+strconv.FormatInt(esp.Offset, 10), "::/"+name)
-	return out, err
+	out, _, err := d.tools.Run(ctx, limit, nil, "mtype", "-i", "disk@@"+strconv.FormatInt(esp.Offset, 10), "::/"+name)
+	if err != nil {
+		return nil, fmt.Errorf("read %s on partition %d: %w", name, esp.Number, err)
+	}
+	return out, nil
 }
