@@ -16,6 +16,7 @@ import (
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/erofs/directory"
 	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/check/listing"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/source"
 	"github.com/composefs-go/composefs/internal/source/transform"
@@ -329,7 +330,7 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 	}
 	if !source.IsDirectory(o.source) {
 		// A layer's files may be gone by the last one, or be in /boot.
-		if err := stage.Keep(contents(root)); err != nil {
+		if err := stage.Keep(listing.Objects(root)); err != nil {
 			return built{}, err
 		}
 	}

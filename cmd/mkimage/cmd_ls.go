@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/composefs-go/composefs/internal/check/listing"
 	"github.com/composefs-go/composefs/internal/source"
 )
 
@@ -25,7 +26,7 @@ IMAGE is a file, or with --repo a digest or ref.`,
 			if u.json {
 				return listJSON(u, &o, args)
 			}
-			return o.each(args, func(m source.Image) error { return writeListing(u.out, m.Root) })
+			return o.each(args, func(m source.Image) error { return listing.Write(u.out, m.Root) })
 		},
 	}
 	o.flags(cmd)
@@ -35,15 +36,15 @@ IMAGE is a file, or with --repo a digest or ref.`,
 
 // listedImage is what ls --json prints of an image.
 type listedImage struct {
-	Image  string       `json:"image"`
-	Format string       `json:"format"`
-	Files  []listedFile `json:"files"`
+	Image  string         `json:"image"`
+	Format string         `json:"format"`
+	Files  []listing.File `json:"files"`
 }
 
 func listJSON(u *ui, o *lookOptions, names []string) error {
 	var all []listedImage
 	err := o.each(names, func(m source.Image) error {
-		all = append(all, listedImage{m.Name, m.Format.String(), listFiles(m.Root)})
+		all = append(all, listedImage{m.Name, m.Format.String(), listing.Files(m.Root)})
 		return nil
 	})
 	if err != nil {

@@ -3,11 +3,10 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
+	"github.com/composefs-go/composefs/internal/check/listing"
 	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/internal/osfile"
 )
@@ -65,18 +64,5 @@ func missingFrom(dirs, paths []string) ([]string, error) {
 		defer dir.Close()
 		opened = append(opened, dir)
 	}
-	return slices.DeleteFunc(paths, func(path string) bool {
-		return slices.ContainsFunc(opened, func(dir *os.File) bool { return hasObject(dir, path) })
-	}), nil
-}
-
-// hasObject reports whether overlayfs would find an object in a directory: a regular file
-// behind no symbolic link. What can't be reached isn't there.
-func hasObject(dir *os.File, path string) bool {
-	f, err := osfile.OpenPlain(dir, path, unix.O_PATH|unix.O_NOFOLLOW)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	return osfile.WantRegular(f) == nil
+	return listing.Missing(opened, paths), nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/check/listing"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
@@ -148,7 +149,7 @@ func openSound(r *repo.Repo, name string) (d verity.Digest, h erofs.Header, size
 	img, err := erofs.Open(f, size)
 	if err == nil {
 		h = img.Header()
-		_, err = imageObjects(img) // reads every inode
+		_, err = listing.ImageObjects(img) // reads every inode
 	}
 	if err != nil {
 		err = fmt.Errorf("%w to seal image %s, which isn't sound: %w", errRefused, d.Hex(), err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/check/listing"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/sign"
@@ -342,7 +343,7 @@ func checkObjects(cmd *cobra.Command, u *ui, r *repo.Repo, image *os.File, size 
 	if err != nil {
 		return 0, err
 	}
-	objects, err := imageObjects(img)
+	objects, err := listing.ImageObjects(img)
 	if err != nil {
 		return 0, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/composefs-go/composefs/erofs/dumpfile"
+	"github.com/composefs-go/composefs/internal/check/listing"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/source"
 	"github.com/composefs-go/composefs/verity"
@@ -66,7 +67,7 @@ func runComposefsInfo(_ context.Context, u *ui, args []string) error {
 }
 
 func (i *info) ls(u *ui) error {
-	return i.look.each(i.names, func(m source.Image) error { return writeListing(u.out, m.Root) })
+	return i.look.each(i.names, func(m source.Image) error { return listing.Write(u.out, m.Root) })
 }
 
 func (i *info) dump(u *ui) error {

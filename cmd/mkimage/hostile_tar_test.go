@@ -132,14 +132,14 @@ func TestATarThatLiesIsRefusedAndNothingIsWritten(t *testing.T) {
 				t.Fatalf("%v: %s", err, out)
 			}
 			bad := writeIn(t, dir, "bad.tar", tt.archive)
-			before := listing(t, dir)
+			before := filesIn(t, dir)
 			cmd := program(t, "build", "--quiet", "--strict", "--max-entries", "100000", "--repo", repo, "tar:"+bad)
 			cmd.Dir = dir
 			out, err := cmd.CombinedOutput()
 			if err == nil || cmd.ProcessState.ExitCode() != exitFailure || !strings.Contains(string(out), tt.want) || !strings.HasPrefix(string(out), "mkimage: "+bad+": ") {
 				t.Errorf("%v: %s", err, out)
 			}
-			if after := listing(t, dir); before != after {
+			if after := filesIn(t, dir); before != after {
 				t.Errorf("before:\n%safter:\n%s", before, after)
 			}
 			if used := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss; used > 256<<10 {

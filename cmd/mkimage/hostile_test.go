@@ -79,7 +79,7 @@ func TestAFullFileSystemLeavesTheRepositoryAsItWas(t *testing.T) {
 	if stderr, status := mkimageAs(t, 0, "build", "--repo", repo, tree); status != 0 {
 		t.Fatal(stderr)
 	}
-	before := listing(t, repo)
+	before := filesIn(t, repo)
 	for _, name := range []string{"b", "c", "d"} {
 		os.WriteFile(filepath.Join(tree, name), bytes.Repeat([]byte(name), 500_000), 0o644)
 	}
@@ -87,7 +87,7 @@ func TestAFullFileSystemLeavesTheRepositoryAsItWas(t *testing.T) {
 	if status != exitFailure || !strings.Contains(stderr, "no space left on device\nhint: nothing was added") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
-	if after := listing(t, repo); before != after {
+	if after := filesIn(t, repo); before != after {
 		t.Errorf("before:\n%safter:\n%s", before, after)
 	}
 }
@@ -106,7 +106,7 @@ func reachable(t *testing.T) string {
 	return dir
 }
 
-func listing(t *testing.T, dir string) string {
+func filesIn(t *testing.T, dir string) string {
 	t.Helper()
 	out, err := exec.Command("find", dir, "-printf", "%P %l %s\\n").Output()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/composefs-go/composefs/internal/check/listing"
 	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/internal/source"
 	"github.com/composefs-go/composefs/internal/store/repo"
@@ -102,7 +103,7 @@ func (o *lookOptions) eachOf(names, only []string, do func(source.Image) error) 
 func (o *lookOptions) objectPaths(names []string) ([]string, error) {
 	paths := []string{}
 	err := o.each(names, func(m source.Image) error {
-		paths = append(paths, source.ObjectPaths(m.Root)...)
+		paths = append(paths, listing.Paths(m.Root)...)
 		slices.Sort(paths)
 		paths = slices.Compact(paths)
 		return nil

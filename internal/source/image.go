@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/erofs/tree"
@@ -55,17 +54,4 @@ func NotAnImage(f *os.File, err error) error {
 	default:
 		return &filekind.Error{Path: f.Name(), Found: kind, Want: "an image"}
 	}
-}
-
-// ObjectPaths returns the paths below an object store that a tree names, each once, in
-// order.
-func ObjectPaths(root *tree.Node) []string {
-	paths := []string{}
-	for _, e := range tree.Walk(root) {
-		if e.Node.Kind == tree.Regular && e.Node.Payload != "" {
-			paths = append(paths, e.Node.Payload)
-		}
-	}
-	slices.Sort(paths)
-	return slices.Compact(paths)
 }

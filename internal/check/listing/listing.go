@@ -1,4 +1,4 @@
-package main
+package listing
 
 import (
 	"bufio"
@@ -10,14 +10,14 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// writeListing writes a line for each name but the root, as composefs-info ls does:
+// Write writes a line for each name but the root, as composefs-info ls does:
 //
 //	/bin	-> usr/bin
 //	/usr/
 //	/usr/sh	@ 2d/7116…
 //
 // A slash and a tab follow a directory. A further name of a file stands alone.
-func writeListing(w io.Writer, root *tree.Node) error {
+func Write(w io.Writer, root *tree.Node) error {
 	out := bufio.NewWriter(w)
 	met := map[*tree.Node]bool{}
 	for n := range tree.Linked(root) {
@@ -75,8 +75,8 @@ func appendVisible(b []byte, s string, escapeSpace bool) []byte {
 	return b
 }
 
-// A listedFile is a name of an image for programs.
-type listedFile struct {
+// A File is a name of an image for programs.
+type File struct {
 	Path     string            `json:"path"`
 	Type     string            `json:"type"`
 	Mode     string            `json:"mode"` // octal, without the type
@@ -98,10 +98,10 @@ var typeNames = [...]string{
 	tree.FIFO: "fifo", tree.Socket: "socket", tree.Symlink: "symlink",
 }
 
-// listFiles describes each name. Of a file with several names the first in order is
+// Files describes each name. Of a file with several names the first in order is
 // the file, the others are hard links to it.
-func listFiles(root *tree.Node) []listedFile {
-	files := []listedFile{}
+func Files(root *tree.Node) []File {
+	files := []File{}
 	first := map[*tree.Node]string{}
 	linked := tree.Linked(root)
 	for path, e := range tree.Walk(root) {
@@ -116,8 +116,8 @@ func listFiles(root *tree.Node) []listedFile {
 	return files
 }
 
-func describeFile(path string, n *tree.Node) listedFile {
-	f := listedFile{
+func describeFile(path string, n *tree.Node) File {
+	f := File{
 		Path: path, Type: typeNames[n.Kind], Mode: fmt.Sprintf("%04o", n.Perm), UID: n.UID, GID: n.GID,
 		Mtime: fmt.Sprintf("%d.%09d", n.Mtime.Sec, n.Mtime.Nsec), Target: n.Target, Content: n.Inline, Object: n.Payload,
 	}

@@ -1,0 +1,70 @@
+package listing
+
+import (
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// Objects returns the objects that the files of a tree are.
+func Objects(root *tree.Node) map[verity.Digest]struct{} {
+	all := map[verity.Digest]struct{}{}
+	for _, e := range tree.Walk(root) {
+		if d := e.Node.ContentObject(); !d.IsZero() {
+			all[d] = struct{}{}
+		}
+	}
+	return all
+}
+
+// ImageObjects returns the digests of all objects that an image names, each once,
+// in order.
+func ImageObjects(img *erofs.Image) ([]verity.Digest, error) {
+	var all []verity.Digest
+	for d, err := range img.Objects() {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, d)
+	}
+	slices.SortFunc(all, verity.Digest.Compare)
+	return slices.Compact(all), nil
+}
+
+// Paths returns the paths below an object store that a tree names, each once, in
+// order.
+func Paths(root *tree.Node) []string {
+	paths := []string{}
+	for _, e := range tree.Walk(root) {
+		if e.Node.Kind == tree.Regular && e.Node.Payload != "" {
+			paths = append(paths, e.Node.Payload)
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}
+
+// Missing returns those paths that are in none of the open directories, in order. It
+// changes the list.
+func Missing(stores []*os.File, paths []string) []string {
+	return slices.DeleteFunc(paths, func(path string) bool {
+		return slices.ContainsFunc(stores, func(dir *os.File) bool { return hasObject(dir, path) })
+	})
+}
+
+// hasObject reports whether overlayfs would find an object in a directory: a regular file
+// behind no symbolic link. What can't be reached isn't there.
+func hasObject(dir *os.File, path string) bool {
+	f, err := osfile.OpenPlain(dir, path, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return osfile.WantRegular(f) == nil
+}
