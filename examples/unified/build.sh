@@ -1,9 +1,9 @@
 #!/bin/bash
 # build.sh ROOT OUTPUT
 #
-# The stages of the Containerfile without a container: measures ROOT, puts the signed
-# UKI into /boot of a copy, and installs that copy like a machine that gets it from a
-# registry. Prints the digest.
+# The stages of the Containerfile without a container: measures a copy of ROOT, puts the
+# signed UKI into its /boot, and installs it like a machine that gets it from a registry.
+# Prints the digest.
 set -euo pipefail
 (($# == 2)) || { echo "usage: build.sh ROOT OUTPUT" >&2; exit 2; }
 root=$1 out=$2
@@ -16,10 +16,11 @@ exec {result}>&1 >&2 # only the digest goes to standard output
 final=$out/root
 rm -rf "$final"
 cp -a --reflink=auto "$root" "$final"
+mkdir -p "$final/sysroot" # this release of the boot transform makes no mount points
 "$here/../uki/keys.sh" "$out/keys"
 
 # Stage 2: measured, put into a UKI, signed.
-SB_KEY=$out/keys/db.key SB_CERT=$out/keys/db.crt "$here/measure.sh" "$root" "$out/linux.efi"
+SB_KEY=$out/keys/db.key SB_CERT=$out/keys/db.crt "$here/measure.sh" "$final" "$out/linux.efi"
 
 # Stage 3: what is shipped is the root with its own UKI inside.
 mkdir -p "$final/boot/EFI/Linux"
