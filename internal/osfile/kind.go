@@ -115,14 +115,24 @@ func OpenTrusted(name string) (*os.File, error) { return openTrusted(name, OpenR
 func OpenTrustedDir(name string) (*os.File, error) { return openTrusted(name, OpenDirPlain) }
 
 func openTrusted(name string, open func(*os.File, string) (*os.File, error)) (*os.File, error) {
-	dir := path.Dir(path.Clean(name))
-	top, err := OpenDir(path.Dir(dir))
+	above, below := path.Dir(path.Clean(name)), path.Base(path.Clean(name))
+	switch {
+	case isNoEntry(below):
+		above, below = path.Join(above, below), "."
+	case !isNoEntry(path.Base(above)):
+		above, below = path.Dir(above), path.Join(path.Base(above), below)
+	}
+	top, err := OpenDir(above)
 	if err != nil {
 		return nil, err
 	}
 	defer top.Close()
-	return open(top, path.Join(path.Base(dir), path.Base(name)))
+	return open(top, below)
 }
+
+// isNoEntry tells whether the last part of a clean path isn't the name of an entry of its
+// directory, and so can't be a symbolic link.
+func isNoEntry(base string) bool { return base == "/" || base == "." || base == ".." }
 
 // PlainFS is the regular files and directories of an open directory as fs.FS. Symbolic
 // links are KindErrors.

@@ -2,6 +2,7 @@ package osfile_test
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -297,4 +298,69 @@ func TestFollowLinksRefusesSomebodyElsesInADirectoryForEverybody(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestTrustedFilesAreOpenedByAnyPathWithoutALinkAtItsEnd(t *testing.T) {
+	work := t.TempDir()
+	for _, dir := range []string{"a/b/c", "keys.d"} {
+		if err := os.MkdirAll(filepath.Join(work, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"policy", "a/policy", "a/b/policy", "keys.d/policy"} {
+		if err := os.WriteFile(filepath.Join(work, file), []byte(file), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, target := range map[string]string{"a/link": "../keys.d", "a/file": "policy"} {
+		if err := os.Symlink(target, filepath.Join(work, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(filepath.Join(work, "a/b"))
+	for name, want := range map[string]string{
+		"policy":                        "a/b/policy",
+		"./policy":                      "a/b/policy",
+		"../policy":                     "a/policy",
+		"../../policy":                  "policy",
+		"../../keys.d/policy":           "keys.d/policy",
+		filepath.Join(work, "a/policy"): "a/policy",
+		"../../a/link/../policy":        "a/policy",
+	} {
+		f, err := osfile.OpenTrusted(name)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got, err := io.ReadAll(f); err != nil || string(got) != want {
+			t.Errorf("%s: found %q, %v; want %q", name, got, err, want)
+		}
+		f.Close()
+	}
+	for _, name := range []string{"../link/policy", "../file", filepath.Join(work, "a/link/policy")} {
+		if f, err := osfile.OpenTrusted(name); !isKind(err) {
+			t.Errorf("%s: found %v, %v; want a KindError", name, f, err)
+		}
+	}
+	for _, name := range []string{"/", ".", "..", "c", "../..", "../../keys.d", filepath.Join(work, "keys.d"), "/usr"} {
+		f, err := osfile.OpenTrustedDir(name)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		f.Close()
+	}
+	if f, err := osfile.OpenTrustedDir("../link"); !isKind(err) {
+		t.Errorf("../link: found %v, %v; want a KindError", f, err)
+	}
+	for _, name := range []string{"/nothing-of-this-name", "../nothing", "nothing"} {
+		if f, err := osfile.OpenTrusted(name); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: found %v, %v; want that it isn't there", name, f, err)
+		}
+	}
+}
+
+func isKind(err error) bool {
+	var kind *osfile.KindError
+	return errors.As(err, &kind)
 }
