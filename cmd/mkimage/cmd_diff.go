@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/composefs-go/composefs/internal/check/imagediff"
 	"github.com/composefs-go/composefs/internal/check/treediff"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -80,18 +81,22 @@ func (o *diffOptions) run(cmd *cobra.Command, u *ui, nameA, nameB string) error 
 		return usagef(cmd, "--skip-xattrs and --user-xattrs exclude each other")
 	}
 	sides, err := o.sides(cmd.Context(), u, [2]string{nameA, nameB})
-	defer closeSides(sides)
+	for _, s := range sides {
+		if s.Image != nil {
+			defer s.Image.Close()
+		}
+	}
 	if err != nil {
 		return err
 	}
-	return o.report(u, sides[0], sides[1])
+	return o.report(u, imagediff.New(sides[0], sides[1]))
 }
 
 // report prints the differences as they are found, or as JSON all of them.
-func (o *diffOptions) report(u *ui, a, b side) error {
-	result := compared{Differences: []treediff.Difference{}, Update: treediff.NewUpdate(a.root, b.root)}
+func (o *diffOptions) report(u *ui, c *imagediff.Comparison) error {
+	result := compared{Differences: []treediff.Difference{}, Update: c.Update()}
 	out := bufio.NewWriter(u.out)
-	for d, err := range differences(a, b) {
+	for d, err := range c.Differences() {
 		if err != nil {
 			return err
 		}
