@@ -112,7 +112,7 @@ func (o *diskOptions) run(cmd *cobra.Command, u *ui) error {
 	defer r.Close()
 	layout, err := disk.Source{Repo: r, Images: o.images, Var: !o.emptyVar, Check: checkObject}.Layout()
 	if err != nil {
-		return err
+		return repositoryDamage(err)
 	}
 	root, err := layout.Entries()
 	if err != nil {
@@ -123,7 +123,7 @@ func (o *diskOptions) run(cmd *cobra.Command, u *ui) error {
 		ESPSize: o.espSize << 20, RootSize: o.rootSize << 20, SectorSize: o.sectorSize,
 	}
 	if err := target.write(cmd.Context(), u, im); err != nil {
-		return err
+		return repositoryDamage(err)
 	}
 	im.DiskSize, im.SectorSize = target.size(), target.sector(o.sectorSize)
 	plan, err := disk.MakePlan(im)

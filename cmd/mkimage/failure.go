@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/composefs-go/composefs/internal/artifact/initrd"
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/check/ukicheck"
 	"github.com/composefs-go/composefs/internal/disktool"
@@ -34,6 +35,8 @@ var exits = []struct {
 	{is(repo.ErrNoImage), exitNotFound, "list what there is with: ls REPO/images REPO/images/refs"},
 	{is(repo.ErrNoObject), exitNotFound, "the repository is incomplete; build the image into REPO again"},
 	{isA[*disktool.MissingError], exitFailure, "install the package PACKAGE"},
+	{isA[*initrd.NoIndexError], exitFailure, "make it with: depmod -b ROOT VERSION"},
+	{isA[*initrd.MissingModulesError], exitFailure, "install the kernel's package with all modules; or, if the files are there, run: depmod -b ROOT VERSION"},
 	{isA[*repo.LostMetaError], exitFailure, "write that file again with: mkimage repo init REPO"},
 	{isMissingRepo, exitFailure, "if the name is right, make it with: mkimage repo init REPO"},
 	{is(repo.ErrInterrupted), exitFailure, "name the public keys of the seal with --keys"},
@@ -46,6 +49,7 @@ var exits = []struct {
 	{is(errOlder), exitRefused, "take a higher --sequence, or say --force if going back is meant"},
 	{is(errRefused), exitRefused, ""},
 	{is(sign.ErrRefused), exitRefused, ""},
+	{isA[damageError], exitMismatch, "build the image into REPO again: that replaces what is damaged"},
 	{is(verity.ErrMismatch), exitMismatch, ""},
 	{is(ukicheck.ErrOtherImage), exitMismatch, ""},
 	{isLinked, exitFailure, "neither the boot nor overlayfs follows a link there: move what it leads to into its place"},
@@ -137,6 +141,19 @@ var packages = map[string]string{
 	"mmd": "mtools", "mtype": "mtools", "sfdisk": "fdisk (Fedora: util-linux)",
 }
 
+// A damageError is about an object in a repository whose content has changed.
+type damageError struct{ error }
+
+func (e damageError) Unwrap() error { return e.error }
+
+// repositoryDamage makes a mismatch in the repository a damageError.
+func repositoryDamage(err error) error {
+	if errors.Is(err, verity.ErrMismatch) {
+		return damageError{err}
+	}
+	return err
+}
+
 // hintWords puts into a hint what it is about.
 func hintWords(err error, repository string) *strings.Replacer {
 	words := []string{"REPO", shellWord(repository)}
@@ -146,10 +163,39 @@ func hintWords(err error, repository string) *strings.Replacer {
 			words = append(words, "DEVICE", shellWord(lack.Device))
 		}
 	}
+	if at := modulesOf(err); at != "" {
+		root, version := splitModules(at)
+		words = append(words, "ROOT", shellWord(root), "VERSION", shellWord(version))
+	}
 	if missing := (*disktool.MissingError)(nil); errors.As(err, &missing) {
 		words = append(words, "PACKAGE", packages[missing.Program])
 	}
 	return strings.NewReplacer(words...)
+}
+
+// modulesOf returns the directory of a kernel's modules that an error is about.
+func modulesOf(err error) string {
+	var index *initrd.NoIndexError
+	var missing *initrd.MissingModulesError
+	switch {
+	case errors.As(err, &index):
+		return index.Dir
+	case errors.As(err, &missing):
+		return missing.Dir
+	}
+	return ""
+}
+
+// splitModules returns the root that a directory of modules belongs to, "ROOT" if it is
+// where depmod doesn't look, and the version of the kernel.
+func splitModules(dir string) (root, version string) {
+	at, version := filepath.Split(dir)
+	for _, place := range []string{"/usr/lib/modules/", "/lib/modules/"} {
+		if root, ok := strings.CutSuffix(at, place); ok {
+			return root, version
+		}
+	}
+	return "ROOT", version
 }
 
 // pathOf returns the path that an error is about.

@@ -136,6 +136,10 @@ var mistakes = []mistake{
 	{"a digest that an unset variable has", "", strings.Replace(rightUKI, "$(cat digest)", `"$UNSET"`, 1), 2, "--image: want DIGEST, found an empty text", rightUKI},
 	// The disk.
 	{"nothing to boot", "", "mkimage disk --repo repo --image stable --output disk.img", 2, "nothing to boot: say --uki FILE", "mkimage disk --repo repo --image stable --uki linux.efi --output disk.img"},
+	{"a file outside of the EFI system partition", "", "mkimage disk --repo repo --image stable --uki linux.efi --esp ../x=digest --output disk.img", 1,
+		`--esp "\.\./x": .*want the path of a file below the root of the partition`, "mkimage disk --repo repo --image stable --uki linux.efi --esp x=digest --output disk.img"},
+	{"a directory for a file of the EFI system partition", "", "mkimage disk --repo repo --image stable --uki linux.efi --esp loader/=digest --output disk.img", 1,
+		`--esp "loader/": .*want the path of a file`, "mkimage disk --repo repo --image stable --uki linux.efi --esp loader/digest=digest --output disk.img"},
 	{"a program is missing", "mkdir few && ln -s $(command -v mkimage) few", "PATH=$PWD/few mkimage disk --repo repo --image stable --uki linux.efi --output disk.img", 1,
 		"the program m[a-z]+ is not installed\nhint: install the package mtools", "mkimage disk --repo repo --image stable --uki linux.efi --output disk.img"},
 	{"a program is missing to read a disk", "mkdir few && ln -s $(command -v mkimage) few && mkimage disk --repo repo --image stable --uki linux.efi --output disk.img", "PATH=$PWD/few mkimage doctor disk.img", 1,
@@ -154,6 +158,10 @@ var mistakes = []mistake{
 	{"ls of a directory", "", "mkimage ls root", 1, "root is a directory: want a regular file$", "mkimage ls --repo repo stable"},
 	{"ls of a pipe", "mkfifo pipe", "mkimage ls pipe", 1, "pipe is a pipe: want a regular file$", "mkimage ls --repo repo stable"},
 	{"keys that aren't there", "", "mkimage verify --repo repo --keys nokeys stable", 2, "nokeys: read the trusted keys: no such file or directory$", "mkimage verify --repo repo --keys mykey.pub stable"},
+	{"modules without an index", "ln -s usr/lib root/lib && rm root/usr/lib/modules/6.12.1-test/modules.dep", rightInitrd, 1,
+		`has no modules\.dep\nhint: make it with: depmod -b \S+/root 6\.12\.1-test\n`, "depmod -b root 6.12.1-test 2>log && " + rightInitrd},
+	{"a module that isn't in the index", "ln -s usr/lib root/lib && sed -i /erofs/d root/usr/lib/modules/6.12.1-test/modules.dep", rightInitrd, 1,
+		`lacks "erofs", which is neither .*\nhint: install .* run: depmod -b \S+/root 6\.12\.1-test\n`, "depmod -b root 6.12.1-test 2>log && " + rightInitrd},
 	{"a file for modules", "", "mkimage doctor --modules digest initrd.img", 1, "--modules: digest is a file: want a directory", "mkimage doctor --modules root/usr/lib/modules/6.12.1-test initrd.img"},
 	{"doctor of a pipe", "mkfifo pipe", "mkimage doctor pipe", 1, "pipe is a pipe: want a UKI", "mkimage doctor linux.efi"},
 	{"doctor of zeros", "head -c 70000 /dev/zero >zero.efi", "mkimage doctor zero.efi", 1, "zero.efi is a file of zeros, of which doctor knows nothing: want a UKI", "mkimage doctor linux.efi"},
@@ -165,6 +173,8 @@ var mistakes = []mistake{
 	{"an object is a link", "o=repo/objects/$(mkimage objects repo/images/$(cat digest) | head -n 1); mv $o o; ln -s $PWD/o $o", "mkimage verify --repo repo --objects stable", 5, "open object .*: repo/objects/.*: want a regular file, found a symbolic link, which overlayfs doesn't take for it: remove that, and build the image again", "test $(mkimage missing --repo repo stable | wc -l) = 1 && rm $(find repo/objects -type l) && " + rebuildAndVerify},
 	{"the objects are behind a link", "mv repo/objects objects; ln -s ../objects repo/objects", "mkimage build --repo repo root", 1, "repo/objects: want a directory, found a symbolic link\nhint: neither the boot nor overlayfs follows a link there: move what it leads to into its place\n", "rm repo/objects && mv objects repo/objects && " + rebuildAndVerify},
 	{"an object is missing", damage("rm $o"), "mkimage verify --repo repo --objects stable", 4, `no such object: repo/objects/[0-9a-f]{2}/[0-9a-f]{62}\nhint: .*build the image into repo again`, rebuildAndVerify},
+	{"an object is damaged for a disk", damage("printf x | dd of=$o conv=notrunc"), "mkimage disk --repo repo --image stable --uki linux.efi --output disk.img", 5,
+		"digest mismatch: .*\nhint: build the image into repo again: that replaces what is damaged\n", "mkimage build --repo repo --boot --ref stable root && mkimage disk --repo repo --image stable --uki linux.efi --output disk.img"},
 	{"an object is missing for a disk", damage("rm $o"), "mkimage disk --repo repo --image stable --uki linux.efi --output disk.img", 4, `no such object: repo/objects/[0-9a-f]{2}/[0-9a-f]{62}\nhint: .*build the image into repo again`, rebuildAndVerify},
 	{"an object is cut short", damage("truncate -s -1 $o"), "mkimage verify --repo repo --objects stable", 5, "digest mismatch", rebuildAndVerify},
 	{"the image is damaged", "i=repo/images/$(cat digest); cp $i i; rm -f $(readlink -f $i); cp i $(readlink -m $i) && chmod u+w $i && printf x | dd of=$i conv=notrunc seek=1200 bs=1", "mkimage verify --repo repo stable", 5, "mismatch", rebuildAndVerify},
@@ -233,7 +243,7 @@ var goesWrong = regexp.MustCompile(`strconv|invalid syntax|accepts \d+ arg|\.tmp
 // userMachine makes the machine, and mkimage a program that the shell finds.
 func userMachine(t *testing.T) (model string) {
 	t.Helper()
-	for _, tool := range []string{"objcopy", "mke2fs", "debugfs", "sfdisk", "mkfs.vfat", "mcopy", "tar", "openssl", "lz4"} {
+	for _, tool := range []string{"objcopy", "mke2fs", "debugfs", "sfdisk", "mkfs.vfat", "mcopy", "tar", "openssl", "lz4", "depmod"} {
 		testutil.RequireTool(t, tool)
 	}
 	testutil.RequireFile(t, ukiparts.StubPath(uki.StubLinux, runtime.GOARCH))
@@ -300,7 +310,7 @@ func TestMistakesAreNamedWithARemedyThatWorks(t *testing.T) {
 
 // tried reports whether a hint is among those that were said, for some repository.
 func tried(said map[string]bool, hint string) bool {
-	form := regexp.MustCompile("^" + strings.NewReplacer("REPO", `\S+`, "PACKAGE", ".+").Replace(regexp.QuoteMeta(hint)) + "$")
+	form := regexp.MustCompile("^" + strings.NewReplacer("REPO", `\S+`, "PACKAGE", ".+", "ROOT", `\S+`, "VERSION", `\S+`).Replace(regexp.QuoteMeta(hint)) + "$")
 	for text := range said {
 		if form.MatchString(text) {
 			return true

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
@@ -75,8 +76,11 @@ func readUKI(name string) (uki.Arch, error) {
 	return a, nil
 }
 
-// Add adds a file.
+// Add adds a file under a name, a path below the root of the partition.
 func (p *ESP) Add(name, file string) error {
+	if slices.Contains(strings.Split(name, "/"), "..") || name == "" || strings.HasSuffix(name, "/") {
+		return fmt.Errorf("%q: %w: want the path of a file below the root of the partition", name, ErrEntry)
+	}
 	name = strings.TrimPrefix(path.Clean("/"+name), "/")
 	err := p.checkProgram(name, file)
 	var st fs.FileInfo

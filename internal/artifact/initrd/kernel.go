@@ -102,7 +102,7 @@ func NewKernel(fsys fs.FS, dir, version string) (*Kernel, error) {
 		err := k.eachLine(fsys, index.file, index.add)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && index.required:
-			return nil, fmt.Errorf("%w: %s has no %s; run `depmod -b ROOT %s`", ErrModules, dir, index.file, version)
+			return nil, &NoIndexError{dir, index.file}
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return nil, err
 		}
@@ -124,15 +124,34 @@ func (k *Kernel) Resolve(wants []Want) ([]Module, error) {
 		}
 	}
 	if len(missing) > 0 {
-		verb := "is"
-		if len(missing) > 1 {
-			verb = "are"
-		}
-		return nil, fmt.Errorf("%w: kernel %s lacks %s, which %s neither built in nor among the modules in %s; install the kernel's package with all modules, or run `depmod -b ROOT %s` if the files are there",
-			ErrModules, k.version, quoted(missing), verb, k.dir, k.version)
+		return nil, &MissingModulesError{k.version, k.dir, missing}
 	}
 	return r.order, nil
 }
+
+// A NoIndexError is a directory of modules without a file that depmod makes there. It is
+// an ErrModules.
+type NoIndexError struct{ Dir, File string }
+
+func (e *NoIndexError) Error() string { return fmt.Sprintf("%v: %s has no %s", ErrModules, e.Dir, e.File) }
+func (e *NoIndexError) Unwrap() error { return ErrModules }
+
+// A MissingModulesError is a kernel without modules that an initrd can't do without. It
+// is an ErrModules.
+type MissingModulesError struct {
+	Kernel, Dir string // its version, and where its modules are
+	Names       []string
+}
+
+func (e *MissingModulesError) Error() string {
+	verb := "is"
+	if len(e.Names) > 1 {
+		verb = "are"
+	}
+	return fmt.Sprintf("%v: kernel %s lacks %s, which %s neither built in nor among the modules in %s", ErrModules, e.Kernel, quoted(e.Names), verb, e.Dir)
+}
+
+func (e *MissingModulesError) Unwrap() error { return ErrModules }
 
 // quoted is a list for messages.
 func quoted(names []string) string {
