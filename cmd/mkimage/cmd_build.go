@@ -223,7 +223,7 @@ func (o *buildOptions) run(cmd *cobra.Command, u *ui) error {
 	if err := o.check(cmd); err != nil {
 		return err
 	}
-	if err := checkOutputs(o.output, o.seal.oneUse, o.cache); err != nil {
+	if err := errors.Join(checkOutputs(o.output, o.seal.oneUse), checkReplaceable(o.cache)); err != nil {
 		return err
 	}
 	meta, err := o.settings(cmd)

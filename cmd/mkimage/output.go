@@ -76,6 +76,26 @@ func checkOutputs(names ...string) error {
 	return nil
 }
 
+// checkReplaceable is checkOutputs for a file that is read the next time: pipes, /dev/null
+// and standard output, where nothing stays, won't do either.
+func checkReplaceable(name string) error {
+	if standardOutputs[name] {
+		return fmt.Errorf("write %s: want a regular file or a new name, found standard output", name)
+	}
+	err := checkOutputs(name)
+	if err != nil || name == "" {
+		return err
+	}
+	path, err := osfile.FollowLinks(name)
+	if err == nil {
+		err = osfile.Replaceable(path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, withoutPath(err, path))
+	}
+	return nil
+}
+
 // kernelsOwn are file systems of the kernel, in which no files can be made.
 var kernelsOwn = map[int64]string{
 	unix.PROC_SUPER_MAGIC: "proc", unix.SYSFS_MAGIC: "sysfs", unix.CGROUP_SUPER_MAGIC: "cgroup", unix.CGROUP2_SUPER_MAGIC: "cgroup",

@@ -173,6 +173,19 @@ func TestAPipeAndTheNullDeviceAreWrittenTo(t *testing.T) {
 	}
 }
 
+func TestWhatIsReadAgainGoesIntoNoPipe(t *testing.T) {
+	small(t)
+	if err := unix.Mkfifo("fifo", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, cache := range []string{"fifo", os.DevNull, "/dev/stdout", "-"} {
+		status, out, errs := mkimageIn(t, "build", "--cache", cache, "--output", "new", "root")
+		if _, err := os.Stat("new"); err == nil || status != exitFailure || out != "" || !strings.Contains(errs, "write "+cache+": want a regular file") {
+			t.Errorf("%s: status %d: %s%s", cache, status, out, errs)
+		}
+	}
+}
+
 func TestADiskIsNotWrittenThroughAPipe(t *testing.T) {
 	for _, name := range []string{"-", os.DevNull} {
 		status, _, errs := mkimageIn(t, "disk", "--repo", "repo", "--image", "image", "--uki", "linux.efi", "--output", name)
