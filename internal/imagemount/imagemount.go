@@ -19,107 +19,176 @@ import (
 // A VerityLevel says how far fs-verity is insisted on.
 type VerityLevel uint8
 
+// The levels. The zero value is Require if it is known which image it must be, else Off.
 const (
 	Implied VerityLevel = iota
 	Off                 // not at all: the image is hashed once, files are read as they are
-	Try                 // if the kernel can
+	Try                 // as Require where kernel and file systems can, elsewhere as Off
 	Require             // for the image, and for each file whenever it is read
 )
 
-// Options are one image to be mounted, as mkimage mount or mount.composefs were
-// asked for it.
+// Options say how an image is to be mounted, and which one it must be.
 type Options struct {
-	Digest   verity.Digest // what the image must have; zero: anything
-	Signed   bool
-	Objects  *os.File // open directory of contents, looked through before basedirs; or nil
-	Basedirs []string
-	Upper    string // both or none
-	Work     string
-	UserNS   string // path of a user namespace, or ""
-	Verity   VerityLevel
-	ReadOnly bool
-	Set      uint64 // MOUNT_ATTR_* to set
-	Clear    uint64 // ... and to take off
-	Named    bool   // the digest is shown as the mount's source
-
+	Digest   verity.Digest // that the image must have; zero: any
+	Signed   bool          // it must have a seal by one of Keys, which ReadSeal finds
 	Keys     sign.Keyring
 	ReadSeal sign.ReadSeal
+	Verity   VerityLevel
+
+	Objects  *os.File // open directory of contents, looked through before Basedirs; or nil
+	Basedirs []string // paths of others
+	Upper    string   // paths of the directories that make it writable; both or none
+	Work     string
+	UserNS   string // path of the user namespace that maps owners, or ""
+
+	ReadOnly bool
+	Set      uint64 // unix.MOUNT_ATTR_* of the mount to set
+	Clear    uint64 // and to clear
+	Named    bool   // the digest, if it is known, is shown as the mount's source
 }
 
-// A Report is what is known of an image that was mounted.
+// A Report is what is known of an image that was mounted, or will be.
 type Report struct {
 	At      string         `json:"at"`
 	Digest  *verity.Digest `json:"digest,omitempty"`
 	Key     string         `json:"key,omitempty"`
 	KeyName string         `json:"key-name,omitempty"`
 	Verity  bool           `json:"verity"` // every file is checked when it is read
-	Lack    error          `json:"-"`      // why files aren't checked, though that was to be tried
+	Lack    error          `json:"-"`      // with Try, why they aren't: a *NoVerityError or *kernel.MissingError
 }
 
 // known reports whether it is known which image it must be.
-func (m *Options) known() bool { return m.Signed || !m.Digest.IsZero() }
+func (o *Options) known() bool { return o.Signed || !o.Digest.IsZero() }
 
-// level is how far fs-verity is insisted on: whoever says which image it must be means
-// its files as well.
-func (m *Options) level() VerityLevel {
+// level is Verity, or what it implies: to say which image it must be is to mean its
+// files as well.
+func (o *Options) level() VerityLevel {
 	switch {
-	case m.Verity != Implied:
-		return m.Verity
-	case m.known():
+	case o.Verity != Implied:
+		return o.Verity
+	case o.known():
 		return Require
 	}
 	return Off
 }
 
-// Mount verifies the open image and mounts it at the directory. What is mounted is
-// the file that was verified, not one found again by its name.
-func (m *Options) Mount(k *kernel.Kernel, image *os.File, dir string) (Report, error) {
-	result := Report{At: dir}
-	if (m.Upper == "") != (m.Work == "") {
-		return result, errors.New("an upper directory needs a work directory, and the other way round")
+// A Plan is an image that was verified and what it is to be mounted with, all of it open:
+// what Mount mounts is what was looked at, whatever stands at its name by then.
+type Plan struct {
+	Report Report // of what was found out
+	Image  mount.Image
+
+	at         *os.File
+	set, clear uint64
+	opened     files
+}
+
+// Plan verifies the open image, and decides how it will be mounted at the directory. The
+// image must stay open until it is mounted.
+func (o *Options) Plan(k *kernel.Kernel, image *os.File, dir string) (*Plan, error) {
+	p := &Plan{Report: Report{At: dir}, set: o.Set, clear: o.Clear}
+	if err := p.make(k, o, image); err != nil {
+		p.Close()
+		return nil, err
 	}
-	if err := m.verify(image, &result); err != nil {
-		return result, err
+	return p, nil
+}
+
+func (p *Plan) make(k *kernel.Kernel, o *Options, image *os.File) error {
+	if (o.Upper == "") != (o.Work == "") {
+		return errors.New("an upper directory needs a work directory, and the other way round")
+	}
+	if err := o.verify(image, &p.Report); err != nil {
+		return err
 	}
 	header, err := erofs.ReadHeader(image)
 	if err != nil {
-		return result, cmp.Or(source.NotAnImage(image, err), err)
+		return cmp.Or(source.NotAnImage(image, err), err)
 	}
 	if header.HasACL {
 		if err := k.Need(kernel.EROFSACL); err != nil {
-			return result, fmt.Errorf("the image has access control lists: %w", err)
+			return fmt.Errorf("the image has access control lists: %w", err)
 		}
 	}
-	i := mount.Image{
+	p.Image = mount.Image{
 		Source: "composefs", File: image, ACL: header.MayHaveACL(),
 		// Only V2 images are without the whiteouts that hide an object store.
 		Hides:    header.Version != erofs.V2,
-		ReadOnly: m.ReadOnly,
+		ReadOnly: o.ReadOnly,
 	}
-	if m.Named && result.Digest != nil {
-		i.Source += ":" + result.Digest.Hex()
+	if o.Named && p.Report.Digest != nil {
+		p.Image.Source += ":" + p.Report.Digest.Hex()
 	}
-	err = m.attach(k, i, dir, &result)
-	return result, err
+	p.at = p.opened.open(p.Report.At, unix.O_PATH|unix.O_DIRECTORY)
+	if o.Objects != nil {
+		p.Image.Objects = append(p.Image.Objects, o.Objects)
+	}
+	for _, name := range o.Basedirs {
+		p.Image.Objects = append(p.Image.Objects, p.opened.open(name, unix.O_RDONLY|unix.O_DIRECTORY))
+	}
+	if o.Upper != "" {
+		p.Image.Upper = p.opened.open(o.Upper, unix.O_RDONLY|unix.O_DIRECTORY)
+		p.Image.Work = p.opened.open(o.Work, unix.O_RDONLY|unix.O_DIRECTORY)
+	}
+	if o.UserNS != "" {
+		p.Image.UserNS = p.opened.open(o.UserNS, unix.O_RDONLY|unix.O_NOCTTY)
+	}
+	if p.opened.err != nil {
+		return p.opened.err
+	}
+	o.checkFiles(k, p.Image.Objects, &p.Report)
+	p.Image.Verity = p.Report.Verity
+	return nil
 }
 
-// verify holds the image against the digest and the keys, before anything reads it.
-func (m *Options) verify(image *os.File, result *Report) error {
-	if !m.known() {
-		return nil
+// Mount does what was planned.
+func (p *Plan) Mount(k *kernel.Kernel) error {
+	root, err := p.Image.Mount(k)
+	if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
+		return fmt.Errorf("%w: mounting needs root", err)
 	}
-	found, err := m.measure(image, result)
 	if err != nil {
 		return err
 	}
-	if !m.Digest.IsZero() && found != m.Digest {
-		return fmt.Errorf("%w: want %s, found %s", verity.ErrMismatch, m.Digest, found.Hex())
+	defer root.Close()
+	if p.set|p.clear != 0 {
+		if err := mount.SetAttributes(root, p.set, p.clear); err != nil {
+			return err
+		}
 	}
-	result.Digest = &found
-	if !m.Signed {
+	return mount.Attach(root, p.at, "")
+}
+
+// Close closes what Plan has opened. What was mounted stays.
+func (p *Plan) Close() { p.opened.close() }
+
+// Mount plans and mounts.
+func (o *Options) Mount(k *kernel.Kernel, image *os.File, dir string) (Report, error) {
+	p, err := o.Plan(k, image, dir)
+	if err != nil {
+		return Report{At: dir}, err
+	}
+	defer p.Close()
+	return p.Report, p.Mount(k)
+}
+
+// verify holds the image against the digest and the keys, before anything reads it.
+func (o *Options) verify(image *os.File, result *Report) error {
+	if !o.known() {
 		return nil
 	}
-	verdict, err := sign.Policy{Keys: m.Keys, Need: sign.Require}.Check(found, m.ReadSeal)
+	found, err := o.measure(image, result)
+	if err != nil {
+		return err
+	}
+	if !o.Digest.IsZero() && found != o.Digest {
+		return fmt.Errorf("%w: want %s, found %s", verity.ErrMismatch, o.Digest, found.Hex())
+	}
+	result.Digest = &found
+	if !o.Signed {
+		return nil
+	}
+	verdict, err := sign.Policy{Keys: o.Keys, Need: sign.Require}.Check(found, o.ReadSeal)
 	if err != nil {
 		return err
 	}
@@ -127,12 +196,12 @@ func (m *Options) verify(image *os.File, result *Report) error {
 	return nil
 }
 
-// measure asks the kernel for the image's digest. Where it has none and fs-verity isn't
-// insisted on, the content is hashed: that finds damage, but nobody who changes the file
-// later.
-func (m *Options) measure(image *os.File, result *Report) (verity.Digest, error) {
-	algorithms := []verity.Algorithm{m.Digest.Algorithm()}
-	if m.Digest.IsZero() {
+// measure asks the kernel for the image's digest. If it has none and fs-verity isn't
+// insisted on, the content is hashed. That finds damage, but doesn't keep anybody from
+// changing the file later.
+func (o *Options) measure(image *os.File, result *Report) (verity.Digest, error) {
+	algorithms := []verity.Algorithm{o.Digest.Algorithm()}
+	if o.Digest.IsZero() {
 		algorithms = []verity.Algorithm{verity.SHA256, verity.SHA512}
 	}
 	var found verity.Digest
@@ -146,7 +215,7 @@ func (m *Options) measure(image *os.File, result *Report) (verity.Digest, error)
 	if lack == nil {
 		return found, err
 	}
-	if m.level() == Require {
+	if o.level() == Require {
 		return found, lack
 	}
 	result.Lack = lack
@@ -159,8 +228,8 @@ func (m *Options) measure(image *os.File, result *Report) (verity.Digest, error)
 
 // checkFiles decides whether the kernel checks files. If it should and can't,
 // result.Lack is the reason.
-func (m *Options) checkFiles(k *kernel.Kernel, objects []*os.File, result *Report) {
-	switch m.level() {
+func (o *Options) checkFiles(k *kernel.Kernel, objects []*os.File, result *Report) {
+	switch o.level() {
 	case Require:
 		result.Verity = true
 		return
@@ -187,45 +256,6 @@ func checkFileSystem(dir *os.File) error {
 		return lack
 	}
 	return nil
-}
-
-// attach opens what goes by a name, once, and mounts the image.
-func (m *Options) attach(k *kernel.Kernel, i mount.Image, dir string, result *Report) error {
-	var opened files
-	defer opened.close()
-	at := opened.open(dir, unix.O_PATH|unix.O_DIRECTORY)
-	if m.Objects != nil {
-		i.Objects = append(i.Objects, m.Objects)
-	}
-	for _, name := range m.Basedirs {
-		i.Objects = append(i.Objects, opened.open(name, unix.O_RDONLY|unix.O_DIRECTORY))
-	}
-	if m.Upper != "" {
-		i.Upper = opened.open(m.Upper, unix.O_RDONLY|unix.O_DIRECTORY)
-		i.Work = opened.open(m.Work, unix.O_RDONLY|unix.O_DIRECTORY)
-	}
-	if m.UserNS != "" {
-		i.UserNS = opened.open(m.UserNS, unix.O_RDONLY|unix.O_NOCTTY)
-	}
-	if opened.err != nil {
-		return opened.err
-	}
-	m.checkFiles(k, i.Objects, result)
-	i.Verity = result.Verity
-	root, err := i.Mount(k)
-	if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
-		return fmt.Errorf("%w: mounting needs root", err)
-	}
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	if m.Set|m.Clear != 0 {
-		if err := mount.SetAttributes(root, m.Set, m.Clear); err != nil {
-			return err
-		}
-	}
-	return mount.Attach(root, at, "")
 }
 
 // files opens several, and keeps the first error.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +15,7 @@ import (
 // A Lack is the reason why a file has no fs-verity.
 type Lack uint8
 
+// The reasons, of which the first is about the file alone.
 const (
 	NotEnabled      Lack = iota // it could have, but isn't enabled for the file
 	FeatureOff                  // the file system could have it, but was made without
@@ -23,7 +23,8 @@ const (
 	FileSystemLacks             // no file system of this type has it
 )
 
-// A NoVerityError is a file or directory for which the kernel can't vouch.
+// A NoVerityError is a file that has no fs-verity, or a directory in which no file can
+// have it.
 type NoVerityError struct {
 	Path       string
 	Lack       Lack
@@ -48,8 +49,8 @@ func (e *NoVerityError) Error() string {
 
 func (e *NoVerityError) Unwrap() error { return e.Err }
 
-// verityFeatures are where the kernel says that a file system of its has fs-verity.
-// Btrfs has it whenever the kernel has, and needs no file for that.
+// verityFeatures are the files by which the kernel says that its driver of a file system
+// has fs-verity. There is none for btrfs, which has it whenever the kernel has.
 var verityFeatures = map[int64]string{
 	unix.EXT4_SUPER_MAGIC:  "/sys/fs/ext4/features/verity",
 	unix.F2FS_SUPER_MAGIC:  "/sys/fs/f2fs/features/verity",
@@ -66,7 +67,12 @@ func explainNoVerity(f *os.File, err error) *NoVerityError {
 	if !errors.Is(err, verity.ErrUnsupported) {
 		return nil
 	}
-	e.FileSystem, e.Device = fileSystemOf(f)
+	if m, err := mount.Of(f); err == nil {
+		e.FileSystem = m.Type
+		if strings.HasPrefix(m.Source, "/") {
+			e.Device = m.Source
+		}
+	}
 	var st unix.Statfs_t
 	e.Lack = FileSystemLacks
 	if unix.Fstatfs(int(f.Fd()), &st) != nil {
@@ -79,26 +85,4 @@ func explainNoVerity(f *os.File, err error) *NoVerityError {
 		}
 	}
 	return e
-}
-
-// fileSystemOf returns the type of the file system that a file is on, and its device.
-func fileSystemOf(f *os.File) (fstype, device string) {
-	var st unix.Statx_t
-	if unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st) != nil {
-		return "", ""
-	}
-	text, _ := os.ReadFile("/proc/self/mountinfo")
-	all, err := mount.ParseInfo(string(text))
-	if err != nil {
-		return "", ""
-	}
-	for _, m := range all {
-		if m.ID == strconv.FormatUint(st.Mnt_id, 10) {
-			if strings.HasPrefix(m.Source, "/") {
-				device = m.Source
-			}
-			return m.Type, device
-		}
-	}
-	return "", ""
 }

@@ -10,59 +10,59 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// mountValues are the options of a mount that have a value, still escaped.
-var mountValues = map[string]func(m *Options, value string) error{
-	"basedir": func(m *Options, value string) error {
-		m.Basedirs = nil
+// valueOptions are the options with a value, which is still escaped.
+var valueOptions = map[string]func(o *Options, value string) error{
+	"basedir": func(o *Options, value string) error {
+		o.Basedirs = nil
 		for _, dir := range splitUnescaped(value, ':') {
 			if dir == "" {
 				return errors.New("want DIR[:DIR]..., found an empty one")
 			}
-			m.Basedirs = append(m.Basedirs, unescape(dir))
+			o.Basedirs = append(o.Basedirs, unescape(dir))
 		}
 		return nil
 	},
-	"digest": func(m *Options, value string) (err error) {
-		m.imply()
-		m.Digest, err = verity.ParseAnyHex(strings.ToLower(value))
+	"digest": func(o *Options, value string) (err error) {
+		o.imply()
+		o.Digest, err = verity.ParseAnyHex(strings.ToLower(value))
 		return err
 	},
-	"upperdir": func(m *Options, value string) error { m.Upper = unescape(value); return nil },
-	"workdir":  func(m *Options, value string) error { m.Work = unescape(value); return nil },
-	"idmap":    func(m *Options, value string) error { m.UserNS = unescape(value); return nil },
+	"upperdir": func(o *Options, value string) error { o.Upper = unescape(value); return nil },
+	"workdir":  func(o *Options, value string) error { o.Work = unescape(value); return nil },
+	"idmap":    func(o *Options, value string) error { o.UserNS = unescape(value); return nil },
 }
 
-// mountFlags are the options without a value. Of those that contradict each other
-// the last one counts.
-var mountFlags = map[string]func(*Options){
-	"ro":     func(m *Options) { m.ReadOnly = true },
-	"rw":     func(m *Options) { m.ReadOnly = false },
-	"signed": func(m *Options) { m.imply(); m.Signed = true },
-	"verity": func(m *Options) { m.Verity = Require },
-	"tryverity": func(m *Options) {
-		if m.Verity != Require {
-			m.Verity = Try
+// flagOptions are the options without a value. Of several that contradict each other the
+// last one counts.
+var flagOptions = map[string]func(*Options){
+	"ro":     func(o *Options) { o.ReadOnly = true },
+	"rw":     func(o *Options) { o.ReadOnly = false },
+	"signed": func(o *Options) { o.imply(); o.Signed = true },
+	"verity": func(o *Options) { o.Verity = Require },
+	"tryverity": func(o *Options) {
+		if o.Verity != Require {
+			o.Verity = Try
 		}
-		if m.known() {
-			m.imply()
+		if o.known() {
+			o.imply()
 		}
 	},
-	"noverity": func(m *Options) { m.Verity = Off },
-	// What fstab says to others than us.
+	"noverity": func(o *Options) { o.Verity = Off },
+	// What fstab says to other programs.
 	"defaults": func(*Options) {}, "auto": func(*Options) {}, "noauto": func(*Options) {},
 	"nofail": func(*Options) {}, "_netdev": func(*Options) {},
 	"user": func(*Options) {}, "users": func(*Options) {}, "nouser": func(*Options) {},
 }
 
 // imply has digest and signed ask for verity, which tryverity doesn't weaken.
-func (m *Options) imply() {
-	if m.Verity == Try {
-		m.Verity = Implied
+func (o *Options) imply() {
+	if o.Verity == Try {
+		o.Verity = Implied
 	}
 }
 
-// mountAttributes are those options that each mount has, whatever is mounted.
-var mountAttributes = map[string]struct{ set, clear uint64 }{
+// attributeOptions are the options that every mount has, whatever is mounted.
+var attributeOptions = map[string]struct{ set, clear uint64 }{
 	"nosuid":      {unix.MOUNT_ATTR_NOSUID, 0},
 	"suid":        {0, unix.MOUNT_ATTR_NOSUID},
 	"nodev":       {unix.MOUNT_ATTR_NODEV, 0},
@@ -78,21 +78,21 @@ var mountAttributes = map[string]struct{ set, clear uint64 }{
 
 // Parse reads the text of one -o: options at unescaped commas, each KEY or
 // KEY=VALUE. A flag's value means nothing. With sloppy, unknown keys are ignored.
-func (m *Options) Parse(text string, sloppy bool) error {
+func (o *Options) Parse(text string, sloppy bool) error {
 	for _, option := range splitUnescaped(text, ',') {
 		key, value, hasValue := strings.Cut(option, "=")
-		if set, ok := mountValues[key]; ok {
+		if set, ok := valueOptions[key]; ok {
 			if !hasValue {
 				return fmt.Errorf("option %s needs a value: %s=...", key, key)
 			}
-			if err := set(m, value); err != nil {
+			if err := set(o, value); err != nil {
 				return fmt.Errorf("option %s: %w", key, err)
 			}
-		} else if set, ok := mountFlags[key]; ok {
-			set(m)
-		} else if a, ok := mountAttributes[key]; ok {
-			m.Set = m.Set&^(a.set|a.clear) | a.set
-			m.Clear = m.Clear&^a.set | a.clear
+		} else if set, ok := flagOptions[key]; ok {
+			set(o)
+		} else if a, ok := attributeOptions[key]; ok {
+			o.Set = o.Set&^(a.set|a.clear) | a.set
+			o.Clear = o.Clear&^a.set | a.clear
 		} else if !sloppy && !strings.HasPrefix(key, "x-") {
 			return fmt.Errorf("there is no option %q", option)
 		}

@@ -94,6 +94,10 @@ func (c check) all(k kernel) {
 	} else {
 		c.refused("native", "1 mount.composefs: Failed to mount composefs ", "kernel "+c.facts["kernel"]+" lacks overlayfs data-only layers, which came with Linux 6.5 hint: boot a newer kernel")
 	}
+	c.refused("other-image", "5 ", "fs-verity digest mismatch: want fsverity-sha256-12:"+c.l.image+", found "+c.l.other)
+	c.refused("copied-image", "5 ", "has no fs-verity: it isn't enabled for this file hint: run `fsverity enable ")
+	c.mounted("copied-image-off", c.l.largeSum)
+	c.refused("linked-objects", "1 ", "objects")
 	c.refused("other", "1 ", "Image has wrong fs-verity: fs-verity digest mismatch: want fsverity-sha256-12:"+c.l.other+", found "+c.l.image)
 	c.refused("copy", "1 ", "Failed to mount composefs /disk/copy: Image has no fs-verity: ")
 	c.refused("unsigned", "1 ", "Image was not signed: signature refused: image has no seal")

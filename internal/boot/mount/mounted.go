@@ -27,19 +27,29 @@ func At(dir *os.File) (Mounted, error) {
 	if st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
 		return Mounted{}, fmt.Errorf("%s: %w", dir.Name(), ErrNotMounted)
 	}
-	info, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return Mounted{}, err
+	m, err := Of(dir)
+	return Mounted{m.Type, m.Source}, err
+}
+
+// Of returns the mount that a file is in.
+func Of(f *os.File) (Info, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st); err != nil {
+		return Info{}, fmt.Errorf("look at %s: %w", f.Name(), err)
 	}
-	all, err := ParseInfo(string(info))
+	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return Mounted{}, err
+		return Info{}, err
+	}
+	all, err := ParseInfo(string(text))
+	if err != nil {
+		return Info{}, err
 	}
 	id := strconv.FormatUint(st.Mnt_id, 10)
 	for _, m := range all {
 		if m.ID == id {
-			return Mounted{m.Type, m.Source}, nil
+			return m, nil
 		}
 	}
-	return Mounted{}, fmt.Errorf("%s: %w: /proc/self/mountinfo has no mount %s", dir.Name(), ErrNotMounted, id)
+	return Info{}, fmt.Errorf("%s: %w: /proc/self/mountinfo has no mount %s", f.Name(), ErrNotMounted, id)
 }
