@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/composefs-go/composefs/internal/boot/elf"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -171,5 +172,5 @@ func interpreterOf(f *os.File) string {
 		}
 		return ""
 	}
-	return elfInterpreter(f)
+	return elf.Interpreter(f)
 }

@@ -1,4 +1,6 @@
-package setup
+// Package elf finds the dynamic linker that a program names. Package debug/elf would do,
+// but brings zlib along, which the initramfs does without.
+package elf
 
 import (
 	"bytes"
@@ -17,12 +19,12 @@ const (
 // ptInterp is the type of the segment that names the dynamic linker.
 const ptInterp = 3
 
-// elfInterpreter returns the path in a program's PT_INTERP segment, "" if it has
-// none or isn't ELF. Reading it by hand keeps debug/elf, with its zlib, out.
+// Interpreter returns the path in a program's PT_INTERP segment, "" if it has
+// none or isn't ELF.
 //
 //	header   e_ident[16] … phoff … phentsize phnum     32 or 64 bits wide
 //	segment  type … offset … filesz …
-func elfInterpreter(r io.ReaderAt) string {
+func Interpreter(r io.ReaderAt) string {
 	var h [64]byte
 	if n, _ := r.ReadAt(h[:], 0); n < 52 || string(h[:4]) != "\x7fELF" {
 		return ""

@@ -1,4 +1,4 @@
-package setup
+package elf_test
 
 import (
 	"bytes"
@@ -7,8 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/composefs-go/composefs/internal/boot/elf"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
+
+const script = "#!/bin/interpreter\n"
+
+// ptInterp is PT_INTERP of elf(5).
+const ptInterp = 3
 
 // makeELF makes a program of one segment, at its end the interpreter: 64 or 32 bits
 // wide.
@@ -42,7 +48,7 @@ func makeELF(order binary.ByteOrder, wide bool, kind uint32, interpreter string)
 	return append(b, interpreter...)
 }
 
-func TestElfInterpreterOfEveryKind(t *testing.T) {
+func TestTheInterpreterOfEveryKind(t *testing.T) {
 	const ld = "/lib/ld.so\x00"
 	good := func() []byte { return makeELF(binary.LittleEndian, true, ptInterp, ld) }
 	change := func(at int, to ...byte) []byte { b := good(); copy(b[at:], to); return b }
@@ -56,7 +62,7 @@ func TestElfInterpreterOfEveryKind(t *testing.T) {
 		{"32 bits", makeELF(binary.LittleEndian, false, ptInterp, ld), "/lib/ld.so"},
 		{"32 bits, big endian", makeELF(binary.BigEndian, false, ptInterp, ld), "/lib/ld.so"},
 		{"a static program", makeELF(binary.LittleEndian, true, 1, ld), ""},
-		{"no program", []byte(initProgram), ""},
+		{"no program", []byte(script), ""},
 		{"half a header", good()[:51], ""},
 		{"no segment where one should be", good()[:70], ""},
 		{"more segments than any program has", change(56, 0xff, 0xff), ""},
@@ -67,37 +73,37 @@ func TestElfInterpreterOfEveryKind(t *testing.T) {
 		{"an endless interpreter", change(64+34, 0xff), ""},
 		{"an interpreter without a directory", makeELF(binary.LittleEndian, true, ptInterp, "ld.so\x00"), ""},
 	} {
-		if got := elfInterpreter(bytes.NewReader(c.text)); got != c.want {
+		if got := elf.Interpreter(bytes.NewReader(c.text)); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
 }
 
 // The interpreter of a program that its makers' linker has built.
-func TestElfInterpreterIsWhatTheLinkerWrote(t *testing.T) {
+func TestTheInterpreterIsWhatTheLinkerWrote(t *testing.T) {
 	path := testutil.RequireTool(t, "mount")
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if got := elfInterpreter(f); !strings.Contains(got, "/ld-") {
+	if got := elf.Interpreter(f); !strings.Contains(got, "/ld-") {
 		t.Errorf("%s: %q, want the dynamic linker", path, got)
 	}
-	if got := elfInterpreter(strings.NewReader(initProgram)); got != "" {
+	if got := elf.Interpreter(strings.NewReader(script)); got != "" {
 		t.Errorf("a script: %q", got)
 	}
 }
 
 // Whatever a program says, what comes out is an absolute path or nothing.
-func FuzzElfInterpreter(f *testing.F) {
-	elf := make([]byte, 160)
-	copy(elf, "\x7fELF\x02\x01")
-	elf[32], elf[54], elf[56], elf[64], elf[72], elf[96] = 64, 56, 1, 3, 120, 10
-	copy(elf[120:], "/lib/ld.so\x00")
-	f.Add(elf)
+func FuzzInterpreter(f *testing.F) {
+	program := make([]byte, 160)
+	copy(program, "\x7fELF\x02\x01")
+	program[32], program[54], program[56], program[64], program[72], program[96] = 64, 56, 1, 3, 120, 10
+	copy(program[120:], "/lib/ld.so\x00")
+	f.Add(program)
 	f.Fuzz(func(t *testing.T, program []byte) {
-		if got := elfInterpreter(bytes.NewReader(program)); got != "" && got[0] != '/' {
+		if got := elf.Interpreter(bytes.NewReader(program)); got != "" && got[0] != '/' {
 			t.Errorf("%q", got)
 		}
 	})
