@@ -110,7 +110,7 @@ func (s settings) boot(o setup.Options, log *kmsg.Log, stdout io.Writer) error {
 
 // shell returns only if there may be a shell, or if the machine can't be stopped.
 func shell(o setup.Options, unread error, log *kmsg.Log) setup.Code {
-	why := setup.Shell(o, unread, log)
+	why := setup.Shell(setup.NewSystem(nil, log), o, unread)
 	if len(why) == 0 {
 		return setup.CodeOK
 	}
@@ -149,6 +149,6 @@ func end(err error, sayOnly bool, policy bootcfg.Config, log *kmsg.Log) setup.Co
 		return code
 	}
 	log.Printf(kmsg.Err, "boot refused, exit status %d (%s)", code, code)
-	setup.Refused(policy, code, log)
+	setup.Refused(setup.NewSystem(nil, log), policy, code, log)
 	return code
 }

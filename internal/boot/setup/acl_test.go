@@ -1,4 +1,4 @@
-package setup
+package setup_test
 
 import (
 	"bytes"
@@ -13,7 +13,9 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/boot/setup"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
+	"github.com/composefs-go/composefs/verity"
 )
 
 const accessList = "system.posix_acl_access"
@@ -29,39 +31,35 @@ func withACL() *tree.Node {
 	return root
 }
 
-// MountImage is asked with an image of the tree on a kernel that lacks off.
-func mountImage(t *testing.T, root *tree.Node, f erofs.Format, off ...kernel.Feature) (*linux, error) {
+// mountImage mounts an image of the tree in the format, on a kernel that lacks off. Where it
+// is put together, its root is at stagedImage.
+func mountImage(t *testing.T, root *tree.Node, f erofs.Format, off ...kernel.Feature) error {
 	t.Helper()
 	testutil.RequireRoot(t)
 	mountTmpfs(t, "/run")
-	var image bytes.Buffer
-	if err := erofs.Write(&image, root, f); err != nil {
+	d := disk{root: t.TempDir()}
+	d.put(t, root, f)
+	sys := setup.NewSystem(kernel.New(off...), kmsg.New(nil, t.Output()))
+	t.Cleanup(sys.Abandon)
+	if err := errors.Join(sys.OpenRoot(d.root), sys.OpenImage(d.image)); err != nil {
 		t.Fatal(err)
 	}
-	name := filepath.Join(t.TempDir(), "image")
-	writeTestFile(t, name, image.String())
-	l := newLinux(kernel.New(off...), kmsg.New(nil, t.Output()))
-	var err error
-	if l.image, err = os.Open(name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		l.Abandon()
-		l.image.Close()
-	})
-	return l, l.MountImage()
+	return sys.MountImage()
 }
+
+const stagedImage = "/run/composefs/stage/image"
 
 func TestAccessControlListsAreMountedInEveryFormat(t *testing.T) {
 	for _, f := range []erofs.Format{erofs.V0, erofs.V1, erofs.V2} {
-		l, err := mountImage(t, withACL(), f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		value := make([]byte, 100)
-		if n, err := unix.Getxattr(procPath(l.meta), accessList, value); err != nil || !bytes.Equal(value[:n], acl) {
-			t.Errorf("%v: the root's list is %x, %v; want %x", f, value[:max(n, 0)], err, acl)
-		}
+		t.Run(f.String(), func(t *testing.T) {
+			if err := mountImage(t, withACL(), f); err != nil {
+				t.Fatal(err)
+			}
+			value := make([]byte, 100)
+			if n, err := unix.Getxattr(stagedImage, accessList, value); err != nil || !bytes.Equal(value[:n], acl) {
+				t.Errorf("the root's list is %x, %v; want %x", value[:max(n, 0)], err, acl)
+			}
+		})
 	}
 }
 
@@ -79,45 +77,41 @@ func TestAccessControlListsNeedAKernelThatObeysThem(t *testing.T) {
 		{"V1 without", plain, erofs.V1, true},
 		{"V2, which doesn't say", plain, erofs.V2, true},
 	} {
-		_, err := mountImage(t, c.root, c.format, kernel.EROFSACL)
-		var missing *kernel.MissingError
-		if refused := errors.As(err, &missing) && missing.Feature == kernel.EROFSACL; refused == c.ok || c.ok && err != nil {
-			t.Errorf("%s: %v", c.name, err)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			err := mountImage(t, c.root, c.format, kernel.EROFSACL)
+			var missing *kernel.MissingError
+			if refused := errors.As(err, &missing) && missing.Feature == kernel.EROFSACL; refused == c.ok || c.ok && err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
 // A state directory that can't have the list of the directory that it stands for is
 // an error: the bits for the group that it would have instead are the list's mask.
 func TestAStateDirectoryHasTheListOfItsModel(t *testing.T) {
-	testutil.RequireRoot(t)
-	dir := t.TempDir()
-	like, err := os.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer like.Close()
-	if err := unix.Setxattr(dir, accessList, acl, 0); err != nil {
-		t.Fatal(err)
-	}
 	for fstype, want := range map[string]error{"tmpfs": nil, "ramfs": unix.EOPNOTSUPP} {
-		at := filepath.Join(t.TempDir(), fstype)
-		if err := os.Mkdir(at, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := unix.Mount(fstype, at, fstype, 0, ""); err != nil {
-			t.Fatal(err)
-		}
-		d, err := os.Open(at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := imitate(d, like); !errors.Is(err, want) {
-			t.Errorf("on %s: %v, want %v", fstype, err, want)
-		}
-		d.Close()
-		if err := unix.Unmount(at, 0); err != nil {
-			t.Error(err)
-		}
+		t.Run(fstype, func(t *testing.T) {
+			testutil.RequireRoot(t)
+			mountTmpfs(t, "/run")
+			d := disk{root: filepath.Join(t.TempDir(), "sysroot")}
+			if err := errors.Join(os.Mkdir(d.root, 0o755), unix.Mount(fstype, d.root, fstype, 0, "")); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = unix.Unmount(d.root, unix.MNT_DETACH) })
+			object := verity.Sum(verity.SHA256, []byte(initProgram))
+			root := imageTree(t, initProgram, object)
+			root.Lookup("var").SetXattr(accessList, acl)
+			writeTestFile(t, d.path("composefs/objects", object.ObjectPath()), initProgram)
+			d.put(t, root, erofs.V1)
+			err := d.boot(t, "", "[etc]\nmount = \"none\"\n")
+			if !errors.Is(err, want) {
+				t.Fatalf("%v, want %v", err, want)
+			}
+			value := make([]byte, 100)
+			if n, err := unix.Getxattr(d.path("var"), accessList, value); want == nil && (err != nil || !bytes.Equal(value[:n], acl)) {
+				t.Errorf("/var has the list %x, %v; want %x", value[:max(n, 0)], err, acl)
+			}
+		})
 	}
 }

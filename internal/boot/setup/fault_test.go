@@ -1,4 +1,4 @@
-package setup
+package setup_test
 
 import (
 	"errors"
@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/composefs-go/composefs/internal/boot/setup"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
@@ -79,7 +80,7 @@ func mounted(info string) string {
 }
 
 // statuses are those that a refusal may have here: all but those of usage.
-var statuses = []int{int(CodeConfig), int(CodeNotFound), int(CodeMismatch), int(CodeSignature), int(CodeKernel), int(CodeMount), int(CodeSelfTest)}
+var statuses = []int{int(setup.CodeConfig), int(setup.CodeNotFound), int(setup.CodeMismatch), int(setup.CodeSignature), int(setup.CodeKernel), int(setup.CodeMount), int(setup.CodeSelfTest)}
 
 // Whatever call to the kernel fails, and whenever, the boot is refused with a
 // status and a reason, nothing is left mounted and the old root is where it was; or
@@ -134,7 +135,7 @@ func newDeviceDisk(t *testing.T) disk {
 	t.Helper()
 	device := loopDevice(t)
 	mountTmpfs(t, "/run")
-	d := disk{root: filepath.Join(t.TempDir(), "sysroot")}
+	d := disk{root: filepath.Join(t.TempDir(), "sysroot"), device: device}
 	if err := errors.Join(os.Mkdir(d.root, 0o755), unix.Mount(device, d.root, "ext4", 0, "")); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +158,7 @@ func TestTheDeviceIsMarkedForSystemd(t *testing.T) {
 	if want := fmt.Sprintf("/dev/block/%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)); link != want {
 		t.Errorf("%s, want %s", link, want)
 	}
-	if hasSiblings(0) || hasSiblings(st.Dev) {
+	if setup.HasSiblings(0) || setup.HasSiblings(st.Dev) {
 		t.Error("a device without a btrfs has siblings")
 	}
 }

@@ -1,4 +1,4 @@
-package setup
+package setup_test
 
 import (
 	"os"
@@ -14,6 +14,7 @@ import (
 	"github.com/composefs-go/composefs/internal/boot/blockdev"
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/boot/setup"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
@@ -45,12 +46,12 @@ func TestTheRootDeviceIsMountedAsTheCommandLineSays(t *testing.T) {
 		{"the largest that it takes", "rootwait=2147483", "ro", 2147483 * time.Second},
 	} {
 		args := cmdline(t, c.line)
-		if mode, wait := readOnlyOrNot(args), timeout(args); mode != c.mode || wait != c.wait {
+		if mode, wait := setup.RootMode(args), setup.RootTimeout(args); mode != c.mode || wait != c.wait {
 			t.Errorf("%s: %s, %v; want %s, %v", c.name, mode, wait, c.mode, c.wait)
 		}
 	}
 	for line, want := range map[string]time.Duration{"quiet": 0, "rootdelay=7": 7 * time.Second, "rootdelay": 0, "rootdelay=x": 0, "rootdelay=0x10 quiet": 16 * time.Second} {
-		if got := delay(cmdline(t, line)); got != want {
+		if got := setup.RootDelay(cmdline(t, line)); got != want {
 			t.Errorf("%s: %v, want %v", line, got, want)
 		}
 	}
@@ -80,9 +81,8 @@ func loopDevice(t *testing.T) string {
 
 func TestMountRootFindsOutTheType(t *testing.T) {
 	device, at := loopDevice(t), filepath.Join(t.TempDir(), "root")
-	l := newLinux(kernel.New(), kmsg.New(nil, t.Output()))
 	var said strings.Builder
-	l.log = kmsg.New(nil, &said)
+	l := setup.NewSystem(kernel.New(), kmsg.New(nil, &said))
 	err := l.MountRoot(at, cmdline(t, "root="+device+" rootflags=noatime,commit=7 rootdelay=1"))
 	if err != nil {
 		t.Fatal(err)
@@ -107,17 +107,17 @@ func TestMountRootSaysWhatIsWrong(t *testing.T) {
 	device := loopDevice(t)
 	for _, c := range []struct {
 		name, line string
-		code       Code
+		code       setup.Code
 		want       string
 	}{
-		{"a kind of root that we don't have", "root=nfs:server", CodeConfig, "root=nfs:server: want /dev/NAME"},
-		{"a device that doesn't come", "root=/dev/absent rootwait=0", CodeMount, "/dev/absent didn't appear within 0s"},
-		{"an unknown option", "root=" + device + " rootflags=cheese", CodeMount, "Unknown parameter 'cheese'"},
-		{"no file system", "root=/dev/zero", CodeMount, "no file system that we know"},
+		{"a kind of root that we don't have", "root=nfs:server", setup.CodeConfig, "root=nfs:server: want /dev/NAME"},
+		{"a device that doesn't come", "root=/dev/absent rootwait=0", setup.CodeMount, "/dev/absent didn't appear within 0s"},
+		{"an unknown option", "root=" + device + " rootflags=cheese", setup.CodeMount, "Unknown parameter 'cheese'"},
+		{"no file system", "root=/dev/zero", setup.CodeMount, "no file system that we know"},
 	} {
-		err := newLinux(kernel.New(), nil).MountRoot(t.TempDir(), cmdline(t, c.line))
-		if CodeOf(err) != c.code || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: status %d, %v; want %d and %q", c.name, CodeOf(err), err, c.code, c.want)
+		err := setup.NewSystem(kernel.New(), nil).MountRoot(t.TempDir(), cmdline(t, c.line))
+		if setup.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: status %d, %v; want %d and %q", c.name, setup.CodeOf(err), err, c.code, c.want)
 		}
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/bootcfg"
-	"github.com/composefs-go/composefs/internal/boot/kmsg"
 	"github.com/composefs-go/composefs/internal/boot/mount"
 	"github.com/composefs-go/composefs/internal/osfile"
 )
@@ -146,10 +145,15 @@ func markVerified(root string) error {
 // allow one, or can't be read, which is unread, or because the TPM's register can't be
 // spoiled, which is done before. If there is a reason, the machine has to be stopped, by
 // StopWithoutShell: whoever wanted a shell would go on without an answer.
-func Shell(o Options, unread error, log *kmsg.Log) (why []error) {
-	_, noTPM := os.Stat(firmwareTPM)
-	if err := spoilForShell(newLinux(nil, log), o.Config.Measure, noTPM == nil); err != nil {
-		why = append(why, err)
+func Shell(sys System, o Options, unread error) (why []error) {
+	m := o.Config.Measure
+	// A TPM that isn't there yet counts: whoever has the shell could load its driver, and
+	// have what is sealed to a register that nothing has extended.
+	if m.TPM == bootcfg.IfPresent && sys.HasTPM() {
+		m.TPM = bootcfg.Require
+	}
+	if err := spoil(sys, m, CodeMount); err != nil {
+		why = append(why, problem(UnspoiltTPM, "no shell before the TPM's register is spoiled: %w", err))
 	}
 	if unread != nil {
 		why = append(why, unread)
@@ -166,19 +170,6 @@ func StopWithoutShell(o Options) error {
 		return errors.New("this is no initramfs: the machine isn't stopped")
 	}
 	return errors.Join(errors.New("no shell is allowed"), stop(endWithoutShell(o)))
-}
-
-// spoilForShell is spoil where a TPM that isn't there yet counts: whoever has the shell
-// could load its driver, and have what is sealed to a register that nothing has extended.
-// present says that the firmware knows of one.
-func spoilForShell(sys System, m bootcfg.Measure, present bool) error {
-	if present && m.TPM == bootcfg.IfPresent {
-		m.TPM = bootcfg.Require
-	}
-	if err := spoil(sys, m, CodeMount); err != nil {
-		return problem(UnspoiltTPM, "no shell before the TPM's register is spoiled: %w", err)
-	}
-	return nil
 }
 
 // isInitramfs keeps a machine from being stopped that somebody only tries this on.

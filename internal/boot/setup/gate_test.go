@@ -1,4 +1,4 @@
-package setup
+package setup_test
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/bootcfg"
-	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/boot/setup"
 )
 
 // After a good boot the root is the verified one, until somebody mounts something else.
@@ -128,8 +128,8 @@ func TestOnlyTheVerifiedRootIsSwitchedTo(t *testing.T) {
 			c.change(t, d)
 			o := options(t, line, c.policy, 0)
 			o.Sysroot = d.root
-			err := VerifiedRoot(o)
-			if (err == nil) != (c.want == "") || err != nil && (CodeOf(err) != CodeMount || !strings.Contains(err.Error(), c.want)) {
+			err := setup.VerifiedRoot(o)
+			if (err == nil) != (c.want == "") || err != nil && (setup.CodeOf(err) != setup.CodeMount || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
 		})
@@ -158,7 +158,7 @@ func TestARefusedBootIsNotVerified(t *testing.T) {
 	if err := d.boot(t, "composefs="+hexA, ""); err == nil {
 		t.Fatal("booted")
 	}
-	if err := VerifiedRoot(o); err == nil {
+	if err := setup.VerifiedRoot(o); err == nil {
 		t.Error("the root would be switched to")
 	}
 }
@@ -181,11 +181,11 @@ func TestAMissingArgumentIsForThePolicyToPermit(t *testing.T) {
 		{"one, optional", argA, optional, 1, false, "check its seal: require"},
 	} {
 		o := options(t, c.line, c.policy, c.keys)
-		p, err := NewPlan(o, newKernel())
-		if c.refused != (CodeOf(err) == CodeNoArgument) || c.refused != (err != nil) || !strings.Contains(p.String(), c.plan) {
+		p, err := setup.NewPlan(o, newKernel())
+		if c.refused != (setup.CodeOf(err) == setup.CodeNoArgument) || c.refused != (err != nil) || !strings.Contains(p.String(), c.plan) {
 			t.Errorf("%s: %v, plan\n%s", c.name, err, p)
 		}
-		if err := VerifiedRoot(o); (err == nil) != strings.Contains(c.plan, "unverified") {
+		if err := setup.VerifiedRoot(o); (err == nil) != strings.Contains(c.plan, "unverified") {
 			t.Errorf("%s: --verified says %v", c.name, err)
 		}
 	}
@@ -203,8 +203,8 @@ func TestAShellIsRefusedWithAReason(t *testing.T) {
 		{"a key, allowed", "[failure]\nshell = \"allow\"", 1, nil, ""},
 		{"a policy that can't be read", "", 0, errors.New("line 3: unknown key"), "line 3: unknown key"},
 	} {
-		why := Shell(options(t, "quiet", c.policy, c.keys), c.unread, kmsg.New(nil, t.Output()))
-		if (len(why) == 0) != (c.want == "") || !strings.Contains(fmt.Sprint(why), c.want) || len(why) > 0 && kindOf(why[len(why)-1]) != NoShell {
+		why := setup.Shell(machine(t), options(t, "quiet", c.policy, c.keys), c.unread)
+		if (len(why) == 0) != (c.want == "") || !strings.Contains(fmt.Sprint(why), c.want) || len(why) > 0 && kindOf(why[len(why)-1]) != setup.NoShell {
 			t.Errorf("%s: %v; want %q", c.name, why, c.want)
 		}
 	}
@@ -215,12 +215,12 @@ func TestTheEndWithoutAShell(t *testing.T) {
 		line, policy string
 		want         bootcfg.FailureAction
 	}{
-		{"quiet", "", halt},
+		{"quiet", "", "halt"},
 		{"rd.emergency=poweroff", "", bootcfg.PowerOff},
-		{"rd.emergency=shell", "", halt},
+		{"rd.emergency=shell", "", "halt"},
 		{"rd.emergency=poweroff", "[failure]\naction = \"reboot\"", bootcfg.Reboot},
 	} {
-		if got := endWithoutShell(options(t, c.line, c.policy, 0)); got != c.want {
+		if got := setup.EndWithoutShell(options(t, c.line, c.policy, 0)); got != c.want {
 			t.Errorf("%s, %q: %s, want %s", c.line, c.policy, got, c.want)
 		}
 	}
@@ -228,18 +228,24 @@ func TestTheEndWithoutAShell(t *testing.T) {
 
 // A shell could load the driver of a TPM whose register nothing has extended yet.
 func TestAShellWaitsForTheTPM(t *testing.T) {
-	require, ifPresent := bootcfg.Measure{TPM: bootcfg.Require, PCR: 15}, bootcfg.Measure{TPM: bootcfg.IfPresent, PCR: 15}
-	absent := &fake{t: t, fails: map[string]error{"Extend": fs.ErrNotExist}}
-	if err := spoilForShell(absent, require, false); kindOf(err) != UnspoiltTPM {
-		t.Errorf("found %v", err)
-	}
-	if err := spoilForShell(absent, ifPresent, false); err != nil {
-		t.Errorf("a machine without a TPM: %v", err)
-	}
-	if err := spoilForShell(absent, ifPresent, true); err == nil {
-		t.Error("a TPM whose driver isn't there yet: there is a shell")
-	}
-	if err := spoilForShell(&fake{t: t}, require, true); err != nil {
-		t.Errorf("a register that was spoiled: %v", err)
+	for _, c := range []struct {
+		name, policy string
+		hasTPM       bool // says the firmware
+		fails        error
+		refused      bool
+	}{
+		{"a machine without a TPM that is required", "require", false, fs.ErrNotExist, true},
+		{"a machine without a TPM", "if-present", false, fs.ErrNotExist, false},
+		{"a TPM whose driver isn't there yet", "if-present", true, fs.ErrNotExist, true},
+		{"a broken TPM", "if-present", true, unix.EIO, true},
+		{"a register that was spoiled", "require", true, nil, false},
+		{"a TPM that isn't asked for", "off", true, unix.EIO, false},
+	} {
+		f := machine(t)
+		f.fails["Extend"], f.hasTPM = c.fails, c.hasTPM
+		why := setup.Shell(f, options(t, "quiet", "[measure]\ntpm = \""+c.policy+"\"", 0), nil)
+		if (len(why) > 0) != c.refused || c.refused && (len(why) != 2 || kindOf(why[0]) != setup.UnspoiltTPM || !errors.Is(why[0], c.fails)) {
+			t.Errorf("%s: %v", c.name, why)
+		}
 	}
 }

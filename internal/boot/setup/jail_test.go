@@ -1,4 +1,4 @@
-package setup
+package setup_test
 
 import (
 	"errors"
@@ -16,17 +16,21 @@ import (
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/boot/setup"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
+
+// modulesPath is the list that mkimage initrd writes.
+const modulesPath = "/usr/lib/composefs/modules"
 
 // jailed makes the test program do one of the jobs as the first process of
 // namespaces of its own, with a directory as its root. What comes of it is printed.
 const jailed = "COMPOSEFS_TEST_JAILED"
 
 var jobs = map[string]func(args []string) error{
-	"prepare": func([]string) error { return PrepareMachine() },
+	"prepare": func([]string) error { return setup.PrepareMachine() },
 	"switch": func(inits []string) error {
-		if err := PrepareMachine(); err != nil {
+		if err := setup.PrepareMachine(); err != nil {
 			return err
 		}
 		if inits[0] != "/unmounted" {
@@ -34,8 +38,9 @@ var jobs = map[string]func(args []string) error{
 				return err
 			}
 		}
-		return newLinux(kernel.New(), nil).SwitchRoot("/new", inits, []string{"single"})
+		return setup.NewSystem(kernel.New(), nil).SwitchRoot("/new", inits, []string{"single"})
 	},
+	"stop": func(args []string) error { return setup.StopWithoutShell(setup.Options{}) },
 	"refused": func(args []string) error {
 		if args[1] != "0" {
 			if err := errors.Join(syscall.Setuid(65534), os.Chdir("/")); err != nil {
@@ -44,7 +49,8 @@ var jobs = map[string]func(args []string) error{
 		}
 		c := bootcfg.DefaultConfig()
 		c.Failure, c.Measure.TPM = bootcfg.FailureAction(args[0]), bootcfg.IfPresent
-		Refused(c, CodeMismatch, kmsg.New(nil, os.Stdout))
+		log := kmsg.New(nil, os.Stdout)
+		setup.Refused(setup.NewSystem(nil, log), c, setup.CodeMismatch, log)
 		return nil
 	},
 }
@@ -63,7 +69,7 @@ func runJailed(args []string) (status int) {
 	if k := kindOf(err); k != "" {
 		kind = ", " + string(k)
 	}
-	fmt.Printf("%v%s, status %d\n", err, kind, CodeOf(err))
+	fmt.Printf("%v%s, status %d\n", err, kind, setup.CodeOf(err))
 	if dir := os.Getenv(coverage); dir != "" {
 		err := errors.Join(outside.Chdir(), unix.Chroot("."), counters.WriteMetaDir(dir), counters.WriteCountersDir(dir))
 		if err != nil {
@@ -102,7 +108,7 @@ func TestTheFirstProcessPreparesTheMachine(t *testing.T) {
 		}, "/dev: file exists, status 8"},
 		{"a list of no modules", func(t *testing.T, root string) { writeTestFile(t, root+modulesPath, "\n") }, "<nil>, status 0"},
 		{"a list that is endless", func(t *testing.T, root string) {
-			writeTestFile(t, root+modulesPath, strings.Repeat("x", maxModuleList+1))
+			writeTestFile(t, root+modulesPath, strings.Repeat("x", 1<<20+1))
 		}, "at most 1048576 expected, status 2"},
 		{"a list that can't be opened", func(t *testing.T, root string) {
 			if err := errors.Join(os.MkdirAll(filepath.Dir(root+modulesPath), 0o755), os.Symlink("modules", root+modulesPath)); err != nil {
@@ -140,7 +146,7 @@ func TestModulesAreLoadedAsFarAsTheHardwareIsThere(t *testing.T) {
 		{"with a symbol of another kernel", "/a:\n", map[string]error{"/a": unix.ENOENT}, "/a", "a symbol that it uses, isn't there"},
 	} {
 		var loaded []string
-		err := loadAll(c.list, func(name string) error {
+		err := setup.LoadModules(c.list, func(name string) error {
 			loaded = append(loaded, name)
 			return c.fails[name]
 		})
@@ -154,8 +160,8 @@ func TestModulesAreLoadedAsFarAsTheHardwareIsThere(t *testing.T) {
 func newRoot(t *testing.T) string {
 	t.Helper()
 	root, source := t.TempDir(), filepath.Join(t.TempDir(), "init.go")
-	for _, m := range earlyMounts {
-		if err := os.MkdirAll(root+"/new"+m.path, 0o755); err != nil {
+	for _, dir := range []string{"/proc", "/sys", "/dev", "/run"} {
+		if err := os.MkdirAll(root+"/new"+dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -193,6 +199,25 @@ func TestSwitchRootExecutesTheFirstInitThatIsThere(t *testing.T) {
 	}
 	if out, status := jail(t, root, "switch", "/init"); out != "1 /init single\ntrue\n" || status != 0 {
 		t.Errorf("with /sys: %q, status %v", out, status)
+	}
+}
+
+// A machine on which somebody only tries this isn't stopped.
+func TestWithoutAShellAnInitramfsStops(t *testing.T) {
+	for release, c := range map[string]struct {
+		signal syscall.Signal // by which the kernel says how it was stopped
+		want   string
+	}{
+		"/etc/initrd-release":     {syscall.SIGINT, ""},
+		"/usr/lib/initrd-release": {syscall.SIGINT, ""},
+		"/etc/os-release":         {-1, "this is no initramfs: the machine isn't stopped, status 8\n"},
+	} {
+		root := t.TempDir()
+		writeTestFile(t, root+release, "")
+		out, status := jail(t, root, "stop")
+		if status.Signaled() != (c.signal > 0) || status.Signaled() && status.Signal() != c.signal || out != c.want {
+			t.Errorf("%s: %v, %q; want %v, %q", release, status, out, c.signal, c.want)
+		}
 	}
 }
 

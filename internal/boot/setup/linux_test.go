@@ -1,4 +1,4 @@
-package setup
+package setup_test
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/boot/setup"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
@@ -32,6 +33,14 @@ func TestMain(m *testing.M) {
 	os.Exit(testutil.RunInPrivateMounts(m))
 }
 
+// Where the running system and systemd find what a boot leaves for them.
+const (
+	recordPath   = "/run/composefs/boot.json"
+	rootPath     = "/run/composefs/root"
+	volatileRoot = "/run/systemd/volatile-root"
+	masks        = "/run/systemd/system.control"
+)
+
 // A disk is a physical root, on a tmpfs, with one image in its repository. It has
 // no fs-verity, which these tests therefore do without.
 type disk struct {
@@ -39,6 +48,7 @@ type disk struct {
 	image   verity.Digest
 	content verity.Digest // of /sbin/init
 	object  string        // path of its object
+	device  string        // that it is on, if it is on one
 }
 
 // initProgram is larger than what an image keeps inline.
@@ -60,14 +70,20 @@ func newDisk(t *testing.T) disk {
 // fill makes the repository, with an image that has the program as /sbin/init.
 func (d *disk) fill(t *testing.T, program string) {
 	t.Helper()
-	object := verity.Sum(verity.SHA256, []byte(program))
+	d.content = verity.Sum(verity.SHA256, []byte(program))
+	d.object = d.path("composefs/objects", d.content.ObjectPath())
+	writeTestFile(t, d.object, program)
+	d.put(t, imageTree(t, program, d.content), erofs.V1)
+}
+
+// put makes an image of the tree, which becomes the disk's.
+func (d *disk) put(t *testing.T, root *tree.Node, f erofs.Format) {
+	t.Helper()
 	var image bytes.Buffer
-	if err := erofs.Write(&image, imageTree(t, program, object), erofs.V1); err != nil {
+	if err := erofs.Write(&image, root, f); err != nil {
 		t.Fatal(err)
 	}
-	d.image, d.content = verity.Sum(verity.SHA256, image.Bytes()), object
-	d.object = d.path("composefs/objects", object.ObjectPath())
-	writeTestFile(t, d.object, program)
+	d.image = verity.Sum(verity.SHA256, image.Bytes())
 	writeTestFile(t, d.path("composefs/objects", d.image.ObjectPath()), image.String())
 	d.link(t, "composefs/images/"+d.image.Hex(), "../objects/"+d.image.ObjectPath())
 }
@@ -143,7 +159,7 @@ func (d disk) boot(t *testing.T, cmdline, policy string, keys ...sign.Key) error
 	}
 	o := options(t, cmdline, policy, 0)
 	o.Sysroot, o.Keys = d.root, keys
-	return Run(o, kmsg.New(nil, t.Output()))
+	return setup.Run(o, kmsg.New(nil, t.Output()))
 }
 
 func mounts(t *testing.T) string {
@@ -268,7 +284,7 @@ func TestForbiddenExtensionsAreHiddenAndMasked(t *testing.T) {
 	if _, err := os.Lstat(d.path("var/lib/confexts")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("/var/lib/confexts: %v, want nothing", err)
 	}
-	for _, unit := range mergers {
+	for _, unit := range []string{"sysext", "confext", "sysext-sysroot", "confext-sysroot"} {
 		if to, err := os.Readlink(filepath.Join(masks, "systemd-"+unit+".service")); to != "/dev/null" {
 			t.Errorf("%s is a link to %q, %v", unit, to, err)
 		}
@@ -293,78 +309,78 @@ func TestRunRefusesAndLeavesEverythingAsItWas(t *testing.T) {
 	for _, c := range []struct {
 		name, cmdline, policy string
 		spoil                 func(*testing.T, disk)
-		code                  Code
+		code                  setup.Code
 		want                  string
 	}{
 		{"no repository", "", "", func(t *testing.T, d disk) {
 			if err := os.Rename(d.path("composefs"), d.path("other")); err != nil {
 				t.Fatal(err)
 			}
-		}, CodeNotFound, "no directory composefs"},
+		}, setup.CodeNotFound, "no directory composefs"},
 		{"the object of init is missing", "", "", func(t *testing.T, d disk) {
 			if err := os.Remove(d.object); err != nil {
 				t.Fatal(err)
 			}
-		}, CodeSelfTest, " is missing"},
+		}, setup.CodeSelfTest, " is missing"},
 		{"forbidden extensions by a link", "", "[verify]\nextensions = \"forbid\"\nfs-verity = \"off\"", func(t *testing.T, d disk) {
 			d.link(t, "state/deploy/"+d.image.Hex()+"/var/lib/extensions", "/sysroot/evil")
-		}, CodeMount, "extensions are forbidden: mount /var/lib/extensions: "},
+		}, setup.CodeMount, "extensions are forbidden: mount /var/lib/extensions: "},
 		{"forbidden extensions below a link", "", "[verify]\nextensions = \"forbid\"\nfs-verity = \"off\"", func(t *testing.T, d disk) {
 			d.link(t, "state/deploy/"+d.image.Hex()+"/var/lib", "/sysroot/evil")
-		}, CodeMount, "extensions are forbidden: mount /var/lib/extensions: "},
-		{"no init", "init=/absent composefs=IMAGE", "", nil, CodeSelfTest, "/absent"},
+		}, setup.CodeMount, "extensions are forbidden: mount /var/lib/extensions: "},
+		{"no init", "init=/absent composefs=IMAGE", "", nil, setup.CodeSelfTest, "/absent"},
 		{"an image that isn't one", "", "", func(t *testing.T, d disk) {
 			writeTestFile(t, d.path("composefs/objects", d.image.ObjectPath()), strings.Repeat("x", 9000))
-		}, CodeMount, "not a composefs image"},
+		}, setup.CodeMount, "not a composefs image"},
 		{"another image, hashed in user space", "", "[verify]\nfs-verity = \"userspace\"", func(t *testing.T, d disk) {
 			writeTestFile(t, d.path("composefs/objects", d.image.ObjectPath()), "x")
-		}, CodeMismatch, "digest mismatch"},
-		{"no fs-verity here", "", "[verify]\nfs-verity = \"require\"", nil, CodeMismatch, "fs-verity"},
+		}, setup.CodeMismatch, "digest mismatch"},
+		{"no fs-verity here", "", "[verify]\nfs-verity = \"require\"", nil, setup.CodeMismatch, "fs-verity"},
 		{"an image that is a link out of the repository", "", "", func(t *testing.T, d disk) {
 			d.link(t, "composefs/images/"+d.image.Hex(), "../../../../etc/passwd")
-		}, CodeNotFound, "cross-device"},
+		}, setup.CodeNotFound, "cross-device"},
 		{"a state directory that is a link", "", "", func(t *testing.T, d disk) {
 			d.link(t, "state/deploy", "/etc")
-		}, CodeMount, "too many levels of symbolic links"},
-		{"a ref that isn't there", "composefs.ref=os", refPolicy, nil, CodeNotFound, "there is no composefs/images/refs/os on the root partition"},
+		}, setup.CodeMount, "too many levels of symbolic links"},
+		{"a ref that isn't there", "composefs.ref=os", refPolicy, nil, setup.CodeNotFound, "there is no composefs/images/refs/os on the root partition"},
 		{"a ref that is a file", "composefs.ref=os", refPolicy, func(t *testing.T, d disk) {
 			writeTestFile(t, d.path("composefs/images/refs/os"), d.image.Hex())
-		}, CodeNotFound, "want a symbolic link, found something else"},
+		}, setup.CodeNotFound, "want a symbolic link, found something else"},
 		{"a ref to an image that isn't there", "composefs.ref=os", refPolicy, func(t *testing.T, d disk) {
 			d.link(t, "composefs/images/refs/os", "../"+hexA)
-		}, CodeNotFound, "points to " + hexA + ", but there is no composefs/images/" + hexA},
+		}, setup.CodeNotFound, "points to " + hexA + ", but there is no composefs/images/" + hexA},
 		{"a ref to itself", "composefs.ref=os", refPolicy, func(t *testing.T, d disk) {
 			d.link(t, "composefs/images/refs/os", "os")
-		}, CodeNotFound, `want a link to ../HEX of an image, found "os"`},
+		}, setup.CodeNotFound, `want a link to ../HEX of an image, found "os"`},
 		{"a ref in a directory that is a link", "composefs.ref=os/stable", refPolicy, func(t *testing.T, d disk) {
 			d.link(t, "composefs/images/refs/other/stable", "../../"+d.image.Hex())
 			d.link(t, "composefs/images/refs/os", "other")
-		}, CodeNotFound, "too many levels of symbolic links"},
+		}, setup.CodeNotFound, "too many levels of symbolic links"},
 		{"a ref in a directory, one step too short", "composefs.ref=os/stable", refPolicy, func(t *testing.T, d disk) {
 			d.link(t, "composefs/images/refs/os/stable", "../"+d.image.Hex())
-		}, CodeNotFound, "want a link to ../../HEX"},
+		}, setup.CodeNotFound, "want a link to ../../HEX"},
 		{"a ref to an image out of the repository", "composefs.ref=os", refPolicy, func(t *testing.T, d disk) {
 			d.link(t, "composefs/images/refs/os", "../"+hexA)
 			d.link(t, "composefs/images/"+hexA, "/etc/passwd")
-		}, CodeNotFound, "cross-device"},
+		}, setup.CodeNotFound, "cross-device"},
 		{"an image that is a device", "", "", func(t *testing.T, d disk) {
 			d.link(t, "composefs/images/"+d.image.Hex(), "../null")
 			if err := unix.Mknod(d.path("composefs/null"), unix.S_IFCHR|0o666, 1<<8|3); err != nil {
 				t.Fatal(err)
 			}
-		}, CodeNotFound, "want a regular file"},
+		}, setup.CodeNotFound, "want a regular file"},
 		{"an image that memory can't hold", "", "[verify]\nfs-verity = \"userspace\"", func(t *testing.T, d disk) {
-			if err := os.Truncate(d.path("composefs/objects", d.image.ObjectPath()), maxImage+1); err != nil {
+			if err := os.Truncate(d.path("composefs/objects", d.image.ObjectPath()), 1<<30+1); err != nil {
 				t.Fatal(err)
 			}
-		}, CodeMount, "too large to hold in memory"},
-		{"a TPM that is required and isn't there", "", "[measure]\ntpm = \"require\"", nil, CodeKernel, "the policy requires a TPM 2.0: open the TPM: neither /dev/tpmrm0 nor /dev/tpm0 is there"},
+		}, setup.CodeMount, "too large to hold in memory"},
+		{"a TPM that is required and isn't there", "", "[measure]\ntpm = \"require\"", nil, setup.CodeKernel, "the policy requires a TPM 2.0: open the TPM: neither /dev/tpmrm0 nor /dev/tpm0 is there"},
 		{"a ref that names a path", "composefs.ref=os", "[verify]\nsignature = \"require\"\nfs-verity = \"off\"", func(t *testing.T, d disk) {
 			d.link(t, "composefs/images/refs/os", "../../../"+d.image.Hex())
-		}, CodeNotFound, "want a link to ../HEX"},
-		{"nothing to boot", "quiet", "", nil, CodeNoArgument, "names no image"},
-		{"none of several", "composefs.digest=v1-sha256-12:" + hexA + " composefs=" + hexB, "", nil, CodeNotFound, "none of the 2 that the command line names"},
-		{"no seal", "", "[verify]\nsignature = \"require\"\nfs-verity = \"off\"", nil, CodeSignature, "no seal"},
+		}, setup.CodeNotFound, "want a link to ../HEX"},
+		{"nothing to boot", "quiet", "", nil, setup.CodeNoArgument, "names no image"},
+		{"none of several", "composefs.digest=v1-sha256-12:" + hexA + " composefs=" + hexB, "", nil, setup.CodeNotFound, "none of the 2 that the command line names"},
+		{"no seal", "", "[verify]\nsignature = \"require\"\nfs-verity = \"off\"", nil, setup.CodeSignature, "no seal"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDisk(t)
@@ -377,8 +393,8 @@ func TestRunRefusesAndLeavesEverythingAsItWas(t *testing.T) {
 				keys = append(keys, newKey(t).Public("test"))
 			}
 			err := d.boot(t, strings.ReplaceAll(c.cmdline, "IMAGE", d.image.Hex()), c.policy, keys...)
-			if CodeOf(err) != c.code || err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("status %d, %v; want %d and %q", CodeOf(err), err, c.code, c.want)
+			if setup.CodeOf(err) != c.code || err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("status %d, %v; want %d and %q", setup.CodeOf(err), err, c.code, c.want)
 			}
 			if after := mounts(t); after != before {
 				t.Errorf("mounts before\n%safter\n%s", before, after)
@@ -452,8 +468,8 @@ func TestASealIsRefused(t *testing.T) {
 				c.spoil(t, d)
 			}
 			err := d.boot(t, "", "[verify]\nfs-verity = \"off\"\n"+c.policy, key.Public("test"))
-			if CodeOf(err) != CodeSignature || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("status %d, %v; want a refused signature with %q", CodeOf(err), err, c.want)
+			if setup.CodeOf(err) != setup.CodeSignature || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("status %d, %v; want a refused signature with %q", setup.CodeOf(err), err, c.want)
 			}
 		})
 	}

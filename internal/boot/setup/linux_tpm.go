@@ -73,12 +73,16 @@ func (l *linux) RootID() string {
 	return fmt.Sprintf("%x", u.uuid[:u.size])
 }
 
+func (l *linux) HasTPM() bool {
+	_, err := os.Stat(l.machine + firmwareTPM)
+	return err == nil
+}
+
 // tpmWait asks the firmware whether it is worth waiting. Where there is no ACPI to
 // ask, only a TPM that is needed is waited for.
 func (l *linux) tpmWait(needed bool) time.Duration {
 	_, noTables := os.Stat(l.machine + firmwareTables)
-	_, noTable := os.Stat(l.machine + firmwareTPM)
-	if noTable == nil || (noTables != nil && needed) {
+	if l.HasTPM() || (noTables != nil && needed) {
 		return tpmTimeout
 	}
 	return 0

@@ -59,8 +59,8 @@ func spoil(sys System, m bootcfg.Measure, code Code) error {
 // Refused does what the policy has for a refused boot. It returns for Emergency, and
 // for the others if the kernel refuses: whoever started us goes on then, and where
 // that is the kernel, it panics.
-func Refused(c bootcfg.Config, code Code, log *kmsg.Log) {
-	if err := spoil(newLinux(nil, log), c.Measure, code); err != nil {
+func Refused(sys System, c bootcfg.Config, code Code, log *kmsg.Log) {
+	if err := spoil(sys, c.Measure, code); err != nil {
 		log.Printf(kmsg.Err, "%v", err)
 	}
 	if err := stop(c.Failure); err != nil {

@@ -1,7 +1,6 @@
-package setup
+package setup_test
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/boot/setup"
 )
 
 // called returns the place of the first call of the method, -1 if there is none.
@@ -66,7 +66,7 @@ func TestARegisterThatCantBeClosedIsNoBoot(t *testing.T) {
 	f := machine(t)
 	f.fails["Extend 15 composefs-handover"] = syscall.EIO
 	err := f.boot(options(t, argA, "[measure]\ntpm = \"if-present\"", 0))
-	if CodeOf(err) != CodeKernel || f.called("HandOver") >= 0 || f.called("Record") >= 0 {
+	if setup.CodeOf(err) != setup.CodeKernel || f.called("HandOver") >= 0 || f.called("Record") >= 0 {
 		t.Errorf("%v, calls %q", err, f.calls)
 	}
 }
@@ -75,9 +75,9 @@ func TestARegisterThatCantBeClosedIsNoBoot(t *testing.T) {
 func TestAPolicyThatCantBeReadSpoilsTheUsualRegister(t *testing.T) {
 	policy := t.TempDir() + "/policy"
 	writeTestFile(t, policy, "[verfy]")
-	o, err := Read(argA, Paths{Config: policy})
+	o, err := setup.Read(argA, setup.Paths{Config: policy})
 	f := machine(t)
-	if err == nil || spoil(f, o.Config.Measure, CodeOf(err)) != nil || f.called("Extend 15 composefs-refused:2") != 0 {
+	if err == nil || f.refuse(o.Config.Measure, setup.CodeOf(err)) != "" || f.called("Extend 15 composefs-refused:2") != 0 {
 		t.Errorf("%v, calls %q", err, f.calls)
 	}
 }
@@ -87,8 +87,8 @@ func TestNothingIsMeasuredUnlessThePolicySaysSo(t *testing.T) {
 	if err := f.boot(options(t, argA, "", 0)); err != nil || f.called("Extend") >= 0 || !strings.Contains(f.record.JSON(0), `"tpm":{"status":"off"}`) {
 		t.Errorf("%v, calls %q", err, f.calls)
 	}
-	if err := spoil(f, bootcfg.DefaultConfig().Measure, CodeMismatch); err != nil || f.called("Extend") >= 0 {
-		t.Errorf("after a refusal: %v, calls %q", err, f.calls)
+	if said := f.refuse(bootcfg.DefaultConfig().Measure, setup.CodeMismatch); said != "" || f.called("Extend") >= 0 {
+		t.Errorf("after a refusal: %s, calls %q", said, f.calls)
 	}
 }
 
@@ -97,12 +97,12 @@ func TestAnAbsentTPMIsWhatThePolicySays(t *testing.T) {
 	for _, c := range []struct {
 		name, policy string
 		err          error
-		code         Code
+		code         setup.Code
 		want         string // in the refusal, or in the record
 	}{
-		{"required", "require", absent, CodeKernel, "the policy requires a TPM 2.0"},
-		{"not required", "if-present", absent, CodeOK, `"tpm":{"status":"absent"}`},
-		{"there, but broken", "if-present", syscall.EIO, CodeKernel, "input/output error"},
+		{"required", "require", absent, setup.CodeKernel, "the policy requires a TPM 2.0"},
+		{"not required", "if-present", absent, setup.CodeOK, `"tpm":{"status":"absent"}`},
+		{"there, but broken", "if-present", syscall.EIO, setup.CodeKernel, "input/output error"},
 	} {
 		f := machine(t)
 		f.fails["Extend"] = c.err
@@ -111,8 +111,8 @@ func TestAnAbsentTPMIsWhatThePolicySays(t *testing.T) {
 		if err == nil {
 			text = f.record.JSON(0)
 		}
-		if CodeOf(err) != c.code || !strings.Contains(text, c.want) {
-			t.Errorf("%s: status %d, %s; want %d and %q", c.name, CodeOf(err), text, c.code, c.want)
+		if setup.CodeOf(err) != c.code || !strings.Contains(text, c.want) {
+			t.Errorf("%s: status %d, %s; want %d and %q", c.name, setup.CodeOf(err), text, c.code, c.want)
 		}
 		if err != nil && f.called("MountImage") >= 0 {
 			t.Errorf("%s: calls %q, want nothing mounted", c.name, f.calls)
@@ -124,21 +124,33 @@ func TestAnAbsentTPMIsWhatThePolicySays(t *testing.T) {
 // what a good boot would have.
 func TestARefusedBootSpoilsTheRegister(t *testing.T) {
 	f, m := machine(t), bootcfg.Measure{TPM: bootcfg.IfPresent, PCR: 15}
-	if err := spoil(f, m, CodeMismatch); err != nil || f.calls[0] != "Extend 15 composefs-refused:5 false" {
-		t.Errorf("%v, calls %q", err, f.calls)
+	if said := f.refuse(m, setup.CodeMismatch); said != "" || f.calls[0] != "Extend 15 composefs-refused:5 false" {
+		t.Errorf("%s, calls %q", said, f.calls)
 	}
-	f.fails["Extend"] = fs.ErrNotExist
-	if err := spoil(f, m, CodeMismatch); err != nil {
-		t.Errorf("without a TPM: %v", err)
+	for _, c := range []struct {
+		name  string
+		need  bootcfg.Requirement
+		fails error
+		says  string
+	}{
+		{"without a TPM", bootcfg.IfPresent, fs.ErrNotExist, ""},
+		{"without a TPM that is required", bootcfg.Require, fs.ErrNotExist, "composefs: file does not exist\n"},
+		{"with a broken one", bootcfg.IfPresent, syscall.EIO, "composefs: input/output error\n"},
+	} {
+		f.fails["Extend"], m.TPM = c.fails, c.need
+		if said := f.refuse(m, setup.CodeMismatch); said != c.says {
+			t.Errorf("%s: %q, want %q", c.name, said, c.says)
+		}
 	}
-	m.TPM = bootcfg.Require
-	if err := spoil(f, m, CodeMismatch); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("without a TPM that is required: %v", err)
-	}
-	f.fails["Extend"] = syscall.EIO
-	if err := spoil(f, m, CodeMismatch); !errors.Is(err, syscall.EIO) {
-		t.Errorf("with a broken one: %v", err)
-	}
+}
+
+// refuse ends a boot, and returns what is said then.
+func (f *fake) refuse(m bootcfg.Measure, code setup.Code) string {
+	c := bootcfg.DefaultConfig()
+	c.Measure, c.Failure = m, bootcfg.Emergency
+	var console strings.Builder
+	setup.Refused(f, c, code, kmsg.New(nil, &console))
+	return console.String()
 }
 
 func TestWhatIsntVerifiedIsSaid(t *testing.T) {
@@ -149,7 +161,7 @@ func TestWhatIsntVerifiedIsSaid(t *testing.T) {
 	} {
 		f, o, k := machine(t), options(t, argA, "[verify]\nfs-verity = \""+policy+"\"", 0), newKernel()
 		var console strings.Builder
-		if err := RunOn(f, k, o, kmsg.New(nil, &console)); err != nil || console.String() != want {
+		if err := setup.RunOn(f, k, o, kmsg.New(nil, &console)); err != nil || console.String() != want {
 			t.Errorf("%s: %v, console %q, want %q", policy, err, console.String(), want)
 		}
 		if record := `"fs-verity":"` + policy + `"`; !strings.Contains(f.record.JSON(0), record) {

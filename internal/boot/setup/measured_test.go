@@ -1,4 +1,4 @@
-package setup
+package setup_test
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/boot/setup"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -17,13 +18,16 @@ import (
 // that has, and the overlay is told that it needn't check. Whole boots with fs-verity
 // are in test/boot.
 
+// A measurer tells the fs-verity digest that a file has.
+type measurer = func(*os.File, verity.Algorithm) (verity.Digest, error)
+
 // sums has the kernel say of each file what its content's digest is.
 func sums(f *os.File, alg verity.Algorithm) (verity.Digest, error) {
-	h := verity.NewHasher(alg)
-	if err := copyAll(h, f); err != nil {
+	info, err := f.Stat()
+	if err != nil {
 		return verity.Digest{}, err
 	}
-	return h.Sum(), nil
+	return verity.SumFile(alg, f, info.Size())
 }
 
 // bootMeasured boots as far as it gets with such a kernel.
@@ -31,10 +35,8 @@ func (d disk) bootMeasured(t *testing.T, digestOf measurer) error {
 	t.Helper()
 	o := options(t, "composefs="+d.image.Hex(), "", 0)
 	o.Sysroot = d.root
-	k := kernel.New()
-	l := newLinux(k, kmsg.New(nil, t.Output()))
-	l.digestOf = digestOf
-	return RunOn(l, k, o, l.log)
+	k, log := kernel.New(), kmsg.New(nil, t.Output())
+	return setup.RunOn(setup.NewTestSystem(k, log, "", digestOf), k, o, log)
 }
 
 func TestTheSelfTestSaysWhatIsWrongWithAnObject(t *testing.T) {
@@ -76,12 +78,12 @@ func TestTheSelfTestSaysWhatIsWrongWithAnObject(t *testing.T) {
 				}
 				return c.object(f, alg)
 			})
-			kind := BadObject
+			kind := setup.BadObject
 			if c.name == "nothing" {
-				kind = BadKernel
+				kind = setup.BadKernel
 			}
-			if CodeOf(err) != CodeSelfTest || kindOf(err) != kind || !strings.HasPrefix(err.Error(), sentence) || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("status %d, %v; want %d and %q", CodeOf(err), err, CodeSelfTest, c.want)
+			if setup.CodeOf(err) != setup.CodeSelfTest || kindOf(err) != kind || !strings.HasPrefix(err.Error(), sentence) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("status %d, %v; want %d and %q", setup.CodeOf(err), err, setup.CodeSelfTest, c.want)
 			}
 		})
 	}
@@ -90,7 +92,7 @@ func TestTheSelfTestSaysWhatIsWrongWithAnObject(t *testing.T) {
 func TestAnImageThatIsntWhatItsNameSays(t *testing.T) {
 	d := newDisk(t)
 	writeTestFile(t, d.path("composefs/objects", d.image.ObjectPath()), "another")
-	if err := d.bootMeasured(t, sums); CodeOf(err) != CodeMismatch || !strings.Contains(err.Error(), "digest mismatch: want "+d.image.String()) {
-		t.Errorf("status %d, %v", CodeOf(err), err)
+	if err := d.bootMeasured(t, sums); setup.CodeOf(err) != setup.CodeMismatch || !strings.Contains(err.Error(), "digest mismatch: want "+d.image.String()) {
+		t.Errorf("status %d, %v", setup.CodeOf(err), err)
 	}
 }

@@ -1,4 +1,4 @@
-package setup
+package setup_test
 
 import (
 	"os"
@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/composefs-go/composefs/internal/boot/setup"
 	"github.com/composefs-go/composefs/sign"
 )
 
@@ -51,9 +52,9 @@ func TestPolicyAndKeysAreReadThroughNoLink(t *testing.T) {
 					lib = c.at
 				}
 			}
-			o, err := Read(argA, Paths{Config: filepath.Join(dir, lib, "composefs/conf.toml"), Keys: filepath.Join(dir, lib, "composefs/keys.d")})
+			o, err := setup.Read(argA, setup.Paths{Config: filepath.Join(dir, lib, "composefs/conf.toml"), Keys: filepath.Join(dir, lib, "composefs/keys.d")})
 			if c.want != "" {
-				if CodeOf(err) != CodeConfig || !strings.Contains(err.Error(), c.want) {
+				if setup.CodeOf(err) != setup.CodeConfig || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("%v, want a configuration error that says %q", err, c.want)
 				}
 			} else if err != nil || len(o.Keys) != 1 {

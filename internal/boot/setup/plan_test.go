@@ -1,4 +1,4 @@
-package setup
+package setup_test
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/boot/kernel"
+	"github.com/composefs-go/composefs/internal/boot/setup"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -29,7 +30,7 @@ func digest(t testing.TB, hex string) verity.Digest {
 }
 
 // options are those of a boot with the command line and the policy.
-func options(t testing.TB, cmdline, policy string, keys int) Options {
+func options(t testing.TB, cmdline, policy string, keys int) setup.Options {
 	t.Helper()
 	c, err := bootcfg.ParseCmdline(cmdline)
 	if err != nil {
@@ -39,7 +40,7 @@ func options(t testing.TB, cmdline, policy string, keys int) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Options{Cmdline: c, Config: config, Keys: make(sign.Keyring, keys), Sysroot: "/sysroot", Version: "test"}
+	return setup.Options{Cmdline: c, Config: config, Keys: make(sign.Keyring, keys), Sysroot: "/sysroot", Version: "test"}
 }
 
 // newKernel has everything, whatever this machine's has.
@@ -92,7 +93,7 @@ func TestPlanIsWhatThePolicySays(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o := options(t, c.cmdline, c.policy, c.keys)
 			o.Init = c.init
-			p, err := NewPlan(o, newKernel())
+			p, err := setup.NewPlan(o, newKernel())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,41 +114,41 @@ func TestPlanIsWhatThePolicySays(t *testing.T) {
 
 // A plan is data: two are equal if, and only if, they do the same.
 func TestPlansAreCompared(t *testing.T) {
-	plan := func(cmdline, policy string, init ...string) Plan {
+	plan := func(cmdline, policy string, init ...string) setup.Plan {
 		o := options(t, cmdline, policy, 0)
 		o.Init = init
-		p, err := NewPlan(o, newKernel())
+		p, err := setup.NewPlan(o, newKernel())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return p
 	}
-	want := Plan{
-		{StageRoot, CodeMount, FindRoot{At: "/sysroot"}},
-		{StageVerify, CodeMount, OpenRoot{At: "/sysroot"}},
-		{StageVerify, CodeNotFound, OpenFirst{Names: "composefs/images/" + hexA}},
-		{StageVerify, CodeMismatch, MeasureImage{}},
-		{StageVerify, CodeMismatch, ReadImage{}},
-		{StageVerify, CodeSignature, CheckSeal{Signature: bootcfg.Off}},
-		{StageMeasure, CodeKernel, ExtendDigest{PCR: 9, Need: bootcfg.Require}},
-		{StageMount, CodeMount, MountImage{}},
-		{StageMount, CodeMount, MountOverlay{Transient: bootcfg.TransientOff, Verity: true}},
-		{StageCompose, CodeMount, MakeWritable{}},
-		{StageCompose, CodeMount, MountState{Dir: "etc", Mode: bootcfg.MountOverlay, FullDisk: bootcfg.FullDiskRefuse}},
-		{StageCompose, CodeMount, MountState{Dir: "var", Mode: bootcfg.MountVolatile, FullDisk: bootcfg.FullDiskRefuse}},
-		{StageCompose, CodeMount, BindRoot{}},
-		{StageSelfTest, CodeSelfTest, SelfTest{Init: "/sbin/begin"}},
-		{StageClose, CodeKernel, ClosePCR{PCR: 9}},
-		{StageRecord, CodeMount, WriteRecord{}},
-		{StageHandOver, CodeMount, HandOver{At: "/sysroot"}},
-		{StageHandOver, CodeMount, SwitchRoot{At: "/sysroot", Init: "/sbin/begin"}},
+	want := setup.Plan{
+		{setup.StageRoot, setup.CodeMount, setup.FindRoot{At: "/sysroot"}},
+		{setup.StageVerify, setup.CodeMount, setup.OpenRoot{At: "/sysroot"}},
+		{setup.StageVerify, setup.CodeNotFound, setup.OpenFirst{Names: "composefs/images/" + hexA}},
+		{setup.StageVerify, setup.CodeMismatch, setup.MeasureImage{}},
+		{setup.StageVerify, setup.CodeMismatch, setup.ReadImage{}},
+		{setup.StageVerify, setup.CodeSignature, setup.CheckSeal{Signature: bootcfg.Off}},
+		{setup.StageMeasure, setup.CodeKernel, setup.ExtendDigest{PCR: 9, Need: bootcfg.Require}},
+		{setup.StageMount, setup.CodeMount, setup.MountImage{}},
+		{setup.StageMount, setup.CodeMount, setup.MountOverlay{Transient: bootcfg.TransientOff, Verity: true}},
+		{setup.StageCompose, setup.CodeMount, setup.MakeWritable{}},
+		{setup.StageCompose, setup.CodeMount, setup.MountState{Dir: "etc", Mode: bootcfg.MountOverlay, FullDisk: bootcfg.FullDiskRefuse}},
+		{setup.StageCompose, setup.CodeMount, setup.MountState{Dir: "var", Mode: bootcfg.MountVolatile, FullDisk: bootcfg.FullDiskRefuse}},
+		{setup.StageCompose, setup.CodeMount, setup.BindRoot{}},
+		{setup.StageSelfTest, setup.CodeSelfTest, setup.SelfTest{Init: "/sbin/begin"}},
+		{setup.StageClose, setup.CodeKernel, setup.ClosePCR{PCR: 9}},
+		{setup.StageRecord, setup.CodeMount, setup.WriteRecord{}},
+		{setup.StageHandOver, setup.CodeMount, setup.HandOver{At: "/sysroot"}},
+		{setup.StageHandOver, setup.CodeMount, setup.SwitchRoot{At: "/sysroot", Init: "/sbin/begin"}},
 	}
 	const policy = "[measure]\ntpm = \"require\"\npcr = 9\n[var]\nmount = \"volatile\"\n[failure]\nfull-disk = \"refuse\"\n"
 	got := plan(argA+" init=/sbin/begin", policy, "/init")
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
-	for name, other := range map[string]Plan{
+	for name, other := range map[string]setup.Plan{
 		"another image":    plan(argB+" init=/sbin/begin", policy, "/init"),
 		"another register": plan(argA+" init=/sbin/begin", strings.Replace(policy, "9", "10", 1), "/init"),
 		"a full disk":      plan(argA+" init=/sbin/begin", strings.Replace(policy, "refuse", "transient", 1), "/init"),
@@ -159,7 +160,7 @@ func TestPlansAreCompared(t *testing.T) {
 			t.Errorf("%s: the plan is the same", name)
 		}
 	}
-	unverified := Plan{{StageHandOver, CodeMount, BootUnverified{At: "/sysroot"}}}
+	unverified := setup.Plan{{setup.StageHandOver, setup.CodeMount, setup.BootUnverified{At: "/sysroot"}}}
 	if got := plan("quiet", "[verify]\nargument = \"optional\"\n"); !slices.Equal(got, unverified) {
 		t.Errorf("got\n%swant\n%s", got, unverified)
 	}
@@ -171,25 +172,25 @@ func TestPlanRefusesBeforeTouchingAnything(t *testing.T) {
 		name, cmdline, policy string
 		keys                  int
 		off                   kernel.Feature
-		code                  Code
+		code                  setup.Code
 		want                  string
 	}{
-		{"no argument", "quiet", "", 0, 255, CodeNoArgument, "names no image"},
-		{"the mark, without leave", optional, "", 0, 255, CodeConfig, "allow-insecure = true"},
-		{"a ref without signatures", "composefs.ref=x", "", 0, 255, CodeConfig, `signature = "require"`},
-		{"a ref with optional signatures", "composefs.ref=x", "[verify]\nsignature = \"optional\"", 1, 255, CodeConfig, `signature = "require"`},
-		{"a signature without keys", argA, "[verify]\nsignature = \"require\"", 0, 255, CodeConfig, "no *.pub key"},
-		{"a kernel without verity", argA, "", 0, kernel.OverlayVerity, CodeKernel, "Linux 6.6"},
-		{"a kernel without EROFS", argA, "", 0, kernel.EROFS, CodeKernel, "CONFIG_EROFS_FS"},
-		{"a kernel without data-only layers", argA, "[verify]\nfs-verity = \"off\"", 0, kernel.OverlayData, CodeKernel, "Linux 6.5"},
+		{"no argument", "quiet", "", 0, 255, setup.CodeNoArgument, "names no image"},
+		{"the mark, without leave", optional, "", 0, 255, setup.CodeConfig, "allow-insecure = true"},
+		{"a ref without signatures", "composefs.ref=x", "", 0, 255, setup.CodeConfig, `signature = "require"`},
+		{"a ref with optional signatures", "composefs.ref=x", "[verify]\nsignature = \"optional\"", 1, 255, setup.CodeConfig, `signature = "require"`},
+		{"a signature without keys", argA, "[verify]\nsignature = \"require\"", 0, 255, setup.CodeConfig, "no *.pub key"},
+		{"a kernel without verity", argA, "", 0, kernel.OverlayVerity, setup.CodeKernel, "Linux 6.6"},
+		{"a kernel without EROFS", argA, "", 0, kernel.EROFS, setup.CodeKernel, "CONFIG_EROFS_FS"},
+		{"a kernel without data-only layers", argA, "[verify]\nfs-verity = \"off\"", 0, kernel.OverlayData, setup.CodeKernel, "Linux 6.5"},
 	} {
 		k := newKernel()
 		if c.off != 255 {
 			k = newKernel(c.off)
 		}
-		_, err := NewPlan(options(t, c.cmdline, c.policy, c.keys), k)
-		if CodeOf(err) != c.code || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: status %d, %v; want %d and %q", c.name, CodeOf(err), err, c.code, c.want)
+		_, err := setup.NewPlan(options(t, c.cmdline, c.policy, c.keys), k)
+		if setup.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: status %d, %v; want %d and %q", c.name, setup.CodeOf(err), err, c.code, c.want)
 		}
 	}
 }
@@ -200,12 +201,12 @@ func TestPlanDoesWithoutVerityWhereItIsOptional(t *testing.T) {
 		{"the mark, with leave", optional, "[verify]\nallow-insecure = true"},
 		{"switched off", argA, "[verify]\nfs-verity = \"off\""},
 	} {
-		if _, err := NewPlan(options(t, c.cmdline, c.policy, 0), newKernel(kernel.OverlayVerity)); err != nil {
+		if _, err := setup.NewPlan(options(t, c.cmdline, c.policy, 0), newKernel(kernel.OverlayVerity)); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
 	both := optional + " " + argB
-	if _, err := NewPlan(options(t, both, "[verify]\nallow-insecure = true", 0), newKernel(kernel.OverlayVerity)); err != nil {
+	if _, err := setup.NewPlan(options(t, both, "[verify]\nallow-insecure = true", 0), newKernel(kernel.OverlayVerity)); err != nil {
 		t.Errorf("with one of two optional the kernel may do: %v", err)
 	}
 }
@@ -216,11 +217,11 @@ func TestReadKeepsThePolicyForLaterMistakes(t *testing.T) {
 	writeTestFile(t, config, "[failure]\naction = \"poweroff\"\n")
 	for _, c := range []struct{ name, cmdline, keys, want string }{
 		{"a malformed argument", "composefs=zz", "", "composefs=zz"},
-		{"an endless command line", strings.Repeat("x", maxCmdline+1), "", "at most 65536 expected"},
+		{"an endless command line", strings.Repeat("x", 64<<10+1), "", "at most 65536 expected"},
 		{"a missing directory of keys", argA, dir + "/absent", "absent"},
 	} {
-		o, err := Read(c.cmdline, Paths{Config: config, Keys: c.keys})
-		if CodeOf(err) != CodeConfig || !strings.Contains(err.Error(), c.want) {
+		o, err := setup.Read(c.cmdline, setup.Paths{Config: config, Keys: c.keys})
+		if setup.CodeOf(err) != setup.CodeConfig || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want a configuration error with %q", c.name, err, c.want)
 		}
 		if o.Config.Failure != bootcfg.PowerOff {
@@ -228,21 +229,21 @@ func TestReadKeepsThePolicyForLaterMistakes(t *testing.T) {
 		}
 	}
 	writeTestFile(t, dir+"/k/bad.pub", "no key")
-	if _, err := Read(argA, Paths{Config: config, Keys: dir + "/k"}); CodeOf(err) != CodeConfig || !strings.Contains(err.Error(), "bad.pub") {
+	if _, err := setup.Read(argA, setup.Paths{Config: config, Keys: dir + "/k"}); setup.CodeOf(err) != setup.CodeConfig || !strings.Contains(err.Error(), "bad.pub") {
 		t.Errorf("a bad key: %v, want its name", err)
 	}
-	if _, err := Read(argA, Paths{Config: dir + "/absent.toml"}); err != nil {
+	if _, err := setup.Read(argA, setup.Paths{Config: dir + "/absent.toml"}); err != nil {
 		t.Errorf("no policy and no keys: %v", err)
 	}
 }
 
 func TestCodesAreNamed(t *testing.T) {
-	for c := CodeOK; c <= CodeSelfTest+1; c++ {
-		if c != 1 && (c.String() == "unknown") != (c > CodeSelfTest) {
+	for c := setup.CodeOK; c <= setup.CodeSelfTest+1; c++ {
+		if c != 1 && (c.String() == "unknown") != (c > setup.CodeSelfTest) {
 			t.Errorf("status %d has no name", c)
 		}
 	}
-	if CodeOf(nil) != CodeOK || CodeOf(errors.New("x")) != CodeMount {
+	if setup.CodeOf(nil) != setup.CodeOK || setup.CodeOf(errors.New("x")) != setup.CodeMount {
 		t.Error("CodeOf of nil or of a plain error")
 	}
 }

@@ -1,4 +1,4 @@
-package setup
+package setup_test
 
 import (
 	"bytes"
@@ -14,14 +14,15 @@ import (
 	"github.com/composefs-go/composefs/internal/boot/blockdev"
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/boot/setup"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // What is to be done about these problems composefs-setup-root says; here it is done.
 
 // kindOf returns the kind of problem that the error is, "" if it is none.
-func kindOf(err error) Kind {
-	var p *Problem
+func kindOf(err error) setup.Kind {
+	var p *setup.Problem
 	if !errors.As(err, &p) {
 		return ""
 	}
@@ -32,11 +33,11 @@ func kindOf(err error) Kind {
 func TestAKernelThatHasWhatIsMissingBoots(t *testing.T) {
 	o := options(t, argA, "", 0)
 	for _, f := range []kernel.Feature{kernel.MountAPI, kernel.EROFS, kernel.Overlay, kernel.OverlayData, kernel.OverlayVerity} {
-		if _, err := NewPlan(o, newKernel(f)); CodeOf(err) != CodeKernel || !errors.As(err, new(*kernel.MissingError)) {
+		if _, err := setup.NewPlan(o, newKernel(f)); setup.CodeOf(err) != setup.CodeKernel || !errors.As(err, new(*kernel.MissingError)) {
 			t.Errorf("without %s: %v", f.Name(), err)
 		}
 	}
-	if _, err := NewPlan(o, newKernel()); err != nil {
+	if _, err := setup.NewPlan(o, newKernel()); err != nil {
 		t.Error(err)
 	}
 }
@@ -45,12 +46,12 @@ func TestAKernelThatHasWhatIsMissingBoots(t *testing.T) {
 func TestModulesOfThisKernelAreLoaded(t *testing.T) {
 	const list = "/lib/modules/a.ko:\n"
 	for _, cause := range []error{unix.ENOENT, unix.ENOEXEC} {
-		err := loadAll(list, func(string) error { return cause })
-		if kindOf(err) != ForeignModule {
+		err := setup.LoadModules(list, func(string) error { return cause })
+		if kindOf(err) != setup.ForeignModule {
 			t.Errorf("%v: %v", cause, err)
 		}
 	}
-	if err := loadAll(list, func(string) error { return nil }); err != nil {
+	if err := setup.LoadModules(list, func(string) error { return nil }); err != nil {
 		t.Error(err)
 	}
 }
@@ -72,11 +73,11 @@ func TestEachRemedyOfTheRootDeviceWorks(t *testing.T) {
 	}{
 		{"a device that isn't there", func(err error) bool { return errors.Is(err, blockdev.ErrAbsent) }, "rootwait=0 root=/dev/nowhere", "rootwait=0 root=" + ext4},
 		{"a name of no kind", func(err error) bool { return strings.Contains(err.Error(), "want /dev/NAME, PARTLABEL=") }, "root=" + filepath.Base(ext4), "root=" + ext4},
-		{"an unknown file system", func(err error) bool { return kindOf(err) == UnknownFileSystem }, "root=" + unknown, "rootfstype=erofs root=" + unknown},
+		{"an unknown file system", func(err error) bool { return kindOf(err) == setup.UnknownFileSystem }, "root=" + unknown, "rootfstype=erofs root=" + unknown},
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			at := filepath.Join(t.TempDir(), "sysroot")
-			l := newLinux(kernel.New(), kmsg.New(nil, t.Output()))
+			l := setup.NewSystem(kernel.New(), kmsg.New(nil, t.Output()))
 			if err := l.MountRoot(at, cmdline(t, r.wrong)); err == nil || !r.is(err) {
 				t.Fatalf("%v", err)
 			}
@@ -94,19 +95,11 @@ func TestEachRemedyOfTheRootDeviceWorks(t *testing.T) {
 func TestARootThatCantBeWrittenBootsWithoutState(t *testing.T) {
 	testutil.RequireTool(t, "blockdev")
 	d := newDeviceDisk(t)
-	device := ""
-	all, err := mountsAt(d.root)
-	if err != nil {
+	if err := errors.Join(unix.Mount("", d.root, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""), exec.Command("blockdev", "--setro", d.device).Run()); err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range all {
-		device = m[4]
-	}
-	if err := errors.Join(unix.Mount("", d.root, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""), exec.Command("blockdev", "--setro", device).Run()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = exec.Command("blockdev", "--setrw", device).Run() })
-	if err := d.boot(t, "", ""); kindOf(err) != ReadOnlyRoot {
+	t.Cleanup(func() { _ = exec.Command("blockdev", "--setrw", d.device).Run() })
+	if err := d.boot(t, "", ""); kindOf(err) != setup.ReadOnlyRoot {
 		t.Fatalf("%v", err)
 	}
 	if err := d.boot(t, "", "[etc]\nmount = \"transient\"\n[var]\nmount = \"volatile\"\n"); err != nil {

@@ -1,4 +1,4 @@
-package setup
+package setup_test
 
 import (
 	"os"
@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/composefs-go/composefs/internal/boot/setup"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
@@ -162,8 +163,8 @@ func TestAFullDiskStillBootsANewDeployment(t *testing.T) {
 		d := fullDevice(t, nil)
 		before := mounts(t)
 		err := d.boot(t, "", "[failure]\nfull-disk = \"refuse\"\n")
-		if CodeOf(err) != CodeMount || !strings.Contains(err.Error(), "no room for the state of a new deployment") || kindOf(err) != NoRoom {
-			t.Errorf("status %d, %v", CodeOf(err), err)
+		if setup.CodeOf(err) != setup.CodeMount || !strings.Contains(err.Error(), "no room for the state of a new deployment") || kindOf(err) != setup.NoRoom {
+			t.Errorf("status %d, %v", setup.CodeOf(err), err)
 		}
 		if after := mounts(t); after != before {
 			t.Errorf("mounts before\n%safter\n%s", before, after)
@@ -204,8 +205,8 @@ func TestAFullDiskKeepsTheStateThatIsThere(t *testing.T) {
 	t.Run("changes without what it takes to mount them", func(t *testing.T) {
 		d := fullDevice(t, keep)
 		err := d.boot(t, "", "")
-		if CodeOf(err) != CodeMount || !strings.Contains(err.Error(), "etc/upper can't be mounted") || kindOf(err) != NoRoomForChanges {
-			t.Errorf("status %d, %v", CodeOf(err), err)
+		if setup.CodeOf(err) != setup.CodeMount || !strings.Contains(err.Error(), "etc/upper can't be mounted") || kindOf(err) != setup.NoRoomForChanges {
+			t.Errorf("status %d, %v", setup.CodeOf(err), err)
 		}
 		makeRoom(t, d.root)
 		if err := d.boot(t, "", ""); err != nil {
@@ -220,7 +221,7 @@ func TestAFullDiskKeepsTheStateThatIsThere(t *testing.T) {
 func TestAnUnfinishedDirectoryIsNoWayOut(t *testing.T) {
 	d := newDisk(t)
 	d.link(t, "state/.composefs-new-deploy", "/etc")
-	if err := d.boot(t, "", ""); CodeOf(err) != CodeMount || !strings.Contains(err.Error(), "too many levels of symbolic links") {
-		t.Errorf("status %d, %v", CodeOf(err), err)
+	if err := d.boot(t, "", ""); setup.CodeOf(err) != setup.CodeMount || !strings.Contains(err.Error(), "too many levels of symbolic links") {
+		t.Errorf("status %d, %v", setup.CodeOf(err), err)
 	}
 }

@@ -1,4 +1,4 @@
-package setup
+package setup_test
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/boot/setup"
 )
 
 // evil is an image that any program would take for a good one.
@@ -25,7 +26,7 @@ func (d disk) evil(t *testing.T, name string) {
 // swapping is a machine where another file gets the image's name when it has passed all
 // checks.
 type swapping struct {
-	System
+	setup.System
 	from, to string
 }
 
@@ -46,7 +47,7 @@ func TestTheImageThatWasMeasuredIsMounted(t *testing.T) {
 			o.Sysroot = d.root
 			k, log := kernel.New(), kmsg.New(nil, t.Output())
 			object := "composefs/objects/" + d.image.ObjectPath()
-			if err := RunOn(swapping{NewSystem(k, log), d.path("evil"), d.path(object)}, k, o, log); err != nil {
+			if err := setup.RunOn(swapping{setup.NewSystem(k, log), d.path("evil"), d.path(object)}, k, o, log); err != nil {
 				t.Fatal(err)
 			}
 			wantFile(t, d.path("etc/hostname"), "host")

@@ -32,6 +32,8 @@ type System interface {
 	// Extend extends a register of the TPM with the event, and logs it. A TPM that
 	// isn't there is fs.ErrNotExist; one that is needed is waited for.
 	Extend(pcr uint32, event string, needed bool) ([]tpm.Digest, error)
+	// HasTPM reports whether the firmware knows of a TPM 2.0, which may not be there yet.
+	HasTPM() bool
 	// RootID names the file system of the physical root, as the kernel knows it.
 	RootID() string
 	// MountImage mounts the image's metadata.

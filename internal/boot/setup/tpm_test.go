@@ -1,4 +1,4 @@
-package setup
+package setup_test
 
 import (
 	"crypto/sha256"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
+	"github.com/composefs-go/composefs/internal/boot/setup"
 	"github.com/composefs-go/composefs/internal/boot/tpm"
 )
 
@@ -61,6 +62,8 @@ func terminal(t *testing.T, answer []byte) string {
 const (
 	event  = "composefs:x"
 	tables = "/sys/firmware/acpi/tables"
+
+	tpmTimeout = 10 * time.Second
 )
 
 // sha256Answer is what a TPM with one bank answers to the event.
@@ -71,54 +74,64 @@ func sha256Answer() []byte {
 }
 
 // tpmMachine has a TPM that gives the answer.
-func tpmMachine(t *testing.T, answer []byte) (*linux, *strings.Builder) {
+func tpmMachine(t *testing.T, answer []byte) tpmSystem {
 	t.Helper()
-	var console strings.Builder
-	l := newLinux(nil, kmsg.New(nil, &console))
-	l.machine = t.TempDir()
-	if err := errors.Join(os.MkdirAll(l.machine+tables, 0o755), os.Mkdir(l.machine+"/dev", 0o755)); err != nil {
+	l := tpmSystem{dir: t.TempDir(), console: &strings.Builder{}}
+	l.System = setup.NewTestSystem(nil, kmsg.New(nil, l.console), l.dir, nil)
+	if err := errors.Join(os.MkdirAll(l.dir+tables, 0o755), os.Mkdir(l.dir+"/dev", 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	if answer != nil {
-		if err := os.Symlink(terminal(t, answer), l.machine+"/dev/tpmrm0"); err != nil {
+		if err := os.Symlink(terminal(t, answer), l.dir+"/dev/tpmrm0"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return l, &console
+	return l
+}
+
+type tpmSystem struct {
+	setup.System
+	dir     string // where its TPM is
+	console *strings.Builder
 }
 
 func TestWhatIsMeasuredIsLogged(t *testing.T) {
-	l, console := tpmMachine(t, sha256Answer())
+	l := tpmMachine(t, sha256Answer())
 	for range 2 {
-		if digests, err := l.Extend(15, event, true); err != nil || len(digests) != 1 || console.Len() > 0 {
-			t.Fatalf("%v, %v, console %q", digests, err, console)
+		if digests, err := l.Extend(15, event, true); err != nil || len(digests) != 1 || l.console.Len() > 0 {
+			t.Fatalf("%v, %v, console %q", digests, err, l.console)
 		}
 	}
-	log, err := os.ReadFile(l.machine + tpm.LogPath)
+	log, err := os.ReadFile(l.dir + tpm.LogPath)
 	records := strings.Split(string(log), "\x1e")
 	if err != nil || len(records) != 3 {
 		t.Fatalf("%q, %v; want two records", log, err)
 	}
-	want := fmt.Sprintf(`{"pcr":15,"digests":[{"hashAlg":"sha256","digest":"%x"}],"content_type":"systemd","content":{"string":"composefs:x","bootId":"%s","timestamp":`, sha256.Sum256([]byte(event)), bootID())
-	if len(bootID()) != 32 || !strings.HasPrefix(records[1], want) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bootID := strings.ReplaceAll(strings.TrimSpace(string(id)), "-", "")
+	want := fmt.Sprintf(`{"pcr":15,"digests":[{"hashAlg":"sha256","digest":"%x"}],"content_type":"systemd","content":{"string":"composefs:x","bootId":"%s","timestamp":`, sha256.Sum256([]byte(event)), bootID)
+	if len(bootID) != 32 || !strings.HasPrefix(records[1], want) {
 		t.Errorf("%s, want %s…", records[1], want)
 	}
 }
 
 func TestALogThatCantBeWrittenIsNoReasonToRefuse(t *testing.T) {
-	l, console := tpmMachine(t, sha256Answer())
-	writeTestFile(t, l.machine+"/run", "in the way")
-	if _, err := l.Extend(15, event, true); err != nil || !strings.Contains(console.String(), "composefs: what is measured can't be logged: ") {
-		t.Errorf("no directory: %v, console %q", err, console)
+	l := tpmMachine(t, sha256Answer())
+	writeTestFile(t, l.dir+"/run", "in the way")
+	if _, err := l.Extend(15, event, true); err != nil || !strings.Contains(l.console.String(), "composefs: what is measured can't be logged: ") {
+		t.Errorf("no directory: %v, console %q", err, l.console)
 	}
-	l, console = tpmMachine(t, sha256Answer())
-	mountTmpfs(t, l.machine)
-	if err := errors.Join(os.MkdirAll(l.machine+tables, 0o755), os.Mkdir(l.machine+"/dev", 0o755), os.Symlink(terminal(t, sha256Answer()), l.machine+"/dev/tpm0")); err != nil {
+	l = tpmMachine(t, sha256Answer())
+	mountTmpfs(t, l.dir)
+	if err := errors.Join(os.MkdirAll(l.dir+tables, 0o755), os.Mkdir(l.dir+"/dev", 0o755), os.Symlink(terminal(t, sha256Answer()), l.dir+"/dev/tpm0")); err != nil {
 		t.Fatal(err)
 	}
-	fill(t, l.machine+"/full")
-	if _, err := l.Extend(15, event, true); err != nil || !strings.Contains(console.String(), "composefs: log what was measured: ") {
-		t.Errorf("no room: %v, console %q", err, console)
+	fill(t, l.dir+"/full")
+	if _, err := l.Extend(15, event, true); err != nil || !strings.Contains(l.console.String(), "composefs: log what was measured: ") {
+		t.Errorf("no room: %v, console %q", err, l.console)
 	}
 }
 
@@ -137,17 +150,17 @@ func fill(t *testing.T, name string) {
 }
 
 func TestATPMThatRefusesLeavesTheLogIncomplete(t *testing.T) {
-	l, _ := tpmMachine(t, []byte("\x80\x01\x00\x00\x00\x0a\x00\x00\x01\x01"))
+	l := tpmMachine(t, []byte("\x80\x01\x00\x00\x00\x0a\x00\x00\x01\x01"))
 	if _, err := l.Extend(15, event, false); !errors.Is(err, tpm.ErrRefused) {
 		t.Errorf("%v, want ErrRefused", err)
 	}
-	if info, err := os.Stat(l.machine + tpm.LogPath); err != nil || info.Mode()&os.ModeSticky == 0 {
+	if info, err := os.Stat(l.dir + tpm.LogPath); err != nil || info.Mode()&os.ModeSticky == 0 {
 		t.Errorf("%v, %v; want the mark", info, err)
 	}
 }
 
 func TestATPMIsWaitedForWhereThereMayBeOne(t *testing.T) {
-	l, _ := tpmMachine(t, nil)
+	l := tpmMachine(t, nil)
 	if _, err := l.Extend(15, event, true); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without one: %v", err)
 	}
@@ -163,11 +176,11 @@ func TestATPMIsWaitedForWhereThereMayBeOne(t *testing.T) {
 		{"no ACPI, and none is needed", false, "", 0},
 		{"no ACPI, but one is needed", true, "", tpmTimeout},
 	} {
-		l.machine = t.TempDir()
-		if err := os.MkdirAll(l.machine+c.path, 0o755); err != nil {
+		machine := t.TempDir()
+		if err := os.MkdirAll(machine+c.path, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if got := l.tpmWait(c.needed); got != c.want {
+		if got := setup.TPMWait(machine, c.needed); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}

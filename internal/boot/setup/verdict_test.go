@@ -1,4 +1,4 @@
-package setup
+package setup_test
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
-	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/internal/boot/setup"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
@@ -34,7 +34,7 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{t: t, dir: filepath.Join(t.TempDir(), "repo"), keys: filepath.Join(t.TempDir(), "keys.d"), policyFile: filepath.Join(t.TempDir(), "policy")}
+	s := &scene{t: t, dir: filepath.Join(t.TempDir(), "composefs"), keys: filepath.Join(t.TempDir(), "keys.d"), policyFile: filepath.Join(t.TempDir(), "policy")}
 	r, err := repo.Init(s.dir, repo.Meta{Algorithm: verity.SHA256, Format: erofs.V1})
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +94,7 @@ func (s *scene) remove(name string) {
 // sealed is the fake machine with the real way to read seals.
 type sealed struct {
 	*fake
-	store *linux
+	store setup.System
 }
 
 func (s sealed) ReadSeal(name string, limit int64) ([]byte, error) {
@@ -102,12 +102,12 @@ func (s sealed) ReadSeal(name string, limit int64) ([]byte, error) {
 }
 
 // boot returns what the boot says.
-func (s *scene) boot() (string, Code, string) {
-	store, err := osfile.OpenDir(s.dir)
-	if err != nil {
+func (s *scene) boot() (string, setup.Code, string) {
+	store := setup.NewSystem(newKernel(), kmsg.New(nil, s.t.Output()))
+	if err := store.OpenRoot(filepath.Dir(s.dir)); err != nil {
 		s.t.Fatal(err)
 	}
-	defer store.Close()
+	defer store.Abandon()
 	f := machine(s.t)
 	content, err := os.ReadFile(s.path("images", s.image.Hex()))
 	if err != nil {
@@ -115,18 +115,18 @@ func (s *scene) boot() (string, Code, string) {
 	}
 	f.images[s.image] = verity.Sum(verity.SHA256, content)
 	// The directory of the policy is that of the initramfs.
-	o, err := Read("composefs="+s.image.Hex(), Paths{Config: s.policyFile, Keys: s.keys})
+	o, err := setup.Read("composefs="+s.image.Hex(), setup.Paths{Config: s.policyFile, Keys: s.keys})
 	if err == nil {
-		err = RunOn(sealed{f, &linux{store: store}}, newKernel(), o, kmsg.New(nil, s.t.Output()))
+		err = setup.RunOn(sealed{f, store}, newKernel(), o, kmsg.New(nil, s.t.Output()))
 	}
 	if err != nil {
-		return err.Error(), CodeOf(err), ""
+		return err.Error(), setup.CodeOf(err), ""
 	}
-	return "", CodeOK, f.record.Seal.Status + " " + f.record.Seal.KeyName
+	return "", setup.CodeOK, f.record.Seal.Status + " " + f.record.Seal.KeyName
 }
 
 // verify returns what mkimage says.
-func (s *scene) verify(mkimage string) (string, Code, string) {
+func (s *scene) verify(mkimage string) (string, setup.Code, string) {
 	args := []string{"verify", "--quiet", "--json", "--repo", s.dir, "--keys", s.keys, "--policy", s.policyFile, s.image.Hex()}
 	cmd := exec.Command(mkimage, args...)
 	var out, message bytes.Buffer
@@ -148,7 +148,7 @@ func (s *scene) verify(mkimage string) (string, Code, string) {
 			status += value + " "
 		}
 	}
-	return refusal.Message, Code(cmd.ProcessState.ExitCode()), strings.TrimSpace(status)
+	return refusal.Message, setup.Code(cmd.ProcessState.ExitCode()), strings.TrimSpace(status)
 }
 
 // mkimage says of an image, before anybody boots it, what the boot would say: in
@@ -161,73 +161,73 @@ func TestMkimageGivesTheVerdictOfTheBoot(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(s *scene)
-		code   Code
+		code   setup.Code
 		says   string // of the refusal, or of the record
 	}{
-		{"sealed", func(*scene) {}, CodeOK, "valid ours"},
-		{"changed content", func(s *scene) { writeTestFile(s.t, s.path("objects", s.image.ObjectPath()), "changed") }, CodeMismatch, "in its place"},
-		{"no seal", func(s *scene) { s.remove(s.path("seals")) }, CodeSignature, "image has no seal"},
-		{"no seal, none needed", func(s *scene) { s.remove(s.path("seals")); s.policy = "signature = \"optional\"" }, CodeOK, "none"},
-		{"a bad seal, none needed", func(s *scene) { writeTestFile(s.t, s.file(""), "x"); s.policy = "signature = \"optional\"" }, CodeSignature, "bad signature"},
-		{"a bad seal that nobody looks at", func(s *scene) { writeTestFile(s.t, s.file(""), "x"); s.policy = "signature = \"off\"" }, CodeOK, "not-required"},
-		{"no signature", func(s *scene) { s.remove(s.file(".minisig")) }, CodeSignature, "seal has no signature"},
-		{"empty seal", func(s *scene) { writeTestFile(s.t, s.file(""), "") }, CodeSignature, "image has no seal"},
-		{"seal of 1 MiB", func(s *scene) { writeTestFile(s.t, s.file(""), strings.Repeat("x", 1<<20)) }, CodeSignature, "1048576 bytes, at most 4096"},
-		{"signature of 1 MiB", func(s *scene) { writeTestFile(s.t, s.file(".minisig"), strings.Repeat("x", 1<<20)) }, CodeSignature, "1048576 bytes, at most 1024"},
+		{"sealed", func(*scene) {}, setup.CodeOK, "valid ours"},
+		{"changed content", func(s *scene) { writeTestFile(s.t, s.path("objects", s.image.ObjectPath()), "changed") }, setup.CodeMismatch, "in its place"},
+		{"no seal", func(s *scene) { s.remove(s.path("seals")) }, setup.CodeSignature, "image has no seal"},
+		{"no seal, none needed", func(s *scene) { s.remove(s.path("seals")); s.policy = "signature = \"optional\"" }, setup.CodeOK, "none"},
+		{"a bad seal, none needed", func(s *scene) { writeTestFile(s.t, s.file(""), "x"); s.policy = "signature = \"optional\"" }, setup.CodeSignature, "bad signature"},
+		{"a bad seal that nobody looks at", func(s *scene) { writeTestFile(s.t, s.file(""), "x"); s.policy = "signature = \"off\"" }, setup.CodeOK, "not-required"},
+		{"no signature", func(s *scene) { s.remove(s.file(".minisig")) }, setup.CodeSignature, "seal has no signature"},
+		{"empty seal", func(s *scene) { writeTestFile(s.t, s.file(""), "") }, setup.CodeSignature, "image has no seal"},
+		{"seal of 1 MiB", func(s *scene) { writeTestFile(s.t, s.file(""), strings.Repeat("x", 1<<20)) }, setup.CodeSignature, "1048576 bytes, at most 4096"},
+		{"signature of 1 MiB", func(s *scene) { writeTestFile(s.t, s.file(".minisig"), strings.Repeat("x", 1<<20)) }, setup.CodeSignature, "1048576 bytes, at most 1024"},
 		{"signature that is a link", func(s *scene) {
 			s.remove(s.file(".minisig"))
 			if err := os.Symlink("elsewhere", s.file(".minisig")); err != nil {
 				s.t.Fatal(err)
 			}
-		}, CodeSignature, "symbolic link"},
-		{"seal that is a directory", func(s *scene) { s.remove(s.file("")); writeTestFile(s.t, s.file("")+"/x", "") }, CodeSignature, "want a regular file"},
+		}, setup.CodeSignature, "symbolic link"},
+		{"seal that is a directory", func(s *scene) { s.remove(s.file("")); writeTestFile(s.t, s.file("")+"/x", "") }, setup.CodeSignature, "want a regular file"},
 		{"CRLF", func(s *scene) {
 			writeTestFile(s.t, s.file(""), strings.ReplaceAll(string(s.statement(42)), "\n", "\r\n"))
-		}, CodeSignature, "bad signature"},
-		{"by another key", func(s *scene) { s.seal(s.statement(42), s.theirs) }, CodeSignature, "signed by no trusted key"},
-		{"by a key that was removed", func(s *scene) { s.remove(filepath.Join(s.keys, "ours.pub")); s.trust("theirs", s.theirs) }, CodeSignature, "signed by no trusted key"},
+		}, setup.CodeSignature, "bad signature"},
+		{"by another key", func(s *scene) { s.seal(s.statement(42), s.theirs) }, setup.CodeSignature, "signed by no trusted key"},
+		{"by a key that was removed", func(s *scene) { s.remove(filepath.Join(s.keys, "ours.pub")); s.trust("theirs", s.theirs) }, setup.CodeSignature, "signed by no trusted key"},
 		{"of another image", func(s *scene) {
 			image := s.image
 			s.image = s.add("another image")
 			other := s.statement(42)
 			s.image = image
 			s.seal(other, s.ours)
-		}, CodeSignature, "seal is for another image"},
-		{"too old", func(s *scene) { s.policy = "minimum-sequence = 43" }, CodeSignature, "want sequence 43 or higher, found 42"},
-		{"just new enough", func(s *scene) { s.policy = "minimum-sequence = 42" }, CodeOK, "valid ours"},
-		{"of another system", func(s *scene) { s.policy = "os-id = [\"kiosk\"]" }, CodeSignature, "want os-id kiosk, found none"},
+		}, setup.CodeSignature, "seal is for another image"},
+		{"too old", func(s *scene) { s.policy = "minimum-sequence = 43" }, setup.CodeSignature, "want sequence 43 or higher, found 42"},
+		{"just new enough", func(s *scene) { s.policy = "minimum-sequence = 42" }, setup.CodeOK, "valid ours"},
+		{"of another system", func(s *scene) { s.policy = "os-id = [\"kiosk\"]" }, setup.CodeSignature, "want os-id kiosk, found none"},
 		{"of one of the systems", func(s *scene) {
 			s.policy = "os-id = [\"kiosk\", \"debian\"]"
 			s.seal(sign.Seal{Digest: s.image, Sequence: 42, OSID: "debian", Refs: "debian/stable"}.Text(), s.ours)
-		}, CodeOK, "valid ours"},
+		}, setup.CodeOK, "valid ours"},
 		{"an image that is a file and not a link to one", func(s *scene) {
 			s.remove(s.path("images", s.image.Hex()))
 			writeTestFile(s.t, s.path("images", s.image.Hex()), "the image")
-		}, CodeOK, "valid ours"},
+		}, setup.CodeOK, "valid ours"},
 		{"an image by a link of another form", func(s *scene) {
 			s.remove(s.path("images", s.image.Hex()))
 			if err := os.Symlink("../images/../objects/"+s.image.ObjectPath(), s.path("images", s.image.Hex())); err != nil {
 				s.t.Fatal(err)
 			}
-		}, CodeOK, "valid ours"},
+		}, setup.CodeOK, "valid ours"},
 		{"signed again, and stopped before all was in its place", func(s *scene) {
 			next := s.path("seals", sign.NextSignatureName(s.image, s.ours.ID()))
 			if err := os.Rename(s.file(".minisig"), next); err != nil {
 				s.t.Fatal(err)
 			}
-		}, CodeOK, "valid ours"},
+		}, setup.CodeOK, "valid ours"},
 		{"a minimum, and no key", func(s *scene) {
 			s.remove(filepath.Join(s.keys, "ours.pub"))
 			s.policy = "minimum-sequence = 1"
-		}, CodeConfig, "minimum-sequence, which is about seals"},
-		{"revoked", func(s *scene) { s.policy = fmt.Sprintf("revoked = [%q]", s.image.Hex()) }, CodeSignature, "image is revoked"},
+		}, setup.CodeConfig, "minimum-sequence, which is about seals"},
+		{"revoked", func(s *scene) { s.policy = fmt.Sprintf("revoked = [%q]", s.image.Hex()) }, setup.CodeSignature, "image is revoked"},
 		{"revoked, and seals don't matter", func(s *scene) {
 			s.policy = fmt.Sprintf("signature = \"off\"\nrevoked = [%q]", s.image.Hex())
-		}, CodeSignature, "image is revoked"},
+		}, setup.CodeSignature, "image is revoked"},
 		{"a signature of a stranger beside", func(s *scene) {
 			s.trust("theirs", s.theirs)
 			writeTestFile(s.t, s.path("seals", sign.KeySignatureName(s.image, s.theirs.ID())), "junk")
-		}, CodeOK, "valid ours"},
+		}, setup.CodeOK, "valid ours"},
 		{"a good one beside a link", func(s *scene) {
 			if err := os.Rename(s.file(".minisig"), s.path("seals", sign.KeySignatureName(s.image, s.ours.ID()))); err != nil {
 				s.t.Fatal(err)
@@ -235,26 +235,26 @@ func TestMkimageGivesTheVerdictOfTheBoot(t *testing.T) {
 			if err := os.Symlink("elsewhere", s.file(".minisig")); err != nil {
 				s.t.Fatal(err)
 			}
-		}, CodeOK, "valid ours"},
-		{"policy that requires, and no key", func(s *scene) { s.remove(filepath.Join(s.keys, "ours.pub")); s.policy = "signature = \"require\"" }, CodeConfig, "there is no *.pub key"},
-		{"a bad key", func(s *scene) { writeTestFile(s.t, filepath.Join(s.keys, "z.pub"), "") }, CodeConfig, "want a minisign public key"},
-		{"a key that can't be read", func(s *scene) { writeTestFile(s.t, filepath.Join(s.keys, "z.pub/x"), "") }, CodeConfig, "want a regular file"},
+		}, setup.CodeOK, "valid ours"},
+		{"policy that requires, and no key", func(s *scene) { s.remove(filepath.Join(s.keys, "ours.pub")); s.policy = "signature = \"require\"" }, setup.CodeConfig, "there is no *.pub key"},
+		{"a bad key", func(s *scene) { writeTestFile(s.t, filepath.Join(s.keys, "z.pub"), "") }, setup.CodeConfig, "want a minisign public key"},
+		{"a key that can't be read", func(s *scene) { writeTestFile(s.t, filepath.Join(s.keys, "z.pub/x"), "") }, setup.CodeConfig, "want a regular file"},
 		{"a key that leads nowhere", func(s *scene) {
 			if err := os.Symlink("nowhere", filepath.Join(s.keys, "z.pub")); err != nil {
 				s.t.Fatal(err)
 			}
-		}, CodeConfig, "found a symbolic link"},
+		}, setup.CodeConfig, "found a symbolic link"},
 		{"a key that is a link", func(s *scene) {
 			file := filepath.Join(s.keys, "ours.pub")
 			if err := errors.Join(os.Rename(file, file+".target"), os.Symlink("ours.pub.target", file)); err != nil {
 				s.t.Fatal(err)
 			}
-		}, CodeConfig, "want a regular file, found a symbolic link"},
+		}, setup.CodeConfig, "want a regular file, found a symbolic link"},
 		{"a directory of keys that is a link", func(s *scene) {
 			if err := errors.Join(os.Rename(s.keys, s.keys+".target"), os.Symlink(s.keys+".target", s.keys)); err != nil {
 				s.t.Fatal(err)
 			}
-		}, CodeConfig, "want a directory, found a symbolic link"},
+		}, setup.CodeConfig, "want a directory, found a symbolic link"},
 		{"a policy that is a link", func(s *scene) {
 			target := s.policyFile + ".target"
 			writeTestFile(s.t, target, "")
@@ -263,10 +263,10 @@ func TestMkimageGivesTheVerdictOfTheBoot(t *testing.T) {
 			if err := os.Symlink(target, s.policyFile); err != nil {
 				s.t.Fatal(err)
 			}
-		}, CodeConfig, "want a regular file, found a symbolic link"},
-		{"no directory of keys", func(s *scene) { s.remove(s.keys) }, CodeConfig, "no such file"},
-		{"a bad policy", func(s *scene) { s.policy = "signature = \"maybe\"" }, CodeConfig, "line 2: [verify] signature"},
-		{"a policy of a newer time", func(s *scene) { s.policy = "valid-until = 2030" }, CodeConfig, "unknown key"},
+		}, setup.CodeConfig, "want a regular file, found a symbolic link"},
+		{"no directory of keys", func(s *scene) { s.remove(s.keys) }, setup.CodeConfig, "no such file"},
+		{"a bad policy", func(s *scene) { s.policy = "signature = \"maybe\"" }, setup.CodeConfig, "line 2: [verify] signature"},
+		{"a policy of a newer time", func(s *scene) { s.policy = "valid-until = 2030" }, setup.CodeConfig, "unknown key"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newScene(t)
