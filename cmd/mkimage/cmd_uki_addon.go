@@ -85,11 +85,14 @@ func (o *ukiAddonOptions) run(cmd *cobra.Command, u *ui) error {
 		return usagef(cmd, "--cmdline: %w", c.CheckInit())
 	}
 	parts := uki.Options{Cmdline: line, Uname: o.uname}
-	err = readParts([]part{
+	files := []part{
 		{"--devicetree", o.deviceTree, &parts.DeviceTree}, {"--initrd", o.initrd, &parts.Initrd},
 		{"--microcode", o.microcode, &parts.Microcode}, {"--sbat", o.sbat, &parts.SBAT},
-	})
-	if err != nil {
+	}
+	if err := readParts(files); err != nil {
+		return err
+	}
+	if err := checkParts(files); err != nil {
 		return err
 	}
 	if parts.Stub, err = openStub(o.stub, uki.StubAddon); err != nil {

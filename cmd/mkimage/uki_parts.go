@@ -36,8 +36,7 @@ var partChecks = map[string]func([]byte) error{
 	"--pcrsig":          ukiparts.CheckPCRSignature,
 }
 
-// readParts reads the parts that have a name, and refuses those that are something else than
-// they have to be.
+// readParts reads the parts that have a name.
 func readParts(parts []part) error {
 	for _, p := range parts {
 		if p.name == "" {
@@ -47,12 +46,21 @@ func readParts(parts []part) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.flag, err)
 		}
-		if check := partChecks[p.flag]; check != nil {
-			if err := check(b); err != nil {
-				return fmt.Errorf("%s: %w", p.flag, partProblem(p.name, b, err))
-			}
-		}
 		*p.content = b
+	}
+	return nil
+}
+
+// checkParts refuses parts that were read and are something else than they have to be.
+func checkParts(parts []part) error {
+	for _, p := range parts {
+		check := partChecks[p.flag]
+		if p.name == "" || check == nil {
+			continue
+		}
+		if err := check(*p.content); err != nil {
+			return fmt.Errorf("%s: %w", p.flag, partProblem(p.name, *p.content, err))
+		}
 	}
 	return nil
 }
@@ -143,11 +151,6 @@ func (o *ukiBuildOptions) parts(cmd *cobra.Command) (parts uki.Options, meant st
 			return parts, "", usagef(cmd, "--profile: %w", err)
 		}
 	}
-	if o.hwids != "" {
-		if parts.HWIDs, err = uki.PackHWIDs(os.DirFS(o.hwids)); err != nil {
-			return parts, "", fmt.Errorf("--hwids %s: %w", o.hwids, err)
-		}
-	}
 	initrds := make([][]byte, len(o.initrds))
 	parts.DeviceTreeAuto, parts.Join = make([][]byte, len(o.autoTrees)), make([][]byte, len(o.joined))
 	files := []part{
@@ -170,6 +173,14 @@ func (o *ukiBuildOptions) parts(cmd *cobra.Command) (parts uki.Options, meant st
 		files = append(files, part{"--devicetree", name, &parts.DeviceTree})
 	}
 	if err := readParts(files); err != nil {
+		return parts, "", err
+	}
+	if o.hwids != "" {
+		if parts.HWIDs, err = uki.PackHWIDs(os.DirFS(o.hwids)); err != nil {
+			return parts, "", fmt.Errorf("--hwids %s: %w", o.hwids, err)
+		}
+	}
+	if err := checkParts(files); err != nil {
 		return parts, "", err
 	}
 	parts.Initrd = uki.JoinInitrds(initrds...)
