@@ -38,13 +38,19 @@ func AssembleProfile(o Options) ([]byte, error) {
 // CheckProfile refuses the text of a profile that boot loaders and the stub couldn't
 // make a menu entry of.
 func CheckProfile(text []byte) error {
-	if id, _ := (Profile{Sections: []Section{{Name: sectionProfile, Data: text}}}).Title(); id == "" {
+	if idOf(text) == "" {
 		return fmt.Errorf("%w: want lines like ID=rescue and TITLE=\"Rescue system\" in the profile, found %.80q", ErrOptions, text)
 	}
 	if bytes.IndexByte(text, 0) >= 0 {
 		return fmt.Errorf("%w: the text of the profile has a NUL in it", ErrOptions)
 	}
 	return nil
+}
+
+// idOf returns the identifier in the text of a profile.
+func idOf(text []byte) string {
+	id, _ := Profile{Sections: []Section{{Name: sectionProfile, Data: text}}}.Title()
+	return id
 }
 
 // profiles returns all sections of the UKI: the base, and with Profile or Join those
@@ -72,11 +78,17 @@ func (o Options) profiles() ([]Section, error) {
 	if err != nil {
 		return nil, err
 	}
+	number := map[string]int{idOf(profile): 0}
 	for i, program := range o.Join {
 		set, err := profileSections(program, o.Linux)
 		if err != nil {
 			return nil, fmt.Errorf("profile @%d: %w", i+1, err)
 		}
+		id := idOf(set[0].Data)
+		if first, again := number[id]; again {
+			return nil, fmt.Errorf("%w: profiles @%d and @%d have the same ID, %q", ErrOptions, first, i+1, id)
+		}
+		number[id] = i + 1
 		signed, err := o.sign(set, override(base, set))
 		if err != nil {
 			return nil, fmt.Errorf("profile @%d: %w", i+1, err)

@@ -219,7 +219,17 @@ func TestJoinRefuses(t *testing.T) {
 			}
 		})
 	}
-	o.Join = nil
+	for _, test := range []struct{ base, first, second, says string }{
+		{"", "ID=a", "ID=a\nTITLE=x", `profiles @1 and @2 have the same ID, "a"`},
+		{"", "ID=main", "ID=a", `profiles @0 and @1 have the same ID, "main"`},
+		{"ID=b", "ID=a", "ID='b'", `profiles @0 and @2 have the same ID, "b"`},
+	} {
+		o.Profile, o.Join = []byte(test.base), [][]byte{program(t, 0, text(".profile", test.first)), program(t, 0, text(".profile", test.second))}
+		if _, err := uki.Assemble(o); !errors.Is(err, uki.ErrOptions) || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("want %q, found %v", test.says, err)
+		}
+	}
+	o.Profile, o.Join = nil, nil
 	if _, err := uki.AssembleProfile(uki.Options{Stub: o.Stub, Cmdline: "x"}); err == nil || !strings.Contains(err.Error(), "want lines like ID=") {
 		t.Errorf("a profile without a text: %v", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/internal/check/doctor"
 	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/internal/store/repo"
@@ -37,6 +38,9 @@ do about each. THING is a file, of a kind that doctor tells by its content:
   a disk       each UKI and each boot loader entry on it, as above, and whether boot
                loaders take it into their menu; and on the root partition the image,
                its seal, fs-verity and all of its objects
+
+Of an image's objects only init, and what it is linked with, is read; mkimage verify
+--objects reads all of them.
 
 With --repo the image that the command line names must be in that repository, be
 sealed as the initrd's keys and policy want it, and have all its objects; then THING
@@ -143,6 +147,9 @@ func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store r
 	case filekind.Empty:
 		return nil, &filekind.Error{Path: name, Found: kind, Want: doctorWants}
 	case filekind.EFI:
+		if err := checkBoots(name, f); err != nil {
+			return nil, err
+		}
 		return e.UKI(f), nil
 	case filekind.Image:
 		st, err := f.Stat()
@@ -163,6 +170,24 @@ func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store r
 	default:
 		return nil, fmt.Errorf("%s is %s, of which doctor knows nothing: want %s", name, kind, doctorWants)
 	}
+}
+
+// checkBoots refuses an EFI program that isn't there to boot by itself, and says where it is
+// examined. One that can't be read is for doctor to report.
+func checkBoots(name string, r io.ReaderAt) error {
+	f, err := uki.Parse(io.NewSectionReader(r, 0, doctor.MaxBootFile))
+	if err != nil {
+		return nil
+	}
+	switch f.Kind() {
+	case uki.KindAddon:
+		return fmt.Errorf("%s is an addon, which boots nothing by itself: examine a disk that has it beside its UKI, or check it with mkimage uki verify", name)
+	case uki.KindProfile:
+		return fmt.Errorf("%s is a profile, which boots nothing by itself: examine the UKI that it is joined to, with mkimage uki build --join %s", name, shellWord(name))
+	case uki.KindOther:
+		return fmt.Errorf("%s is an EFI program and no UKI, such as a kernel or a boot loader: want %s", name, doctorWants)
+	}
+	return nil
 }
 
 // doctorWants is what doctor knows.

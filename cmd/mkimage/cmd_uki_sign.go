@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
+	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/sign/secureboot"
 )
 
@@ -173,7 +174,7 @@ func (o *ukiSignOptions) run(cmd *cobra.Command, u *ui, name string) error {
 	}
 	program, err := o.program(name)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return err
 	}
 	digest, err := uki.Digest(program)
 	if err != nil {
@@ -204,18 +205,28 @@ func (o *ukiSignOptions) run(cmd *cobra.Command, u *ui, name string) error {
 	return save(u, program, report)
 }
 
-// program reads the program that shall get a signature, without those that it has if
-// they shall go.
+// program reads the program that is to be signed, without the signatures that it has if
+// they are to go.
 func (o *ukiSignOptions) program(name string) ([]byte, error) {
 	program, err := readSmall(name, maxPart)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	kind := filekind.Of(program[:min(len(program), filekind.HeadSize)])
+	if kind != filekind.EFI && kind != filekind.Unknown {
+		return nil, &filekind.Error{Path: name, Found: kind, Want: "an EFI program"}
+	}
+	if _, err := uki.Digest(program); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if o.remove || o.replace {
-		return uki.RemoveSignatures(program)
+		if program, err = uki.RemoveSignatures(program); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return program, nil
 	}
 	if _, err := uki.Signatures(program); err != nil {
-		return nil, fmt.Errorf("read the signatures that it has: %w; take them away with --replace or --remove", err)
+		return nil, fmt.Errorf("%s: read the signatures that it has: %w; take them away with --replace or --remove", name, err)
 	}
 	return program, nil
 }

@@ -167,6 +167,11 @@ var mistakes = []mistake{
 	{"doctor of zeros", "head -c 70000 /dev/zero >zero.efi", "mkimage doctor zero.efi", 1, "zero.efi is a file of zeros, of which doctor knows nothing: want a UKI", "mkimage doctor linux.efi"},
 	{"doctor of a program", "", "mkimage doctor setup-root", 1, "setup-root is a program, of which doctor knows nothing", "mkimage doctor initrd.img"},
 	{"doctor of a partition", "mkfs.vfat -C esp.img 2000 >/dev/null", "mkimage doctor esp.img", 1, "esp.img is a FAT file system without a disk around it", "mkimage doctor linux.efi"},
+	{"doctor of an addon", "mkimage uki addon --stub $ADDON_STUB --cmdline quiet --output q.addon.efi", "mkimage doctor q.addon.efi", 1, "q.addon.efi is an addon, which boots nothing by itself: examine a disk that has it beside its UKI, or check it with mkimage uki verify$",
+		"mkimage disk --repo repo --image stable --uki linux.efi --esp loader/addons/q.addon.efi=q.addon.efi --output disk.img && mkimage doctor disk.img || test $? = 1"},
+	{"doctor of a profile", "mkimage uki build --stub $ADDON_STUB --profile ID=p --output p.profile", "mkimage doctor p.profile", 1, "p.profile is a profile, which boots nothing by itself: examine the UKI that it is joined to, with mkimage uki build --join p.profile$",
+		strings.Replace(rightUKI, "$STUB", "$NEWER_STUB", 1) + " --join p.profile && mkimage doctor linux.efi || test $? = 1"},
+	{"doctor of a boot loader", "", "mkimage doctor $STUB", 1, "is an EFI program and no UKI, such as a kernel or a boot loader: want a UKI", "mkimage doctor linux.efi"},
 	{"doctor of a text", "", "mkimage doctor digest", 1, "digest is a text, of which doctor knows nothing", "mkimage doctor linux.efi"},
 	// Damage.
 	{"an object is damaged", damage("printf x | dd of=$o conv=notrunc"), "mkimage verify --repo repo --objects stable", 5, "object .*digest mismatch: .*restore it, or build the image again", rebuildAndVerify},
@@ -257,6 +262,8 @@ func userMachine(t *testing.T) (model string) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	t.Setenv("ADDON_STUB", addonStub(t))
+	t.Setenv("NEWER_STUB", filepath.Join(testutil.RequireScript(t, "../../scripts/systemd-boot", "trixie"), "usr/lib/systemd/boot/efi/linuxx64.efi.stub"))
 	t.Setenv("STUB", ukiparts.StubPath(uki.StubLinux, runtime.GOARCH))
 	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(model, "setup-root"), "../composefs-setup-root").CombinedOutput(); err != nil {
 		t.Fatalf("build composefs-setup-root: %v\n%s", err, out)

@@ -23,7 +23,7 @@ var ukiRemedies = []trial{
 	{"stub", "", "sed -i 's/systemd-stub \\(2\\)/systemd-addon /' linux.efi", "linux.efi", "uki"},
 	{"profiles/malformed", "", "echo ID=a >p; editpe linux.efi +.profile=p", "linux.efi", "uki"},
 	{"profiles", "", `echo ID=a >p; echo "root=PARTLABEL=root ro composefs.digest=v1-sha256-12:$(tr a-f b-fa <digest)" >x; export STUB=$NEWER_STUB; uki; editpe linux.efi +.profile=p +.profile=p +.cmdline=x`, "linux.efi",
-		"export STUB=$NEWER_STUB; SB= uki --profile ID=main --output main.efi; SB= uki --profile ID=other --cmdline 'root=PARTLABEL=root ro quiet' --output other.efi; uki --join main.efi --join other.efi"},
+		"export STUB=$NEWER_STUB; SB= uki --profile ID=more --output more.efi; SB= uki --profile ID=other --cmdline 'root=PARTLABEL=root ro quiet' --output other.efi; uki --join more.efi --join other.efi"},
 	{"machine/image", "", `printf '\267' | dd of=root/sbin/init bs=1 seek=18 conv=notrunc; rest`, "linux.efi --repo repo", "cp /bin/true root/sbin/init; N=9 rest"},
 	{"image-modules", "", "rm -r root/usr/lib/modules/*; mkdir root/usr/lib/modules/6.13.0; rest", "linux.efi --repo repo", "cp -a modules/6.12.1-test root/usr/lib/modules; N=9 rest"},
 	{"image-modules", "", "mv root/usr/lib/modules/6.12.1-test root/usr/lib/modules/6.13.0; rest", "linux.efi --repo repo", "kernel 6.13.0; MODULES=root/usr/lib/modules/6.13.0 initrd; uki"},

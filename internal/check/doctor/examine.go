@@ -144,9 +144,9 @@ func (e *Examiner) Image(image io.ReaderAt, size int64, want verity.Digest) *Rep
 	if err != nil {
 		r.Stop("cmdline/given", "%v", err)
 	}
-	Image(r, img, e.Store, line, bootcfg.DefaultConfig(), Kernel{})
+	read := Image(r, img, e.Store, line, bootcfg.DefaultConfig(), Kernel{})
 	if e.Store != nil {
-		checkObjects(r, e.Store, img)
+		checkObjects(r, e.Store, img, read)
 	}
 	return r
 }

@@ -23,6 +23,7 @@ type imageCheck struct {
 	store  Store // nil if the contents of large files aren't at hand
 	config bootcfg.Config
 	kernel Kernel
+	read   map[verity.Digest]bool // objects whose content was compared with their digest
 }
 
 // A Kernel is what is known of the kernel that an image is booted with.
@@ -33,16 +34,16 @@ type Kernel struct {
 
 // Image checks that an image has what the hand-over to its init needs, and nothing
 // that is amiss in what many machines boot. The store, if it isn't nil, has the
-// contents of its files.
-func Image(r *Report, img *erofs.Image, s Store, line bootcfg.Cmdline, c bootcfg.Config, k Kernel) {
+// contents of its files; Image returns of how many it has read them.
+func Image(r *Report, img *erofs.Image, s Store, line bootcfg.Cmdline, c bootcfg.Config, k Kernel) (read int) {
 	h := img.Header()
 	r.Fact("format", "%s, %d inodes", h.Version, img.Inodes())
 	fsys, err := img.FS()
 	if err != nil {
 		r.Stop("image/tree", "%v", err)
-		return
+		return 0
 	}
-	i := &imageCheck{r, fsys, s, c, k}
+	i := &imageCheck{r, fsys, s, c, k, map[verity.Digest]bool{}}
 	i.mountPoints()
 	i.init(line)
 	i.modules()
@@ -50,6 +51,7 @@ func Image(r *Report, img *erofs.Image, s Store, line bootcfg.Cmdline, c bootcfg
 	i.secrets()
 	i.readOnly()
 	i.unverified()
+	return len(i.read)
 }
 
 // mountPoints checks the directories of the image that a boot mounts upon.
@@ -81,8 +83,13 @@ const maxProgram = 128 << 20
 
 var errNoContent = errors.New("its content isn't in the image")
 
-// read returns the content of a file: from the image, or verified from the store.
-func (i *imageCheck) read(name string) ([]byte, error) {
+// An unfitError says why a file can't be a program, whatever is in it.
+type unfitError string
+
+func (e unfitError) Error() string { return string(e) }
+
+// content returns the content of a file: from the image, or verified from the store.
+func (i *imageCheck) content(name string) ([]byte, error) {
 	info, err := fs.Stat(i.fsys, inside(name))
 	if err != nil {
 		return nil, err
@@ -90,9 +97,9 @@ func (i *imageCheck) read(name string) ([]byte, error) {
 	node, ok := info.Sys().(*tree.Node)
 	switch {
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("want a regular file, found %s", info.Mode().Type())
+		return nil, unfitError(fmt.Sprintf("want a regular file, found %s", info.Mode().Type()))
 	case info.Size() > maxProgram:
-		return nil, fmt.Errorf("it has %d bytes, at most %d expected", info.Size(), maxProgram)
+		return nil, unfitError(fmt.Sprintf("it has %d bytes, at most %d expected", info.Size(), maxProgram))
 	case !ok || node.Object.IsZero():
 		return fs.ReadFile(i.fsys, inside(name))
 	case i.store == nil:
@@ -105,6 +112,7 @@ func (i *imageCheck) read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	i.read[node.Object] = true
 	return content, sign.CheckDigest(node.Object, verity.Sum(node.Object.Algorithm(), content))
 }
 
@@ -125,7 +133,7 @@ func (i *imageCheck) fstab() {
 	if i.config.Etc == bootcfg.MountBind || i.config.Etc == bootcfg.MountRoot || i.config.Etc == bootcfg.MountVolatile {
 		return // another file's business
 	}
-	text, err := i.read("/etc/fstab")
+	text, err := i.content("/etc/fstab")
 	if err != nil {
 		return
 	}

@@ -38,8 +38,13 @@ func (i *imageCheck) init(line bootcfg.Cmdline) {
 func (i *imageCheck) program(name string) {
 	l := &libraries{imageCheck: i, seen: map[string]bool{}}
 	for range 5 { // as many as the kernel follows
-		content, err := i.read(name)
+		content, err := i.content(name)
 		if errors.Is(err, errNoContent) {
+			return
+		}
+		var unfit unfitError
+		if errors.As(err, &unfit) {
+			i.r.Stop("init-program/unfit", "%s of the image: %v", name, err)
 			return
 		}
 		if err != nil {
@@ -108,7 +113,7 @@ func (l *libraries) check(name string, content []byte) {
 				l.missing(this.name, needed)
 				continue
 			}
-			if content, err := l.read(found); err == nil {
+			if content, err := l.content(found); err == nil {
 				queue = append(queue, file{found, content})
 			} else if !errors.Is(err, errNoContent) {
 				l.r.Stop("init-library/unreadable", "%s of the image, which %s needs: %v", found, this.name, err)
@@ -148,7 +153,7 @@ func (l *libraries) usualDirs() []string {
 	}
 	configs, _ := fs.Glob(l.fsys, "etc/ld.so.conf.d/*.conf")
 	for _, config := range append(configs, "etc/ld.so.conf") {
-		text, _ := l.read(config)
+		text, _ := l.content(config)
 		for line := range strings.Lines(string(text)) {
 			if dir := strings.TrimSpace(line); path.IsAbs(dir) {
 				dirs = append(dirs, dir)
