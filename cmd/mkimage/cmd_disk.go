@@ -114,6 +114,12 @@ func (o *diskOptions) run(cmd *cobra.Command, u *ui) error {
 	if err != nil {
 		return repositoryDamage(err)
 	}
+	if remarks, err = ukiRemarks(esp, layout); err != nil {
+		return err
+	}
+	for _, r := range remarks {
+		u.remark("%s", r)
+	}
 	root, err := layout.Entries()
 	if err != nil {
 		return err

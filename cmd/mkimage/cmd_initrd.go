@@ -84,9 +84,6 @@ func (o *initrdOptions) run(cmd *cobra.Command, u *ui) error {
 	if err != nil {
 		return err
 	}
-	if len(parts.Keys) == 0 {
-		u.remark("remark: without --keys this initrd asks for no seal; the digest on the command line is all that protects the image")
-	}
 	report := initrdReport{File: o.output, Size: int64(written), Kernel: parts.Kernel.Version(), Keys: len(parts.Keys)}
 	for _, m := range modules {
 		report.Modules = append(report.Modules, m.Name)
@@ -118,6 +115,7 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 		}
 		parts.Keys[k.Name] = k.Text()
 	}
+	refused := false // every boot
 	if o.policy != "" {
 		if parts.Policy, err = readSmall(o.policy, bootcfg.MaxConfig); err != nil {
 			return parts, err
@@ -128,10 +126,14 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 		}
 		if _, err := config.Verify.Policy(keys); err != nil {
 			u.remark("remark: every boot by this initrd will be refused: %s: %v", o.policy, err)
+			refused = true
 		}
 		if config.Measure.TPM != bootcfg.Off {
 			parts.Modules = initrd.TPMModules()
 		}
+	}
+	if len(keys) == 0 && !refused {
+		u.remark("remark: without --keys this initrd asks for no seal; the digest on the command line is all that protects the image")
 	}
 	if err := filekind.CheckDirectory(o.modules); err != nil {
 		return parts, fmt.Errorf("--modules: %w", err)

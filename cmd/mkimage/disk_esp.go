@@ -1,13 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"path"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/internal/artifact/disk"
 )
 
@@ -65,4 +71,55 @@ func bootEntryRemarks(esp []disk.Entry) (remarks []string, err error) {
 		remarks = append(remarks, p.Error()+advice)
 	}
 	return remarks, err
+}
+
+// ukiRemarks says which UKIs name no image that the disk has.
+func ukiRemarks(esp []disk.Entry, layout disk.Layout) (remarks []string, err error) {
+	for _, e := range esp {
+		if !strings.EqualFold(path.Ext(e.Path), ".efi") {
+			continue
+		}
+		named, err := imagesOf(e)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", e.Path, err)
+		}
+		for _, line := range named {
+			_, refs := layout.Refs[line.Ref]
+			there := slices.ContainsFunc(line.Images, func(i bootcfg.Image) bool { return slices.Contains(layout.Images, i.Digest) })
+			if line.Asked() && !refs && !there {
+				remarks = append(remarks, fmt.Sprintf("%s names the image %s, which isn't among those on the disk: it won't boot; add that with --image, or build the UKI for one that is there",
+					e.Path, strings.Join(line.ImageArguments(), " ")))
+				break
+			}
+		}
+	}
+	return remarks, nil
+}
+
+// imagesOf returns the command line of each profile of a UKI; none of anything else.
+func imagesOf(e disk.Entry) (lines []bootcfg.Cmdline, err error) {
+	r, err := e.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	content, err := io.ReadAll(io.LimitReader(r, maxPart))
+	if err != nil {
+		return nil, err
+	}
+	f, err := uki.Parse(bytes.NewReader(content))
+	if err != nil || f.Kind() != uki.KindUKI {
+		return nil, nil
+	}
+	profiles, _ := f.Profiles()
+	for _, p := range profiles {
+		text, err := p.Cmdline()
+		if err != nil {
+			continue
+		}
+		if line, err := bootcfg.ParseCmdline(text); err == nil {
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
 }
