@@ -1,5 +1,5 @@
 // Command mkimage is the build side of composefs: it makes images and object
-// stores, seals them, and assembles what boots them.
+// stores, seals them, and assembles the initrds, UKIs and disks that boot them.
 package main
 
 import (

@@ -1,13 +1,14 @@
-// Command bench times whole programs against each other: the commands take turns
-// (A B A B …), so that a machine whose speed drifts treats them alike, and each
-// figure is the median of the runs, from the kernel's own account of the process.
+// Command bench compares the running times of whole programs. The commands take
+// turns (A B A B …), so that a machine with drifting speed treats them alike, and
+// each figure is the median of the runs, taken from the kernel's accounting of the
+// process.
 //
 //	bench [-n RUNS] [-bytes N] [-before COMMAND] NAME=COMMAND...
 //	bench -dump N
 //
-// A COMMAND is given to sh. The first is what the others are compared with. With
-// -bytes it also says how many bytes a second of processor time that makes. The
-// command of -before runs before each, and isn't counted.
+// A COMMAND is run by sh. The others are compared with the first. With -bytes it
+// also prints the number of bytes per second of processor time. The command of
+// -before runs before each, and isn't counted.
 //
 // The second form prints a dump of N files.
 package main

@@ -1,5 +1,5 @@
-// Package boot boots good disks and damaged ones, and says what the guest must
-// have printed. It is all tests:
+// Package boot boots good and damaged disks, and checks what the guest prints. It
+// contains only tests:
 //
 //	lab_test.go         what every case shares: programs, keys, image, disk, made once
 //	disk_test.go        a copy of the disk with something changed on its root partition

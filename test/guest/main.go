@@ -1,8 +1,8 @@
-// Command guest is the init of a tiny test machine. It says what it finds, one
-// fact a line (GUEST key=value), and powers off.
+// Command guest is the init of a tiny test machine. It prints what it finds, one
+// fact per line (GUEST key=value), and powers off.
 //
-// It is the only program of its root, so it is static and uses no file but those
-// it looks at.
+// It is the only program in its root, so it is static and uses only the files that
+// it examines.
 package main
 
 import (

@@ -1,11 +1,12 @@
-// Command interop compares us with the real C tools and the real cfsctl: the same
-// trees, dumps, images and command lines are given to both, and what they print and
-// their exit statuses must be equal.
+// Command interop compares mkimage with the real C tools and the real cfsctl: both
+// get the same trees, dumps, images and command lines, and their output and exit
+// statuses must be equal.
 //
 //	interop [-seeds N] [-root DIR] [-record FILE] [-v]
 //
-// A difference is an error unless known.go explains it. With -record, what the peers
-// said of the first trees goes into a file, for tests that have no peers at hand.
+// A difference is an error unless known.go explains it. With -record, the other
+// tools' answers for the first trees are stored in a file, for tests that run
+// without these tools.
 package main
 
 import (

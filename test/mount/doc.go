@@ -1,5 +1,6 @@
-// Package mount mounts images on kernels from 6.1 to the newest, and says what must
-// come of it: one image in many ways, and those of all vectors of package erofs, of
-// which the kernel must show what their trees have. It is all tests: a machine for
-// each kernel runs testdata/init, which does the mounting, and show, which looks.
+// Package mount mounts images on kernels from 6.1 to the newest and checks the
+// result: one image in many ways, and the images of all vectors of package erofs,
+// for which the kernel must show what their trees contain. It contains only tests:
+// for each kernel, a machine runs testdata/init, which mounts, and show, which
+// examines the mounts.
 package mount

@@ -4,8 +4,8 @@
 //
 // DATABASE is a directory of OSV files, data/osv of golang.org/x/vulndb. A vulnerable
 // function of a dependency that a program may call is an error: go.mod can be changed.
-// One of the standard library is a remark: it depends on the machine's Go, which this
-// tree doesn't choose, and a release that mends it may not be there yet.
+// One in the standard library is only a remark: it depends on the machine's Go, which
+// this tree doesn't choose, and there may be no release yet that fixes it.
 package main
 
 import (
@@ -101,11 +101,11 @@ func judge(all []finding) (errors, remarks []string) {
 		if at.Function == "" {
 			continue // it is in something that we require and never call
 		}
-		mended := "not mended yet"
+		fixed := "not fixed yet"
 		if f.Fixed != "" {
-			mended = "mended in " + f.Fixed
+			fixed = "fixed in " + f.Fixed
 		}
-		text := fmt.Sprintf("%s %s has a vulnerability that our code may reach: https://pkg.go.dev/vuln/%s, %s", at.Package, at.Version, f.OSV, mended)
+		text := fmt.Sprintf("%s %s has a vulnerability that our code may reach: https://pkg.go.dev/vuln/%s, %s", at.Package, at.Version, f.OSV, fixed)
 		if at.Module == stdlib {
 			remarks = append(remarks, "remark: "+text)
 		} else {

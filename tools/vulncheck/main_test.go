@@ -24,10 +24,10 @@ func TestDependenciesThatAreCalledAreErrorsAndTheStandardLibraryIsARemark(t *tes
 	}
 	errors, remarks := judge(all)
 	wantErrors := []string{
-		"m/p v1.1.0 has a vulnerability that our code may reach: https://pkg.go.dev/vuln/GO-1, mended in v1.2.0",
-		"m/p v1.1.0 has a vulnerability that our code may reach: https://pkg.go.dev/vuln/GO-3, not mended yet",
+		"m/p v1.1.0 has a vulnerability that our code may reach: https://pkg.go.dev/vuln/GO-1, fixed in v1.2.0",
+		"m/p v1.1.0 has a vulnerability that our code may reach: https://pkg.go.dev/vuln/GO-3, not fixed yet",
 	}
-	wantRemarks := []string{"remark: os go1.26.8 has a vulnerability that our code may reach: https://pkg.go.dev/vuln/GO-4, mended in go1.26.9"}
+	wantRemarks := []string{"remark: os go1.26.8 has a vulnerability that our code may reach: https://pkg.go.dev/vuln/GO-4, fixed in go1.26.9"}
 	if !slices.Equal(errors, wantErrors) || !slices.Equal(remarks, wantRemarks) {
 		t.Errorf("errors %q, remarks %q; want %q, %q", errors, remarks, wantErrors, wantRemarks)
 	}

@@ -1,6 +1,6 @@
-// Swap is composefs-setup-root as the first process, on a machine where another file
-// takes the place of the image just when the image has passed all checks: the one that
-// composefs-test-swap= on the command line names.
+// Swap is composefs-setup-root as the first process, on a machine where another file,
+// named by composefs-test-swap= on the command line, replaces the image just after the
+// image has passed all checks.
 package main
 
 import (

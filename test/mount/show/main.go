@@ -1,6 +1,7 @@
-// Command show mounts the images in a directory, one after the other, and says of each
-// whether the kernel shows what it should. NAME.img is an image and NAME.want the lines
-// of package kernelview, after one that says whether it is mounted with ACLs.
+// Command show mounts the images in a directory, one after the other, and prints for
+// each whether the kernel shows what it should. NAME.img is an image. NAME.want has a
+// line that says whether it is mounted with ACLs, followed by the lines of package
+// kernelview.
 //
 //	GUEST image NAME=ok
 //	GUEST image NAME=line 7, at 20: want …, found …
