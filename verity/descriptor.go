@@ -5,14 +5,14 @@ import "encoding/binary"
 // DescriptorSize is the size in bytes of a descriptor without a signature.
 const DescriptorSize = 256
 
-// Descriptor returns struct fsverity_descriptor, whose hash is the digest:
+// Descriptor returns a struct fsverity_descriptor, whose hash is the digest of the file:
 //
 //	 0   1   2   3   4         8          16            80          112      256
 //	+---+---+---+---+---------+----------+-------------+-----------+----------+
 //	| 1 |alg|12 | 0 |    0    |   size   |  root hash  | salt: 0   | 0        |
 //
-// size is the file's in bytes; root is the root hash of its Merkle tree, empty
-// or all zero for an empty file, and at most 64 bytes long.
+// size is the size of the file in bytes. root is the root hash of its Merkle tree, which
+// has at most 64 bytes and for an empty file is empty or all zeros.
 func Descriptor(alg Algorithm, size int64, root []byte) [DescriptorSize]byte {
 	var d [DescriptorSize]byte
 	d[0] = 1

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Algorithm is a hash algorithm by its number in the kernel's fs-verity
-// interface (include/uapi/linux/fsverity.h).
+// An Algorithm is a hash algorithm, by its number in the kernel's fs-verity interface
+// (include/uapi/linux/fsverity.h).
 type Algorithm uint8
 
 // The two algorithms that fs-verity knows.
@@ -18,7 +18,8 @@ const (
 	SHA512 Algorithm = 2
 )
 
-// BlockSize is the size in bytes of a Merkle tree block. composefs uses no other.
+// BlockSize is the size in bytes of the blocks of files and of Merkle trees. composefs
+// uses no other.
 const BlockSize = 4096
 
 // algorithms maps an Algorithm to its hash name and digest size in bytes.
@@ -46,14 +47,14 @@ func (a Algorithm) Hash() string {
 	return algorithms[a].hash
 }
 
-// String returns the name that meta.json and the seal use: fs-verity, hash and
-// log2 of the block size, as in "fsverity-sha256-12".
+// String returns the name of the algorithm as in meta.json and in seals: "fsverity", the
+// hash and log2 of the block size, as in "fsverity-sha256-12".
 func (a Algorithm) String() string { return "fsverity-" + a.Hash() + "-12" }
 
-// ErrAlgorithm is the cause when a name is not that of a known algorithm.
+// ErrAlgorithm is the cause when a name or a number isn't one of an algorithm.
 var ErrAlgorithm = errors.New("unknown fs-verity algorithm")
 
-// ParseAlgorithm reads "fsverity-sha256-12" or "sha256", and the same of sha512.
+// ParseAlgorithm parses "fsverity-sha256-12" or "sha256", or the same with sha512.
 func ParseAlgorithm(s string) (Algorithm, error) {
 	for a := SHA256; a <= SHA512; a++ {
 		if s == a.String() || s == a.Hash() {
@@ -64,17 +65,17 @@ func ParseAlgorithm(s string) (Algorithm, error) {
 }
 
 // A Digest is the fs-verity digest of a file: the hash of its descriptor, which
-// holds the file's size and the root of its Merkle tree. Digests compare with
-// == and serve as map keys. The zero value stands for "no digest".
+// holds the file's size and the root of its Merkle tree. Digests can be compared with
+// == and used as map keys. The zero value means that there is no digest.
 type Digest struct {
 	alg Algorithm
 	sum [64]byte
 }
 
-// ErrDigest is the cause when text or bytes are not a digest.
+// ErrDigest is the cause when a text or bytes aren't a digest.
 var ErrDigest = errors.New("malformed digest")
 
-// NewDigest makes a Digest from raw bytes, of which there must be alg.Size().
+// NewDigest returns the Digest with the raw bytes sum, of which there must be alg.Size().
 func NewDigest(alg Algorithm, sum []byte) (Digest, error) {
 	if !alg.Valid() {
 		return Digest{}, fmt.Errorf("%w: number %d", ErrAlgorithm, alg)
@@ -87,8 +88,8 @@ func NewDigest(alg Algorithm, sum []byte) (Digest, error) {
 	return d, nil
 }
 
-// ParseHex reads a digest of the algorithm from lower-case hex. Upper case is
-// refused: a digest has one spelling, since it names files.
+// ParseHex parses a digest in lower-case hexadecimal. Upper case is refused: files are
+// named by digests, so a digest has only one spelling.
 func ParseHex(alg Algorithm, s string) (Digest, error) {
 	if len(s) != 2*alg.Size() || len(s) == 0 {
 		return Digest{}, fmt.Errorf("%w: want %d hex digits of %s, found %d in %.140q", ErrDigest, 2*alg.Size(), alg, len(s), s)
@@ -103,8 +104,8 @@ func ParseHex(alg Algorithm, s string) (Digest, error) {
 	return NewDigest(alg, sum)
 }
 
-// ParseAnyHex reads a digest from lower-case hex and tells the algorithm by the
-// length, as the names of objects and images do.
+// ParseAnyHex is ParseHex for names of objects and images, where the length tells the
+// algorithm.
 func ParseAnyHex(s string) (Digest, error) {
 	if len(s) == 2*SHA512.Size() {
 		return ParseHex(SHA512, s)
@@ -115,7 +116,7 @@ func ParseAnyHex(s string) (Digest, error) {
 	return ParseHex(SHA256, s)
 }
 
-// ParseDigest reads the full form, "fsverity-sha256-12:<hex>".
+// ParseDigest parses the full form of a digest, "fsverity-sha256-12:<hex>".
 func ParseDigest(s string) (Digest, error) {
 	name, sum, ok := strings.Cut(s, ":")
 	if !ok || !strings.HasPrefix(name, "fsverity-") {
@@ -130,22 +131,22 @@ func ParseDigest(s string) (Digest, error) {
 
 func notLowerHex(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') }
 
-// Algorithm returns the algorithm, 0 for the zero Digest.
+// Algorithm returns the algorithm of d, 0 for the zero Digest.
 func (d Digest) Algorithm() Algorithm { return d.alg }
 
-// IsZero reports whether d is the zero value, which is no file's digest.
+// IsZero reports whether d is the zero Digest, which no file has.
 func (d Digest) IsZero() bool { return d.alg == 0 }
 
 // Bytes returns the raw digest, 32 or 64 bytes; nil for the zero Digest.
 func (d Digest) Bytes() []byte { return d.AppendBytes(nil) }
 
-// AppendBytes appends the raw digest to b.
+// AppendBytes appends the raw digest to b and returns the result.
 func (d Digest) AppendBytes(b []byte) []byte { return append(b, d.sum[:d.alg.Size()]...) }
 
-// Hex returns the lower-case hex form that names images and seals.
+// Hex returns the digest in lower-case hexadecimal, as in names of images and seals.
 func (d Digest) Hex() string { return hex.EncodeToString(d.sum[:d.alg.Size()]) }
 
-// String returns the full form, "fsverity-sha256-12:<hex>", or "none".
+// String returns the full form, "fsverity-sha256-12:<hex>", or "none" for the zero Digest.
 func (d Digest) String() string {
 	if d.IsZero() {
 		return "none"
@@ -153,15 +154,15 @@ func (d Digest) String() string {
 	return d.alg.String() + ":" + d.Hex()
 }
 
-// ObjectPath returns the path of the object in an object store: the first byte
-// of the digest as a directory, the rest as the name, "0f/0e…". It is empty for
-// the zero Digest.
+// ObjectPath returns the path in an object store of the object with this digest: the
+// first byte is the directory and the rest is the name, "0f/0e…". It is empty for the zero
+// Digest.
 func (d Digest) ObjectPath() string {
 	var b [2*64 + 1]byte
 	return string(d.AppendObjectPath(b[:0]))
 }
 
-// AppendObjectPath appends the ObjectPath to b.
+// AppendObjectPath appends ObjectPath to b and returns the result.
 func (d Digest) AppendObjectPath(b []byte) []byte {
 	if d.IsZero() {
 		return b
@@ -171,7 +172,7 @@ func (d Digest) AppendObjectPath(b []byte) []byte {
 	return hex.AppendEncode(b, d.sum[1:n])
 }
 
-// ParseObjectPath is the inverse of ObjectPath.
+// ParseObjectPath parses what ObjectPath returns.
 func ParseObjectPath(s string) (Digest, error) {
 	if len(s) < 3 || s[2] != '/' {
 		return Digest{}, fmt.Errorf("%w: want an object path, as in 0f/0e…, found %.140q", ErrDigest, s)
@@ -179,7 +180,8 @@ func ParseObjectPath(s string) (Digest, error) {
 	return ParseAnyHex(s[:2] + s[3:])
 }
 
-// Compare orders digests by algorithm, then by value.
+// Compare returns a negative number if d sorts before e, a positive one if after, and 0
+// if they are equal. Digests are sorted by algorithm and then by value.
 func (d Digest) Compare(e Digest) int {
 	if d.alg != e.alg {
 		return int(d.alg) - int(e.alg)

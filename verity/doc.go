@@ -1,9 +1,10 @@
 // Package verity computes and checks fs-verity digests, and enables fs-verity on
 // files.
 //
-// fs-verity is the kernel's integrity check for single files: a file's blocks are
-// the leaves of a Merkle tree, and the kernel checks each block that it reads
-// against it. The digest names both the tree's root and the file's size:
+// With fs-verity the kernel checks the integrity of single files: the blocks of a file
+// are the leaves of a Merkle tree, and whenever the kernel reads a block, it checks the
+// block against the tree. The digest depends on the root of the tree and on the size of
+// the file:
 //
 //	file     | block 0 | block 1 | … | block n (zero-padded) |
 //	              │         │               │
@@ -15,6 +16,10 @@
 //	                   │
 //	digest         H(descriptor)
 //
-// composefs uses one set of parameters: blocks of 4096 bytes, no salt, SHA-256 or
-// SHA-512. Source: Documentation/filesystems/fsverity.rst in the Linux kernel.
+// composefs always uses blocks of 4096 bytes and no salt, with SHA-256 or SHA-512.
+//
+// [Sum], [SumReader] and [SumFile] compute the digest of one file. A [Hasher] serves for
+// many. [Enable], [Measure] and [Check] talk to the kernel.
+//
+// Source: Documentation/filesystems/fsverity.rst in the Linux kernel.
 package verity

@@ -7,13 +7,14 @@ import (
 )
 
 // A Hasher computes the fs-verity digest of what is written to it. It holds one
-// partial block of data and one of each level of the Merkle tree, whatever the
-// size of the file: at most 10 blocks.
+// partial block of data and one of each level of the Merkle tree, which are at most 10
+// blocks whatever the size of the file.
 //
 //	Write ─▶ data ─H─▶ levels[0] ─H─▶ levels[1] ─H─▶ …
 //	         a block is hashed into the level above as soon as it is full
 //
-// A Hasher may be used again after Reset, and then allocates nothing.
+// After Reset a Hasher can be used for another file, without allocating. It is not safe
+// for concurrent use.
 type Hasher struct {
 	alg    Algorithm
 	width  int   // bytes of a hash
@@ -25,17 +26,17 @@ type Hasher struct {
 	zeros  *zeroTree                      // of WriteZeros
 }
 
-// block is a block that fills up. What lies behind n is scratch.
+// A block is filled up to n; the bytes after that have no meaning.
 type block struct {
 	b [BlockSize]byte
 	n int
 }
 
-// NewHasher returns a Hasher for an empty file. With an algorithm that is not
-// Valid, its Sum is the zero Digest.
+// NewHasher returns a Hasher to which nothing has been written. If alg isn't Valid, Sum
+// returns the zero Digest.
 func NewHasher(alg Algorithm) *Hasher { return &Hasher{alg: alg, width: alg.Size()} }
 
-// Reset makes h as new; it keeps its buffers.
+// Reset forgets what was written to h. It keeps the buffers.
 func (h *Hasher) Reset() {
 	h.size, h.data.n = 0, 0
 	for _, l := range h.levels {
@@ -43,10 +44,10 @@ func (h *Hasher) Reset() {
 	}
 }
 
-// Size returns how many bytes have been written.
+// Size returns the number of bytes written so far.
 func (h *Hasher) Size() int64 { return h.size }
 
-// Write adds p to the file. It never returns an error.
+// Write appends p to the file. It never returns an error.
 func (h *Hasher) Write(p []byte) (int, error) {
 	length := len(p)
 	h.size += int64(length)
@@ -67,8 +68,8 @@ func (h *Hasher) Write(p []byte) (int, error) {
 	return length, nil
 }
 
-// SumBuffer resets h and returns the digest of a file with the first n bytes of buf.
-// What is behind them in the last block is scratch.
+// SumBuffer resets h and returns the digest of a file whose content is buf[:n]. The rest of
+// the last block of buf is overwritten.
 func (h *Hasher) SumBuffer(buf []byte, n int) Digest {
 	h.Reset()
 	h.writeRest(buf, n)
@@ -91,11 +92,11 @@ func (h *Hasher) writeRest(buf []byte, n int) {
 	h.size += int64(n)
 }
 
-// readSize is how much is read at a time: large enough to make the system call
-// cheap, small enough to be hashed while it is in the processor's cache.
+// readSize is how many bytes are read at a time: enough to make the system call cheap,
+// and few enough to be hashed while they are in the processor's cache.
 const readSize = 128 << 10
 
-// ReadFrom adds all that r has to the file.
+// ReadFrom appends everything that r has to the file, and returns the number of bytes.
 func (h *Hasher) ReadFrom(r io.Reader) (int64, error) {
 	if h.buf == nil {
 		h.buf = make([]byte, readSize)
@@ -113,8 +114,8 @@ func (h *Hasher) ReadFrom(r io.Reader) (int64, error) {
 	}
 }
 
-// push adds whole blocks of data to the file, as many as level 0's block has room
-// for. It returns how many bytes they are; with a block of data, not 0.
+// push adds whole blocks of data to the file, as many as fit into the block of level 0. It
+// returns the number of their bytes, which isn't 0 if data has a block.
 func (h *Hasher) push(data []byte) int {
 	l := h.level(0)
 	n := h.alg.hashBlocks(l.b[l.n:], data)
@@ -129,8 +130,8 @@ func (h *Hasher) pushHash(level int, sum []byte) {
 	h.grow(level, 1)
 }
 
-// grow counts the n hashes that were just put behind the others of a level. If the
-// level's block is full now, it is hashed into the level above, and so on.
+// grow counts the n hashes that were just appended to a level. If its block is full now,
+// it is hashed into the level above, and so on.
 func (h *Hasher) grow(level, n int) {
 	l := h.level(level)
 	for l.n += n * h.width; l.n == BlockSize; l.n += h.width {
@@ -153,8 +154,8 @@ func (h *Hasher) level(n int) *block {
 	return h.levels[n]
 }
 
-// top is the number of levels with something in them: those that decide when
-// one hash is all that's left.
+// top returns the number of levels up to the highest that has hashes. There the root is
+// found once a single hash is left.
 func (h *Hasher) top() int {
 	n := len(h.levels)
 	for n > 0 && h.levels[n-1].n == 0 {
@@ -193,7 +194,7 @@ func (h *Hasher) root(sum *[64]byte) {
 	}
 }
 
-// Sum returns the digest of what has been written so far. Writing can go on.
+// Sum returns the digest of what has been written so far. More can be written afterwards.
 func (h *Hasher) Sum() Digest {
 	var root [64]byte
 	h.root(&root)
@@ -213,8 +214,8 @@ func (a Algorithm) hashBlock(dst, b []byte) {
 	}
 }
 
-// hashBlocks writes the hashes of b's whole blocks to dst, one behind the other, as
-// many as dst has room for. It returns how many they are.
+// hashBlocks writes the hashes of b's whole blocks to dst, one after the other, as many as
+// fit into dst. It returns their number.
 func (a Algorithm) hashBlocks(dst, b []byte) (n int) {
 	if a == SHA256 && hasSum256x2 {
 		for ; len(b) >= 2*BlockSize && len(dst) >= 2*sha256.Size; n += 2 {

@@ -6,24 +6,24 @@ import (
 	"os"
 )
 
-// Errors of Enable, Measure and Check. The system's own error is wrapped beside them.
+// Errors of Enable, Measure and Check. The error wraps that of the system as well.
 var (
-	// ErrNotEnabled: the file is without fs-verity.
+	// ErrNotEnabled: the file doesn't have fs-verity enabled.
 	ErrNotEnabled = errors.New("fs-verity is not enabled")
-	// ErrAlreadyEnabled: the file has fs-verity on, perhaps with another digest.
+	// ErrAlreadyEnabled: the file has fs-verity enabled, perhaps with another algorithm.
 	ErrAlreadyEnabled = errors.New("fs-verity is enabled already")
-	// ErrBusy: somebody has the file open for writing. That may be a child
-	// process between fork and exec, which holds every file of its parent: who
-	// starts processes keeps syscall.ForkLock read-locked from opening the file
-	// for writing until it is closed, or tries again after a millisecond.
+	// ErrBusy: the file is open for writing. It may be open in a child process between
+	// fork and exec, which has every file of its parent open. A program that starts
+	// processes must hold syscall.ForkLock for reading from when it opens the file for
+	// writing until it closes it, or try again after a millisecond.
 	ErrBusy = errors.New("file is open for writing")
-	// ErrSignature: the kernel wants files to have built-in signatures, which
+	// ErrSignature: the kernel requires files to have built-in signatures, which
 	// composefs doesn't use (sysctl fs.verity.require_signatures).
 	ErrSignature = errors.New("the kernel wants a built-in fs-verity signature")
-	// ErrMismatch: the file has another digest, or one of another kind.
+	// ErrMismatch: the file has another digest, or another algorithm, than is wanted.
 	ErrMismatch = errors.New("fs-verity digest mismatch")
-	// ErrUnsupported: the file system or the kernel has no fs-verity. It is also
-	// an errors.ErrUnsupported.
+	// ErrUnsupported: the file system or the kernel has no fs-verity. It matches
+	// errors.ErrUnsupported too.
 	ErrUnsupported error = unsupportedError{}
 )
 
@@ -33,8 +33,8 @@ func (unsupportedError) Error() string { return "fs-verity is not supported by t
 
 func (unsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// Enable turns fs-verity on for a file, which from then on can't be changed. f
-// must be open for reading only, and nobody may have the file open for writing.
+// Enable enables fs-verity on a file, whose content can't be changed any more after that.
+// f must be open for reading only, and the file must not be open for writing anywhere.
 func Enable(f *os.File, alg Algorithm) error {
 	if !alg.Valid() {
 		return fmt.Errorf("enable fs-verity on %q: %w: number %d", f.Name(), ErrAlgorithm, alg)
@@ -45,9 +45,9 @@ func Enable(f *os.File, alg Algorithm) error {
 	return nil
 }
 
-// Measure asks the kernel for the digest of a file with fs-verity. It reads none
-// of the file's data: the kernel checks that when it is read. A file with another
-// algorithm is an ErrMismatch.
+// Measure asks the kernel for the digest of a file that has fs-verity enabled. It doesn't
+// read the content, which the kernel checks whenever it is read. If the file has another
+// algorithm than alg, the error is an ErrMismatch.
 func Measure(f *os.File, alg Algorithm) (Digest, error) {
 	d, err := measure(f)
 	if err == nil && d.alg != alg {
@@ -59,7 +59,7 @@ func Measure(f *os.File, alg Algorithm) (Digest, error) {
 	return d, nil
 }
 
-// Check measures a file and compares its digest with the one wanted.
+// Check returns an error if the digest that Measure returns for a file isn't want.
 func Check(f *os.File, want Digest) error {
 	have, err := Measure(f, want.alg)
 	if err != nil {

@@ -17,7 +17,7 @@ func enable(f *os.File, alg Algorithm) error {
 	return ioctl(f, unix.FS_IOC_ENABLE_VERITY, unsafe.Pointer(&arg))
 }
 
-// measurement is struct fsverity_digest with room for the longest digest.
+// measurement is a struct fsverity_digest with room for the longest digest.
 //
 //	 0           2      4
 //	+-----------+------+--------------------+
@@ -27,9 +27,9 @@ type measurement struct {
 	sum [64]byte
 }
 
-// measure returns the digest as fs-verity has it. Only the algorithm and the size
-// of the digest tell how it was made: a file with another block size or a salt has
-// another digest than the one that is looked for, and so is refused by comparing.
+// measure returns the digest that the kernel has for a file. The kernel doesn't tell
+// block size and salt: with others than ours the digest is another one, and the file is
+// refused when digests are compared.
 func measure(f *os.File) (Digest, error) {
 	var m measurement
 	m.Size = uint16(len(m.sum))
@@ -44,7 +44,7 @@ func measure(f *os.File) (Digest, error) {
 	return NewDigest(alg, m.sum[:m.Size])
 }
 
-// ioctl goes through SyscallConn, which keeps f from being closed meanwhile.
+// ioctl uses SyscallConn, so that f can't be closed during the call.
 func ioctl(f *os.File, request uintptr, arg unsafe.Pointer) error {
 	conn, err := f.SyscallConn()
 	if err != nil {
@@ -67,7 +67,7 @@ func ioctl(f *os.File, request uintptr, arg unsafe.Pointer) error {
 var meanings = map[unix.Errno]error{
 	unix.ENODATA:      ErrNotEnabled,
 	unix.ENOTTY:       ErrUnsupported, // the file system doesn't know the request
-	unix.EOPNOTSUPP:   ErrUnsupported, // it does, but wasn't made with the feature, or the kernel is without
+	unix.EOPNOTSUPP:   ErrUnsupported, // it does, but was made without the feature, or the kernel lacks it
 	unix.ENOSYS:       ErrUnsupported,
 	unix.EEXIST:       ErrAlreadyEnabled,
 	unix.ETXTBSY:      ErrBusy,

@@ -6,14 +6,15 @@ import (
 	"slices"
 )
 
-// MerkleTree writes the Merkle tree of the first size bytes of r to w as file
-// systems store it: the root's level first, the level of the data's hashes last,
-// each in whole blocks of 4096 bytes. It returns the root hash and how many bytes
-// were written. A file of at most one block has no tree: its root hash is the
-// hash of the block, or zeros if it is empty.
+// MerkleTree writes the Merkle tree of the first size bytes of r to w, as file
+// systems store it: the level of the root comes first and the one with the hashes of
+// the data last, each in whole blocks of 4096 bytes. It returns the root hash and the
+// number of bytes written. A file of at most one block has no tree: its root hash is the
+// hash of the block, or all zeros if the file is empty.
 //
-// The tree is held in memory: about size/127 bytes with SHA-256, size/63 with
-// SHA-512. Holes of a Sparse are neither read nor hashed.
+// The tree is kept in memory until it is complete, which takes about size/127 bytes with
+// SHA-256 and size/63 with SHA-512. If r is a Sparse, its holes are neither read nor
+// hashed.
 func MerkleTree(alg Algorithm, r io.ReaderAt, size int64, w io.Writer) (root []byte, treeSize int64, err error) {
 	if !alg.Valid() {
 		return nil, 0, fmt.Errorf("%w: number %d", ErrAlgorithm, alg)

@@ -2,8 +2,8 @@
 
 package verity
 
-// sum256x2 writes the SHA-256 hashes of two blocks to dst, that of a first. It
-// needs a processor with the SHA extensions: see hasSum256x2.
+// sum256x2 writes the SHA-256 hashes of a and b to dst. It needs a processor with the SHA
+// extensions, see hasSum256x2.
 //
 //go:noescape
 func sum256x2(dst *[64]byte, a, b *[BlockSize]byte)

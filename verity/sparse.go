@@ -5,15 +5,16 @@ import (
 	"runtime"
 )
 
-// A Sparse is a file that knows its holes.
+// A Sparse is a file that can tell where its holes are.
 type Sparse interface {
 	io.ReaderAt
-	// NextData returns where the next data begins, at off or behind it, and where it
-	// ends: what is before it is zeros. Behind the last data both are the file's end.
+	// NextData returns the offsets where the first data at or after off begins and
+	// ends. From off to start there are zeros only. After the last data, start and end
+	// are the end of the file.
 	NextData(off int64) (start, end int64, err error)
 }
 
-// SumSparse is SumFile for a file whose holes are neither read nor hashed.
+// SumSparse is like SumFile, but neither reads nor hashes holes.
 func (h *Hasher) SumSparse(r Sparse, size int64, buf []byte) (Digest, error) {
 	h.Reset()
 	workers, span := runtime.GOMAXPROCS(0), h.alg.span()
@@ -59,8 +60,8 @@ func nextData(r Sparse, off, size, block int64) (start, end int64, err error) {
 	return start, min(end, size), nil
 }
 
-// nextSpans is nextData in spans, up to the next one that is all zeros: smaller holes
-// are for those who hash the spans.
+// nextSpans is nextData in spans, up to the next span that is all zeros. Smaller holes are
+// left to the function that hashes a span.
 func nextSpans(r Sparse, off, size, span int64) (start, end int64, err error) {
 	start, end, err = nextData(r, off, size, span)
 	for err == nil && end < size {

@@ -9,19 +9,20 @@ import (
 	"sync/atomic"
 )
 
-// ErrTruncated is the cause when a file has fewer bytes than its size said: it
-// changed while it was read.
+// ErrTruncated is the cause when a file ends before the size that was given: it changed
+// while it was being read.
 var ErrTruncated = errors.New("file is shorter than its size")
 
-// Sum returns the digest of a file with the content b.
+// Sum returns the digest of a file with the content b. If alg isn't Valid, it is the zero
+// Digest.
 func Sum(alg Algorithm, b []byte) Digest {
 	h := NewHasher(alg)
 	_, _ = h.Write(b)
 	return h.Sum()
 }
 
-// SumReader returns the digest of all that r has, and its size in bytes. Who
-// hashes many files keeps a Hasher and calls ReadFrom, Sum and Reset.
+// SumReader returns the digest of everything that r has, and its size in bytes. To hash
+// many files, use one Hasher and call its ReadFrom, Sum and Reset.
 func SumReader(alg Algorithm, r io.Reader) (Digest, int64, error) {
 	if !alg.Valid() {
 		return Digest{}, 0, fmt.Errorf("%w: number %d", ErrAlgorithm, alg)
@@ -38,9 +39,9 @@ func SumReader(alg Algorithm, r io.Reader) (Digest, int64, error) {
 // goroutine hashes it.
 const parallelFrom = 4 << 20
 
-// SumFile returns the digest of the first size bytes of r, which are to be the
-// whole file. A large file is hashed by as many goroutines as GOMAXPROCS allows;
-// r must then bear concurrent calls of ReadAt, as an *os.File does.
+// SumFile returns the digest of a file with the first size bytes of r. A large file is
+// hashed by as many goroutines as GOMAXPROCS allows, so r must permit concurrent calls of
+// ReadAt, as an *os.File does.
 func SumFile(alg Algorithm, r io.ReaderAt, size int64) (Digest, error) {
 	if !alg.Valid() {
 		return Digest{}, fmt.Errorf("%w: number %d", ErrAlgorithm, alg)
@@ -52,9 +53,9 @@ func SumFile(alg Algorithm, r io.ReaderAt, size int64) (Digest, error) {
 // hashes it although there are other files to hash at the same time.
 const manyFrom = 16 << 20
 
-// SumFile is the function SumFile for one file of many that are hashed at the same
-// time. It resets h. What it reads goes through buf, a multiple of BlockSize long,
-// and nothing is allocated, but for a file of at least 16 MiB.
+// SumFile is like the function SumFile, for callers that hash several files at the same
+// time. It resets h and reads through buf, whose length must be a multiple of BlockSize.
+// Only for files of 16 MiB or more does it allocate memory and use several goroutines.
 func (h *Hasher) SumFile(r io.ReaderAt, size int64, buf []byte) (Digest, error) {
 	h.Reset()
 	return h.sumFile(r, size, manyFrom, buf)
@@ -74,7 +75,8 @@ func (h *Hasher) sumFile(r io.ReaderAt, size, parallel int64, buf []byte) (Diges
 	return h.Sum(), nil
 }
 
-// endsEarly is the error for a read that gave less than the file's size promised.
+// endsEarly returns the error for a read that returned fewer bytes than the file should
+// have.
 func endsEarly(err error, size, end int64) error {
 	if err == nil || err == io.EOF {
 		return truncated(size, end)
@@ -84,7 +86,7 @@ func endsEarly(err error, size, end int64) error {
 
 func roundUp(n int64) int64 { return (n + BlockSize - 1) / BlockSize * BlockSize }
 
-// addRest adds what r has from where the Hasher is up to size. Without buf it makes
+// addRest adds the bytes of r from the Hasher's size up to size. If buf is nil, it makes
 // one.
 func (h *Hasher) addRest(r io.ReaderAt, size int64, buf []byte) error {
 	if buf == nil {
@@ -108,19 +110,19 @@ func truncated(size, end int64) error {
 	return fmt.Errorf("%w: want %d bytes, found the end at or before %d", ErrTruncated, size, end)
 }
 
-// A span is the part of the file below one block of level 0: as many data blocks
-// as hashes fit into a block. Spans can be hashed apart from each other.
+// span returns the size in bytes of the part of a file below one block of level 0: as many
+// data blocks as hashes fit into a block. Spans can be hashed independently.
 func (a Algorithm) span() int64 { return int64(BlockSize / a.Size() * BlockSize) }
 
-// windowSpans is how many spans are shared out at a time. It bounds the memory
-// for their hashes, and is many enough to make waiting for the last one cheap.
+// windowSpans is how many spans are shared out at a time. It bounds the memory for their
+// hashes, and is large enough that waiting for the last one costs little.
 const windowSpans = 2048
 
 // A spanSummer writes to dst the hash of the level 0 block over the span of r at off.
 type spanSummer func(dst []byte, r io.ReaderAt, off int64, buf []byte) error
 
-// addSpans adds all whole spans of the first size bytes of r, from where the Hasher is
-// on, which must be at the beginning of one.
+// addSpans adds all whole spans of r between the Hasher's size, which must be where a span
+// begins, and size.
 func (h *Hasher) addSpans(r io.ReaderAt, size int64, workers int, sum spanSummer) error {
 	span := h.alg.span()
 	left := (size - h.size) / span
@@ -139,8 +141,8 @@ func (h *Hasher) addSpans(r io.ReaderAt, size int64, workers int, sum spanSummer
 	return nil
 }
 
-// sumSpans fills sums with the hashes of the spans of r from off on, by several
-// goroutines of which each takes the next span that nobody has.
+// sumSpans fills sums with the hashes of the spans of r from off on. Each of several
+// goroutines takes the next span that no other has taken.
 func (a Algorithm) sumSpans(sums []byte, r io.ReaderAt, off int64, workers int, sum spanSummer) error {
 	var (
 		next   atomic.Int64
@@ -164,7 +166,7 @@ func (a Algorithm) sumSpans(sums []byte, r io.ReaderAt, off int64, workers int, 
 	group.Wait()
 	for _, err := range errs {
 		if err != nil {
-			return err // one is enough: they all tell of the same file
+			return err // one is enough: all are about the same file
 		}
 	}
 	return nil

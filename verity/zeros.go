@@ -4,11 +4,11 @@ package verity
 // 2^51 blocks, and a block holds 2^6 hashes of SHA-512.
 const zeroLevels = 9
 
-// A zeroTree has the hash of a block of zeros, that of a block full of such hashes, and
-// so on: element k is what each hash of level k is where the file has zeros alone.
+// A zeroTree has the hash of a block of zeros, the hash of a block full of that hash, and
+// so on: element k is the hash in level k wherever the file has only zeros.
 type zeroTree [zeroLevels][64]byte
 
-// zeroTree makes the tree when it is first needed. A Hasher keeps it.
+// zeroTree returns the tree, which is made when it is first needed.
 func (h *Hasher) zeroTree() *zeroTree {
 	if h.zeros != nil {
 		return h.zeros
@@ -30,8 +30,8 @@ func (a Algorithm) fill(b []byte, z *zeroTree, level int) {
 	}
 }
 
-// WriteZeros adds n zeros to the file. However many they are, that takes the time of
-// hashing a few blocks: the hashes of blocks of zeros are known, and so are those of
+// WriteZeros appends n zeros to the file. Whatever n is, this takes no longer than hashing a
+// few blocks, since the hashes of blocks of zeros are known, and so are the hashes of
 // blocks full of these. It returns n and never an error.
 func (h *Hasher) WriteZeros(n int64) (int64, error) {
 	if n <= 0 || !h.alg.Valid() {
@@ -55,9 +55,8 @@ func (h *Hasher) WriteZeros(n int64) (int64, error) {
 	return n, nil
 }
 
-// pushZeros adds hashes to a level, as many as that many blocks of zeros have there. The
-// levels below must be empty. Once a block begins, as many as fill whole ones go into the
-// level above in one step.
+// pushZeros adds so many hashes of zeros to a level. The levels below must be empty. Whole
+// blocks of them are added to the level above in one step.
 func (h *Hasher) pushZeros(level int, hashes int64, z *zeroTree) {
 	for ; hashes > 0 && h.level(level).n > 0; hashes-- {
 		h.pushHash(level, z[level][:h.width])
@@ -72,7 +71,7 @@ func (h *Hasher) pushZeros(level int, hashes int64, z *zeroTree) {
 	}
 }
 
-// emitZeros shows whole blocks of a level to who wants the tree.
+// emitZeros passes whole blocks of a level to emit.
 func (h *Hasher) emitZeros(level int, blocks int64, z *zeroTree) {
 	if h.emit == nil {
 		return
