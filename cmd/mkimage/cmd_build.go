@@ -1,28 +1,18 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/composefs-go/composefs/bootcfg"
-	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/erofs/directory"
-	"github.com/composefs-go/composefs/erofs/tree"
-	"github.com/composefs-go/composefs/internal/check/listing"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/source"
 	"github.com/composefs-go/composefs/internal/source/transform"
-	"github.com/composefs-go/composefs/internal/store/digestcache"
 	"github.com/composefs-go/composefs/internal/store/repo"
-	"github.com/composefs-go/composefs/verity"
 )
 
 type buildOptions struct {
@@ -189,36 +179,6 @@ func (o *buildOptions) checkSeal(cmd *cobra.Command) error {
 	return o.seal.check(cmd)
 }
 
-// checkOrder refuses to replace what is newer, while the repository is as it was.
-func (o *buildOptions) checkOrder(u *ui, r *repo.Repo, image verity.Digest) error {
-	sequence, sealed := o.seal.sequence, o.seal.asked()
-	if sealed {
-		if err := o.seal.checkSeal(r, image, sequence); err != nil {
-			return err
-		}
-	} else {
-		sequence, sealed = storedSequence(r, image)
-	}
-	if o.ref == "" {
-		return nil
-	}
-	if err := r.CheckRefPlace(o.ref); err != nil {
-		return err
-	}
-	return o.seal.checkRef(u, r, o.ref, image, sequence, sealed)
-}
-
-// built is what build reports.
-type built struct {
-	Digest  verity.Digest `json:"digest"`
-	Hex     string        `json:"hex"`
-	Karg    string        `json:"karg"`
-	Format  string        `json:"format"`
-	Size    int64         `json:"size"`
-	Inodes  int           `json:"inodes"`
-	Objects *repo.Stats   `json:"objects,omitempty"`
-}
-
 func (o *buildOptions) run(cmd *cobra.Command, u *ui) error {
 	if err := o.check(cmd); err != nil {
 		return err
@@ -234,7 +194,7 @@ func (o *buildOptions) run(cmd *cobra.Command, u *ui) error {
 	if err != nil {
 		return err
 	}
-	var b built
+	var b buildReport
 	if o.repo == "" {
 		b, err = o.measure(cmd.Context(), u, meta)
 	} else {
@@ -244,210 +204,4 @@ func (o *buildOptions) run(cmd *cobra.Command, u *ui) error {
 		return err
 	}
 	return u.result(b, b.Hex)
-}
-
-// settings are what the options say, or else what the repository has.
-func (o *buildOptions) settings(cmd *cobra.Command) (repo.Meta, error) {
-	meta := repo.Meta{Algorithm: verity.SHA256, Format: erofs.V1}
-	if o.repo != "" {
-		r, err := repo.Open(o.repo)
-		if err == nil {
-			meta = r.Meta()
-			r.Close()
-		} else if !errors.Is(err, repo.ErrNotRepo) {
-			return meta, err
-		}
-	}
-	if o.algorithm != "" {
-		alg, err := verity.ParseAlgorithm(o.algorithm)
-		if err != nil {
-			return meta, usagef(cmd, "--digest: %w", err)
-		}
-		meta.Algorithm = alg
-	}
-	if o.format != "" {
-		format, err := parseFormat(o.format)
-		if err != nil {
-			return meta, usagef(cmd, "--format: %w", err)
-		}
-		meta.Format = format
-	}
-	return meta, nil
-}
-
-// parseFormat reads the name of an image format, with or without its v.
-func parseFormat(s string) (erofs.Format, error) {
-	f, err := erofs.ParseFormat("erofs-v" + strings.TrimPrefix(s, "v"))
-	if err != nil {
-		return 0, fmt.Errorf("want v0, v1 or v2, found %q", s)
-	}
-	return f, nil
-}
-
-// measure builds without a repository.
-func (o *buildOptions) measure(ctx context.Context, u *ui, meta repo.Meta) (built, error) {
-	root, err := o.tree(ctx, u, directory.NewDigests(meta.Algorithm), meta, nil)
-	if err != nil {
-		return built{}, err
-	}
-	h := verity.NewHasher(meta.Algorithm)
-	var size countingWriter
-	w := io.Writer(io.MultiWriter(h, &size))
-	write := func(w io.Writer) error { return erofs.Write(w, root, meta.Format) }
-	if o.output == "" {
-		err = write(w)
-	} else {
-		err = u.writeOutput(o.output, func(f io.Writer) error { return write(io.MultiWriter(w, f)) })
-	}
-	if err != nil {
-		return built{}, err
-	}
-	return report(h.Sum(), meta, int64(size), root), nil
-}
-
-// store builds into a repository. Objects first, then the image's name, then its
-// seal, then the ref: each only when what it stands for is on stable storage.
-func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers []signer) (_ built, err error) {
-	r, err := repo.Init(o.repo, meta)
-	if err != nil {
-		return built{}, err
-	}
-	defer func() {
-		if err == nil {
-			err = r.Close()
-		} else {
-			err = errors.Join(err, r.Discard())
-		}
-	}()
-	stage, err := r.Begin()
-	if err != nil {
-		return built{}, err
-	}
-	defer stage.Abort()
-	root, err := o.tree(ctx, u, stage, meta, r.OpenObject)
-	if err != nil {
-		return built{}, err
-	}
-	if !source.IsDirectory(o.source) {
-		// A layer's files may be gone by the last one, or be in /boot.
-		if err := stage.Keep(listing.Objects(root)); err != nil {
-			return built{}, err
-		}
-	}
-	digest, size, err := stage.Put(func(w io.Writer) error { return erofs.Write(w, root, meta.Format) })
-	if err != nil {
-		return built{}, err
-	}
-	if err := ctx.Err(); err != nil {
-		return built{}, err
-	}
-	if err := o.checkOrder(u, r, digest); err != nil {
-		return built{}, err
-	}
-	u.progress.start("writing to disk")
-	if err := stage.Commit(); err != nil {
-		return built{}, err
-	}
-	if err := o.publish(u, r, digest, size, signers); err != nil {
-		return built{}, err
-	}
-	b := report(digest, meta, size, root)
-	stats := stage.Stats()
-	if stats.Damaged > 0 {
-		u.remark("remark: %s", replaced(stats.Damaged, o.repo))
-	}
-	b.Objects = &stats
-	return b, nil
-}
-
-// replaced says how many objects were damaged.
-func replaced(n int64, where string) string {
-	if n == 1 {
-		return fmt.Sprintf("an object in %s was damaged, and has been replaced", where)
-	}
-	return fmt.Sprintf("%d objects in %s were damaged, and have been replaced", n, where)
-}
-
-// publish makes the image findable and bootable. The file comes first: where it can't
-// be written, nothing has happened yet.
-func (o *buildOptions) publish(u *ui, r *repo.Repo, digest verity.Digest, size int64, signers []signer) error {
-	if o.output != "" {
-		image, err := r.OpenObject(digest)
-		if err != nil {
-			return err
-		}
-		defer image.Close()
-		if err := u.writeOutput(o.output, func(w io.Writer) error { _, err := io.Copy(w, image); return err }); err != nil {
-			return err
-		}
-	}
-	if err := r.AddImage(digest); err != nil {
-		return err
-	}
-	if len(signers) > 0 {
-		if _, err := o.seal.seal(u, r, digest, r.Meta().Format, size, signers); err != nil {
-			return err
-		}
-	}
-	if o.ref != "" {
-		return r.SetRef(o.ref, digest)
-	}
-	return nil
-}
-
-func report(d verity.Digest, meta repo.Meta, size int64, root *tree.Node) built {
-	return built{Digest: d, Hex: d.Hex(), Karg: bootcfg.NewImage(d, meta.Format).Argument, Format: fmt.Sprintf("v%d", meta.Format), Size: size, Inodes: countInodes(root)}
-}
-
-func countInodes(root *tree.Node) int {
-	n := 1
-	for _, e := range root.Entries() {
-		if !e.Link {
-			n += countInodes(e.Node)
-		}
-	}
-	return n
-}
-
-// tree reads the source. Objects that it only names can be had from object.
-func (o *buildOptions) tree(ctx context.Context, u *ui, to source.Sink, meta repo.Meta, object func(verity.Digest) (*os.File, error)) (*tree.Node, error) {
-	cache, err := o.openCache(u, to, meta.Algorithm)
-	if err != nil {
-		return nil, err
-	}
-	o.read.Sink, o.read.Object, o.read.Format, o.read.Policy = to, object, meta.Format, o.boot != ""
-	t, err := o.read.read(ctx, u, o.source)
-	if err == nil && cache != nil {
-		err = cache.Save() // what is in it is true whether or not the build succeeds
-	}
-	if err != nil || o.boot == "" {
-		return t.Root, err
-	}
-	return t.Root, prepareBoot(u, t, o.source, o.boot)
-}
-
-// openCache has directories read with the help of the digest cache, if there is to be one.
-func (o *buildOptions) openCache(u *ui, to source.Sink, alg verity.Algorithm) (*digestcache.Cache, error) {
-	if o.cache == "" {
-		return nil, nil
-	}
-	cache, err := digestcache.Open(o.cache, alg, time.Now())
-	if errors.Is(err, digestcache.ErrOther) {
-		return nil, fmt.Errorf("--cache: %w: name another place for the cache", err)
-	}
-	if err != nil {
-		u.remark("%v", err)
-	}
-	if stage, ok := to.(*repo.Stage); ok {
-		stage.Remember(cache)
-	}
-	o.read.Cache = cache
-	return cache, nil
-}
-
-type countingWriter int64
-
-func (c *countingWriter) Write(p []byte) (int, error) {
-	*c += countingWriter(len(p))
-	return len(p), nil
 }

@@ -61,7 +61,7 @@ func TestWithJSONEachLineOfStandardErrorIsAnObject(t *testing.T) {
 	status, _, errs := mkimageIn(t, "build", "--json", "--cache", "cache", "--output", "-", "root")
 	lines := strings.Split(strings.TrimSpace(errs), "\n")
 	var remark struct{ Remark string }
-	var result built
+	var result buildReport
 	if err := json.Unmarshal([]byte(lines[0]), &remark); err != nil || status != 0 || !strings.Contains(remark.Remark, "cache") {
 		t.Errorf("status %d, %v: %s", status, err, errs)
 	}
@@ -72,7 +72,7 @@ func TestWithJSONEachLineOfStandardErrorIsAnObject(t *testing.T) {
 
 // reports are what the commands print with --json.
 var reports = []any{
-	built{}, compared{}, diskReport{}, doctor.Report{}, initrdReport{}, keyPair{}, keyFile{}, listedImage{}, measured{}, imagemount.Report{},
+	buildReport{}, compared{}, diskReport{}, doctor.Report{}, initrdReport{}, keyPair{}, keyFile{}, listedImage{}, measured{}, imagemount.Report{},
 	sealed{}, writtenStatement{}, ukiContents{}, ukiReport{}, verified{}, failure{}, initialized{},
 }
 
