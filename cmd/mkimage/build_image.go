@@ -192,11 +192,13 @@ func (o *buildOptions) publish(u *ui, r *repo.Repo, digest verity.Digest, size i
 	}
 	if len(signers) > 0 {
 		if _, err := o.seal.seal(u, r, digest, r.Meta().Format, size, signers); err != nil {
-			return err
+			return fmt.Errorf("%w; the image is in %s now, without this seal", err, o.repo)
 		}
 	}
 	if o.ref != "" {
-		return r.SetRef(o.ref, digest)
+		if err := r.SetRef(o.ref, digest); err != nil {
+			return fmt.Errorf("%w; the image %s is in %s now, without this ref", err, digest.Hex(), o.repo)
+		}
 	}
 	return nil
 }
@@ -217,14 +219,13 @@ func countInodes(root *tree.Node) int {
 
 // tree reads the source. Objects that it only names can be had from object.
 func (o *buildOptions) tree(ctx context.Context, u *ui, to source.Sink, meta repo.Meta, object func(verity.Digest) (*os.File, error)) (*tree.Node, error) {
-	cache, err := o.openCache(u, to, meta.Algorithm)
-	if err != nil {
-		return nil, err
-	}
 	o.read.Sink, o.read.Object, o.read.Format, o.read.Policy = to, object, meta.Format, o.boot != ""
-	t, err := o.read.read(ctx, u, o.source)
-	if err == nil && cache != nil {
-		err = cache.Save() // what is in it is true whether or not the build succeeds
+	var t source.Tree
+	var err error
+	if o.cache == "" {
+		t, err = o.read.read(ctx, u, o.source)
+	} else {
+		t, err = o.readCached(ctx, u, meta.Algorithm)
 	}
 	if err != nil || o.boot == "" {
 		return t.Root, err
@@ -232,23 +233,32 @@ func (o *buildOptions) tree(ctx context.Context, u *ui, to source.Sink, meta rep
 	return t.Root, prepareBoot(u, t, o.source, o.boot)
 }
 
-// openCache has directories read with the help of the digest cache, if there is to be one.
-func (o *buildOptions) openCache(u *ui, to source.Sink, alg verity.Algorithm) (*digestcache.Cache, error) {
-	if o.cache == "" {
-		return nil, nil
-	}
+// readCached reads a directory with the help of the digest cache. What is in that is true
+// whether or not the build succeeds later.
+func (o *buildOptions) readCached(ctx context.Context, u *ui, alg verity.Algorithm) (source.Tree, error) {
 	cache, err := digestcache.Open(o.cache, alg, time.Now())
 	if errors.Is(err, digestcache.ErrOther) {
-		return nil, fmt.Errorf("--cache: %w: name another place for the cache", err)
+		return source.Tree{}, fmt.Errorf("--cache: %w: name another place for the cache", err)
 	}
 	if err != nil {
 		u.remark("%v", err)
 	}
-	if stage, ok := to.(*repo.Stage); ok {
+	if stage, ok := o.read.Sink.(*repo.Stage); ok {
 		stage.Remember(cache)
 	}
-	o.read.Cache = cache
-	return cache, nil
+	reading := cache.NewReading()
+	o.read.Cache = reading
+	t, err := o.read.read(ctx, u, o.source)
+	if err != nil {
+		return t, err
+	}
+	if n := reading.Fresh(); n > 0 {
+		u.remark("--cache doesn't remember %s, changed less than a minute before this build: the next one reads them again", countFiles(int(n)))
+	}
+	if n := reading.Unfit(); n > 0 {
+		u.remark("--cache doesn't remember %s, on another file system than ext4, XFS, Btrfs and F2FS: every build reads them", countFiles(int(n)))
+	}
+	return t, refusedAt(inOutput, cache.Save())
 }
 
 type countingWriter int64

@@ -203,5 +203,10 @@ func (o *buildOptions) run(cmd *cobra.Command, u *ui) error {
 	if err != nil {
 		return err
 	}
-	return u.result(b, b.Hex)
+	if err := u.result(b, b.Hex); err != nil && o.repo != "" {
+		return refusedAt(inOutput, fmt.Errorf("print the digest: %w; the image %s is in %s nevertheless", err, b.Hex, o.repo))
+	} else if err != nil {
+		return refusedAt(inOutput, fmt.Errorf("print the digest: %w", err))
+	}
+	return nil
 }

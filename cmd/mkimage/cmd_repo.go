@@ -21,17 +21,18 @@ func newRepo(u *ui) *cobra.Command {
 	return cmd
 }
 
-const repoInitLong = `Init makes an empty repository. Hash and image format are fixed from then on.
+const repoInitLong = `Init makes an empty repository. Its hash and image format can't be changed later.
 
-mkimage build --repo does it by itself; this is for settings other than SHA-256
-and V1. Where the file system has fs-verity, the repository will insist on it.
+mkimage build --repo makes one too; init is for settings other than SHA-256 and V1.
+Where the file system has fs-verity, the repository will insist on it.
 
 If DIR is a repository whose meta.json is lost or damaged, init writes that file
-again, with the settings that the objects and images there have; --digest can't
-change them. --format says the default of a repository that has images in several.`
+again, with the settings that the objects and images there have; --digest and --format
+can't change them. If its images have several formats, --format says which of these is
+the default.`
 
-// initialized is what repo init reports.
-type initialized struct {
+// repoReport is what repo init reports.
+type repoReport struct {
 	Repo      string `json:"repo"`
 	Algorithm string `json:"algorithm"`
 	Format    string `json:"format"`
@@ -88,7 +89,7 @@ func restoreMeta(cmd *cobra.Command, u *ui, dir string, asked repo.Meta) error {
 	if err != nil {
 		return err
 	}
-	u.remark("remark: %s had lost its meta.json; the new one says what is there: %s", dir, meta)
+	u.remark("%s had lost its meta.json; the new one has the settings of what is there: %s", dir, meta)
 	return reportInit(u, dir, meta, true)
 }
 
@@ -97,5 +98,5 @@ func reportInit(u *ui, dir string, meta repo.Meta, restored bool) error {
 	if !u.json {
 		return nil
 	}
-	return u.result(initialized{dir, meta.Algorithm.String(), fmt.Sprintf("v%d", meta.Format), restored}, "")
+	return u.result(repoReport{dir, meta.Algorithm.String(), fmt.Sprintf("v%d", meta.Format), restored}, "")
 }

@@ -73,7 +73,7 @@ func TestWithJSONEachLineOfStandardErrorIsAnObject(t *testing.T) {
 // reports are what the commands print with --json.
 var reports = []any{
 	buildReport{}, compared{}, diskReport{}, doctor.Report{}, initrdReport{}, keyPair{}, keyFile{}, listedImage{}, measured{}, imagemount.Report{},
-	sealed{}, writtenStatement{}, ukiContents{}, ukiReport{}, verified{}, failure{}, initialized{},
+	sealed{}, writtenStatement{}, ukiContents{}, ukiReport{}, verified{}, failure{}, repoReport{},
 }
 
 func TestTheKeysOfJSONAreOfOneStyle(t *testing.T) {

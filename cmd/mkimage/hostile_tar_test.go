@@ -136,7 +136,7 @@ func TestATarThatLiesIsRefusedAndNothingIsWritten(t *testing.T) {
 			cmd := program(t, "build", "--quiet", "--strict", "--max-entries", "100000", "--repo", repo, "tar:"+bad)
 			cmd.Dir = dir
 			out, err := cmd.CombinedOutput()
-			if err == nil || cmd.ProcessState.ExitCode() != exitFailure || !strings.Contains(string(out), tt.want) || !strings.HasPrefix(string(out), "mkimage: "+bad+": ") {
+			if err == nil || cmd.ProcessState.ExitCode() != exitFailure || !strings.Contains(string(out), tt.want) || !strings.HasPrefix(string(out), "mkimage: "+bad) {
 				t.Errorf("%v: %s", err, out)
 			}
 			if after := filesIn(t, dir); before != after {

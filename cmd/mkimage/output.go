@@ -155,7 +155,10 @@ func (u *ui) writeStandardOutput(write func(io.Writer) error) error {
 	}
 	w := bufio.NewWriter(u.out)
 	u.out = u.err
-	return errors.Join(write(w), w.Flush())
+	if err := write(w); err != nil {
+		return err
+	}
+	return w.Flush()
 }
 
 func writeStream(path string, write func(io.Writer) error) error {

@@ -74,9 +74,10 @@ func TestTheHintFitsWhatWasRefused(t *testing.T) {
 		{"a repository that is read-only", root, []string{"build", "--repo", at("readonly/repo"), at("changed")}, "remount the file system of " + at("readonly/repo")},
 		{"an output that is read-only", root, []string{"build", "--output", at("readonly/image"), at("changed")}, "name a file on a file system that is mounted for writing"},
 		{"a new key that is read-only", root, []string{"key", "new", at("readonly/key")}, "name a file on a file system that is mounted for writing"},
-		{"a full repository", root, []string{"build", "--repo", at("full/repo"), at("changed")}, "nothing was added; free some space"},
-		{"a full output", root, []string{"build", "--output", at("full/image"), at("changed")}, "nothing was written; free some space"},
-		{"a disk image on a full file system", root, []string{"disk", "--repo", at("repo"), "--image", "x", "--esp", "a=" + at("other"), "--output", at("full/disk")}, "nothing was written; free some space"},
+		{"a full repository", root, []string{"build", "--repo", at("full/repo"), at("changed")}, "free some space and try again"},
+		{"a full output", root, []string{"build", "--output", at("full/image"), at("changed")}, "free some space, or name a file on another"},
+		{"a one-use key on a full file system", root, []string{"build", "--repo", at("repo"), "--one-use-key", at("full/key.pub"), at("changed")}, "free some space, or name a file on another"},
+		{"a disk image on a full file system", root, []string{"disk", "--repo", at("repo"), "--image", "x", "--esp", "a=" + at("other"), "--output", at("full/disk")}, "free some space, or name a file on another"},
 	} {
 		stderr, status := runAs(t, tt.uid, program, tt.args...)
 		if _, hint, _ := strings.Cut(stderr, "\nhint: "); status != exitFailure || !strings.Contains(hint, tt.want) {
@@ -102,7 +103,7 @@ func TestTheHintIsForTheSiteOfTheError(t *testing.T) {
 	}{
 		{"an immutable file of the repository", path("unlink", "repo/images/x", unix.EPERM), "chattr -ia"},
 		{"a file of the repository by a name below it", path("mkdirat", "tmp/build-x", unix.EROFS), "remount the file system of repo"},
-		{"an object that is written while the tree is read", refusedAt(inTree, fmt.Errorf("read tree/file: %w", path("write", "repo/tmp/x", unix.EDQUOT))), "nothing was added"},
+		{"an object that is written while the tree is read", refusedAt(inTree, fmt.Errorf("read tree/file: %w", path("write", "repo/tmp/x", unix.EDQUOT))), "free some space and try again"},
 		{"a name that begins as the repository's does", path("write", "repository", unix.ENOSPC), ""},
 		{"an input", path("open", "kernel", unix.EACCES), ""},
 		{"nothing known", unix.ENOSPC, ""},
@@ -111,7 +112,7 @@ func TestTheHintIsForTheSiteOfTheError(t *testing.T) {
 		{"a key", refusedAt(inKey, path("open", "k.key", unix.EACCES)), "a secret key"},
 		{"an output", refusedAt(inOutput, path("open", "out", unix.EACCES)), "that you may write to"},
 		{"an output that is read-only", refusedAt(inOutput, path("open", "out", unix.EROFS)), "mounted for writing"},
-		{"a full output", refusedAt(inOutput, path("write", "out", unix.ENOSPC)), "nothing was written"},
+		{"a full output", refusedAt(inOutput, path("write", "out", unix.ENOSPC)), "free some space, or name a file"},
 		{"no error of the system", refusedAt(inOutput, errors.New("other")), ""},
 		{"a device", refusedAt(inDevice, path("open", "/dev/sdX", unix.EACCES)), "run it as root"},
 		{"a device that is write-protected", refusedAt(inDevice, path("open", "/dev/sdX", unix.EROFS)), "blockdev --setrw"},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -80,10 +81,18 @@ func (c *Cache) Find(fd int, st *unix.Stat_t) (verity.Digest, bool) {
 
 // Keep remembers the digest of the open file fd. st is what fstat said both before
 // it was read and after.
-func (c *Cache) Keep(fd int, st *unix.Stat_t, d verity.Digest) {
+func (c *Cache) Keep(fd int, st *unix.Stat_t, d verity.Digest) { c.keep(fd, st, d) }
+
+// keep is Keep, and says why it didn't.
+func (c *Cache) keep(fd int, st *unix.Stat_t, d verity.Digest) (why obstacle) {
 	system := c.system(fd, st)
-	if d.Algorithm() != c.algorithm || !system.renewsChangeTime() || !before(st.Ctim, c.settled) {
-		return
+	switch {
+	case d.Algorithm() != c.algorithm:
+		return none
+	case !system.renewsChangeTime():
+		return fileSystemUnfit
+	case !before(st.Ctim, c.settled):
+		return tooFresh
 	}
 	k := newKey(system, st)
 	c.mu.Lock()
@@ -91,7 +100,44 @@ func (c *Cache) Keep(fd int, st *unix.Stat_t, d verity.Digest) {
 	if len(c.fresh) < maxRecords*recordSize(c.algorithm) {
 		c.fresh = d.AppendBytes(append(c.fresh, k[:]...))
 	}
+	return none
 }
+
+// An obstacle is why a file isn't remembered.
+type obstacle uint8
+
+const (
+	none obstacle = iota
+	tooFresh
+	fileSystemUnfit
+)
+
+// A Reading is a Cache for the reading of one directory: it counts the files that can't
+// be remembered.
+type Reading struct {
+	*Cache
+	fresh, unfit atomic.Int64
+}
+
+// NewReading returns a Reading that has counted nothing yet.
+func (c *Cache) NewReading() *Reading { return &Reading{Cache: c} }
+
+// Keep is Cache.Keep.
+func (r *Reading) Keep(fd int, st *unix.Stat_t, d verity.Digest) {
+	switch r.keep(fd, st, d) {
+	case tooFresh:
+		r.fresh.Add(1)
+	case fileSystemUnfit:
+		r.unfit.Add(1)
+	}
+}
+
+// Fresh returns how many files had changed less than Settled before.
+func (r *Reading) Fresh() int64 { return r.fresh.Load() }
+
+// Unfit returns how many files are on file systems of which the change times can't be
+// relied on.
+func (r *Reading) Unfit() int64 { return r.unfit.Load() }
 
 // Save writes the cache: what was found and what was kept, and of what other
 // directories have as much as there is room for.

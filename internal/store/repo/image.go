@@ -28,8 +28,12 @@ func (r *Repo) AddImage(d verity.Digest) error {
 	return nil
 }
 
-// CheckRef accepts the names that can be booted by and aren't ours.
+// CheckRef accepts the names that can be booted by, aren't ours, and can be told from a
+// digest.
 func CheckRef(name string) error {
+	if _, err := verity.ParseAnyHex(name); err == nil {
+		return fmt.Errorf("%w %q: it can't be told from the digest of an image", ErrRef, name)
+	}
 	if strings.HasPrefix(path.Base(name), ".tmp-") {
 		return fmt.Errorf("%w %q: names that begin with .tmp- are for files being made", ErrRef, name)
 	}

@@ -264,7 +264,7 @@ func TestNamesThatStandForNoImage(t *testing.T) {
 			t.Errorf("%q: found %v", name, err)
 		}
 	}
-	for _, name := range []string{"", ".", "..", "a/../b", "/a", "a//b"} {
+	for _, name := range []string{"", ".", "..", "a/../b", "/a", "a//b", strings.Repeat("0f", 32), strings.Repeat("0f", 64)} {
 		if err := r.SetRef(name, other); !errors.Is(err, repo.ErrRef) {
 			t.Errorf("ref %q: found %v", name, err)
 		}

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/composefs-go/composefs/erofs"
@@ -41,7 +43,7 @@ var ErrUndecided = errors.New("the repository doesn't tell its settings")
 // Restore writes the meta.json of a repository that has lost it. The settings are those
 // of what is there: the names of objects, images and seals have the length of the
 // algorithm's digests, and the images say their format. What is wanted decides only where
-// these say nothing: it never changes the algorithm.
+// these say nothing, or which of several formats is the default.
 //
 // fs-verity is turned on for the new meta.json if any object has it, so that a repository
 // that insisted on it still does; in one without objects, wherever it can be had.
@@ -169,6 +171,9 @@ func (seen *survey) settings(want Wanted) (Meta, error) {
 	switch {
 	case want.Format != nil:
 		meta.Format = *want.Format
+		if have := slices.Sorted(maps.Keys(seen.formats)); len(have) > 0 && !slices.Contains(have, meta.Format) {
+			return meta, fmt.Errorf("%w: %s shows that it has images of format v%d, wanted is v%d", ErrOther, seen.formats[have[0]], have[0], meta.Format)
+		}
 	case len(seen.formats) > 1:
 		return meta, fmt.Errorf("%w: its images have several formats", ErrUndecided)
 	default:

@@ -91,7 +91,9 @@ func TestRestoreNeverChangesTheAlgorithmNorGuesses(t *testing.T) {
 	}{
 		{"the other algorithm", []erofs.Format{erofs.V1}, gone, repo.Wanted{Algorithm: &sha256}, repo.ErrOther},
 		{"the same algorithm", []erofs.Format{erofs.V1}, gone, repo.Wanted{Algorithm: &sha512}, nil},
-		{"another default", []erofs.Format{erofs.V1}, gone, repo.Wanted{Format: &two}, nil},
+		{"another default than its images'", []erofs.Format{erofs.V1}, gone, repo.Wanted{Format: &two}, repo.ErrOther},
+		{"the default that there is", []erofs.Format{erofs.V2}, gone, repo.Wanted{Format: &two}, nil},
+		{"a default without images", nil, gone, repo.Wanted{Format: &two}, nil},
 		{"only the name of an image is left", []erofs.Format{erofs.V1}, func(dir string) error {
 			return errors.Join(gone(dir), os.RemoveAll(filepath.Join(dir, "objects")), os.Mkdir(filepath.Join(dir, "objects"), 0o755))
 		}, repo.Wanted{Algorithm: &sha256}, repo.ErrOther},
