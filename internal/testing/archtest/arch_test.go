@@ -19,15 +19,15 @@ const (
 	architecture = "../../../ARCHITECTURE.md"
 )
 
-// A row is what the table of packages says of one of them.
+// A row is a package's row in the table of packages.
 type row struct {
 	name      string   // below the module
-	ours      []string // that it may import, below the module
+	ours      []string // packages that it may import, below the module
 	others    []string // parts of the paths of modules that it may import
-	initramfs bool     // linked into it, if only in part
+	initramfs bool     // whether the initramfs program links it, if only in part
 }
 
-// table reads the table of packages, in its order.
+// table returns the rows of the table of packages, in its order.
 func table(t *testing.T) []row {
 	t.Helper()
 	text, err := os.ReadFile(architecture)
@@ -56,7 +56,7 @@ func table(t *testing.T) []row {
 	return rows
 }
 
-// list takes the names in a cell apart.
+// list splits a cell into names.
 func list(cell string) []string {
 	if cell == "–" {
 		return nil
@@ -64,15 +64,15 @@ func list(cell string) []string {
 	return strings.Split(cell, ", ")
 }
 
-// resolve finds the packages that a cell names by the last part of their paths. They
-// must stand above.
+// resolve finds the packages that a cell names by the last parts of their paths. Their rows
+// must come before this one.
 func (r row) resolve(t *testing.T, above []row, cell string) (ours []string) {
 	t.Helper()
 	names, allBut := strings.CutPrefix(cell, "all but ")
 	for _, name := range list(names) {
 		i := slices.IndexFunc(above, func(a row) bool { return path.Base(a.name) == name })
 		if i < 0 {
-			t.Fatalf("%s: no package %s stands above it", r.name, name)
+			t.Fatalf("%s: its row names %s, for which no row comes before it", r.name, name)
 		}
 		ours = append(ours, above[i].name)
 	}
@@ -106,11 +106,11 @@ func TestPackagesImportWhatTheirRowsSay(t *testing.T) {
 		rows = slices.Delete(rows, i, i+1)
 	}
 	for _, r := range rows {
-		t.Errorf("%s has a row for %s, which isn't there", architecture, r.name)
+		t.Errorf("%s has a row for %s, but there is no such package", architecture, r.name)
 	}
 }
 
-// compare holds a package's imports against its row.
+// compare checks a package's imports against its row.
 func (r row) compare(t *testing.T, imports []string) {
 	var unused []string
 	unused = append(append(unused, r.ours...), r.others...)
@@ -142,7 +142,7 @@ func TestTheInitramfsLinksThePackagesWhoseRowsSaySo(t *testing.T) {
 	linked := strings.Fields(string(out))
 	for _, r := range table(t) {
 		if is := slices.Contains(linked, module+r.name); is != r.initramfs {
-			t.Errorf("%s is linked into the initramfs: %v; its row says %v", r.name, is, r.initramfs)
+			t.Errorf("%s: its row says that the initramfs program links it: %v; found %v", r.name, r.initramfs, is)
 		}
 	}
 }

@@ -15,11 +15,11 @@ import (
 
 const threatModel = "../../../docs/threat-model.md"
 
-// cited is the name of a test, perhaps with that of a case of it.
+// cited matches the name of a test, or of a test and a case.
 var cited = regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)(?:/([^`]+))?`")
 
-// What the threat model says is shown by a test, a test of that name shows. The name
-// of a case has to be a string in the package of its test.
+// The threat model names tests that show what it claims, so each of them must exist. The
+// name of a case must be a string in the package of its test.
 func TestThreatModelCitesTestsThatExist(t *testing.T) {
 	text, err := os.ReadFile(threatModel)
 	if err != nil {
@@ -36,15 +36,15 @@ func TestThreatModelCitesTestsThatExist(t *testing.T) {
 			found = found || n[2] == "" || tests.strings[dir][n[2]]
 		}
 		if !found {
-			t.Errorf("%s cites %s, which is no test and no case of one", threatModel, strings.TrimRight(n[1]+"/"+n[2], "/"))
+			t.Errorf("%s cites %s, but there is no such test or case", threatModel, strings.TrimRight(n[1]+"/"+n[2], "/"))
 		}
 	}
 }
 
-// declared are the tests of this repository.
+// declared has the tests of this repository.
 type declared struct {
-	dirs    map[string][]string        // of a test's name: where it is
-	strings map[string]map[string]bool // of a directory: the strings in its tests
+	dirs    map[string][]string        // from the name of a test to its directories
+	strings map[string]map[string]bool // from a directory to the strings in its tests
 }
 
 func declaredTests(t *testing.T) declared {
