@@ -29,7 +29,7 @@ type mistake struct {
 // rightInitrd, rightUKI and rightDisk are the readme's steps as they should be.
 const (
 	rightInitrd = "mkimage initrd --setup-root setup-root --keys mykey.pub --modules root/usr/lib/modules/6.12.1-test --compress none --output initrd.img"
-	rightUKI    = `mkimage uki build --stub $STUB --linux kernel --uname 6.12.1-test --initrd initrd.img --cmdline "root=PARTLABEL=root ro" --image $(cat digest) --output linux.efi`
+	rightUKI    = `mkimage uki build --stub "$STUB" --linux kernel --uname 6.12.1-test --initrd initrd.img --cmdline "root=PARTLABEL=root ro" --image $(cat digest) --output linux.efi`
 	rightSeal   = "mkimage seal --repo repo --key mykey.key --sequence 1 stable"
 )
 
@@ -242,7 +242,7 @@ printf 'untrusted comment: minisign encrypted secret key\nRWRTY0IyswIKycoFtlthvw
 mkimage key new mykey
 mkimage key new other/mykey
 mkimage build --repo repo --boot --ref stable --seal mykey.key --sequence 1 root >digest
-objcopy --remove-section=.sbat $STUB kernel
+objcopy --remove-section=.sbat "$STUB" kernel
 ` + rightInitrd + "\n" + rightUKI + "\n"
 
 // goesWrong are words of Go's or of a library's, which say nothing to a user.

@@ -152,7 +152,7 @@ const prelude = `
 umask 022
 initrd() { mkimage initrd --setup-root setup-root ${KEYS---keys ours.pub} --modules ${MODULES-modules/6.12.1-test} --compress none --output initrd.img "$@"; }
 uki() {
-	mkimage uki build --stub $STUB --linux kernel --initrd initrd.img ${OSREL---os-release root/usr/lib/os-release} --cmdline "root=PARTLABEL=root ro" \
+	mkimage uki build --stub "$STUB" --linux kernel --initrd initrd.img ${OSREL---os-release root/usr/lib/os-release} --cmdline "root=PARTLABEL=root ro" \
 		--image ${IMAGE-$(cat digest)} ${SB---sb-key db.key --sb-cert db.crt} --output linux.efi "$@"
 }
 build() { mkimage build --repo repo --boot --ref stable --seal ours.key --sequence ${N-8} "$@" root >digest; }
@@ -174,19 +174,19 @@ common() {
 }
 dracut() {
 	common
-	cp $DRACUT/composefs-init.sh tree/init; chmod 755 tree/init
+	cp "$DRACUT/composefs-init.sh" tree/init; chmod 755 tree/init
 	u=tree/usr/lib/systemd/system
-	cp $DRACUT/composefs-setup-root.service $u
+	cp "$DRACUT/composefs-setup-root.service" $u
 	mkdir $u/initrd-root-fs.target.wants $u/initrd-root-fs.target.requires $u/initrd-switch-root.service.d
 	ln -s ../composefs-setup-root.service $u/initrd-root-fs.target.wants; ln -s ../composefs-setup-root.service $u/initrd-root-fs.target.requires
-	cp $DRACUT/composefs-switch-root.conf $u/initrd-switch-root.service.d/composefs.conf
+	cp "$DRACUT/composefs-switch-root.conf" $u/initrd-switch-root.service.d/composefs.conf
 	(cd tree; eval "$1"); pack tree
 }
 hook() {
 	common
 	printf '#!/bin/sh\n' >tree/init; chmod 755 tree/init
 	mkdir -p tree/usr/lib/dracut/hooks/mount tree/usr/lib/dracut/hooks/cleanup
-	cp $DRACUT/composefs-mount.sh tree/usr/lib/dracut/hooks/mount/50composefs-mount.sh; cp $DRACUT/composefs-verified.sh tree/usr/lib/dracut/hooks/cleanup/99composefs-verified.sh
+	cp "$DRACUT/composefs-mount.sh" tree/usr/lib/dracut/hooks/mount/50composefs-mount.sh; cp "$DRACUT/composefs-verified.sh" tree/usr/lib/dracut/hooks/cleanup/99composefs-verified.sh
 	(cd tree; eval "$1"); pack tree
 }
 # esp PATH=FILE... makes a disk with these files for its boot loader, entry LINE... one with an entry of type 1.
@@ -252,8 +252,8 @@ printf 'kernel/drivers/virtio/virtio_pci.ko\n' >$m/../modules.builtin
 mkdir -p root/usr/lib/modules; cp -a modules/6.12.1-test root/usr/lib/modules
 mkimage key new ours
 mkimage key new other/theirs
-cp $STUB loader
-objcopy --remove-section=.sbat $STUB plain
+cp "$STUB" loader
+objcopy --remove-section=.sbat "$STUB" plain
 head -c 65536 /dev/zero >zero
 kernel 6.12.1-test
 N=7 build
