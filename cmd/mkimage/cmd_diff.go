@@ -20,24 +20,24 @@ type diffOptions struct {
 	source    sourceFlags
 }
 
-const diffLong = `Diff says in which paths and attributes A and B differ, one difference a line, and
-at the end how many objects an update from A to B needs: objects of B that A hasn't.
-Lines that begin with "image" are about the image itself: its format, or bytes that
-aren't in its tree.
+const diffLong = `Diff prints the paths and attributes in which A and B differ, one difference on each line,
+and at the end how many objects an update from A to B transfers: the objects of B that A
+lacks. Lines that begin with "image:" are about an image as a whole: its format, or bytes
+that its tree doesn't account for.
 
-A and B are images (files; with --repo also digests and refs), or what mkimage build
-takes: directories, tar:FILE, dump:FILE, crfs:FILE. A directory or archive is compared
-with an image as if it had been built in the same format; --use-epoch and the like
-apply to directories and archives on both sides.
+A and B are images (files, or with --repo digests and refs), or anything that mkimage
+build reads: directories, tar:FILE, dump:FILE, crfs:FILE. A directory or archive is
+compared with an image as if it had been built in the image's format. --use-epoch and
+similar flags apply to directories and archives on both sides.
 
-The exit status is that of diff(1): 0 if there is no difference, 1 if there is one,
-more if there was trouble.`
+The exit status is as for diff(1): 0 if there is no difference, 1 if there is one, more
+if there was trouble.`
 
 func newDiff(u *ui) *cobra.Command {
 	var o diffOptions
 	cmd := &cobra.Command{
 		Use:     "diff A B",
-		Short:   "say why two images or trees don't have the same digest",
+		Short:   "say why two images or trees have different digests",
 		Long:    diffLong,
 		Example: "  mkimage diff old.erofs new.erofs\n  mkimage diff --repo repo debian/13 /srv/debian",
 		Args:    usageArgs(cobra.ExactArgs(2)),
@@ -55,7 +55,7 @@ func newDiff(u *ui) *cobra.Command {
 	o.look.flags(cmd)
 	f.BoolVar(&o.first, "first", false, "stop after the first difference")
 	f.StringVar(&o.digest, "digest", "", "hash for the files of directories and archives: sha256 or sha512 (default: as in the image)")
-	f.BoolVar(&o.source.UseEpoch, "use-epoch", false, "take all times in directories for 0")
+	f.BoolVar(&o.source.UseEpoch, "use-epoch", false, "take all times in directories as 0")
 	f.BoolVar(&o.source.SkipXattrs, "skip-xattrs", false, "leave extended attributes in directories out")
 	f.BoolVar(&o.source.UserXattrs, "user-xattrs", false, "of the extended attributes in directories keep only user.*")
 	f.BoolVar(&o.source.SkipDevices, "skip-devices", false, "leave device nodes and whiteouts in directories out")
@@ -63,8 +63,8 @@ func newDiff(u *ui) *cobra.Command {
 	return cmd
 }
 
-// compared is what diff reports.
-type compared struct {
+// A diffReport is what diff --json prints.
+type diffReport struct {
 	Differences []treediff.Difference `json:"differences"`
 	Update      treediff.Update       `json:"update"`
 }
@@ -92,9 +92,9 @@ func (o *diffOptions) run(cmd *cobra.Command, u *ui, nameA, nameB string) error 
 	return o.report(u, imagediff.New(sides[0], sides[1]))
 }
 
-// report prints the differences as they are found, or as JSON all of them.
+// report prints the differences as they are found, or with --json all of them at the end.
 func (o *diffOptions) report(u *ui, c *imagediff.Comparison) error {
-	result := compared{Differences: []treediff.Difference{}, Update: c.Update()}
+	result := diffReport{Differences: []treediff.Difference{}, Update: c.Update()}
 	out := bufio.NewWriter(u.out)
 	for d, err := range c.Differences() {
 		if err != nil {
@@ -125,10 +125,10 @@ func (o *diffOptions) report(u *ui, c *imagediff.Comparison) error {
 	return errDifferent
 }
 
-// errDifferent is what diff returns when it has said what there is to say.
+// errDifferent ends a diff that has printed differences.
 var errDifferent = errors.New("A and B differ")
 
-// trouble is an error of diff: status 1 isn't for those.
+// trouble is an error of diff, for which status 1 has another meaning.
 type trouble struct{ error }
 
 func (t trouble) Unwrap() error { return t.error }

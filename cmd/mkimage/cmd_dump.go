@@ -17,12 +17,12 @@ func newDump(u *ui) *cobra.Command {
 	var dialect string
 	cmd := &cobra.Command{
 		Use:   "dump IMAGE...",
-		Short: "print images as text that an image can be made of again",
-		Long: `Dump prints each IMAGE in composefs-dump format, one file a line. Of that text
+		Short: "print images as text from which they can be made again",
+		Long: `Dump prints each IMAGE in composefs-dump format, one file on each line. From that text
 mkimage build dump:FILE makes the same image again.
 
-With --dialect rust it prints the same as cfsctl create-dumpfile does for the image's
-source: for a V1 image without the attributes that mark directories with whiteouts.
+With --dialect rust it prints what cfsctl create-dumpfile prints for the source of the
+image: for a V1 image, without the attributes that mark directories with whiteouts.
 
 IMAGE is a file, or with --repo a digest or ref.`,
 		Example: "  mkimage dump image.erofs | mkimage build dump:-",

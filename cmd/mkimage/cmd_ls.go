@@ -12,9 +12,9 @@ func newLs(u *ui) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls IMAGE...",
 		Short: "list the names in images",
-		Long: `Ls prints the names in each IMAGE, one a line: a directory with a slash, a symlink
-with its target, a file with the path of its object. What isn't printable ASCII is
-escaped as in C. --json has all attributes.
+		Long: `Ls prints the names in each IMAGE, one on each line: directories with a slash, symlinks
+with their target, files with the path of their object. Bytes that aren't printable ASCII
+are escaped as in C. --json prints all attributes.
 
 IMAGE is a file, or with --repo a digest or ref.`,
 		Example: "  mkimage ls image.erofs\n  mkimage ls --repo repo --filter etc debian/13",
@@ -34,17 +34,17 @@ IMAGE is a file, or with --repo a digest or ref.`,
 	return cmd
 }
 
-// listedImage is what ls --json prints of an image.
-type listedImage struct {
+// An imageListing is what ls --json prints of an image.
+type imageListing struct {
 	Image  string         `json:"image"`
 	Format string         `json:"format"`
 	Files  []listing.File `json:"files"`
 }
 
 func listJSON(u *ui, o *lookOptions, names []string) error {
-	var all []listedImage
+	var all []imageListing
 	err := o.each(names, func(m source.Image) error {
-		all = append(all, listedImage{m.Name, m.Format.String(), listing.Files(m.Root)})
+		all = append(all, imageListing{m.Name, m.Format.String(), listing.Files(m.Root)})
 		return nil
 	})
 	if err != nil {

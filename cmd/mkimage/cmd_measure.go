@@ -18,17 +18,18 @@ func newMeasure(u *ui) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "measure FILE...",
 		Short: "print the fs-verity digests of files",
-		Long: `Measure prints the fs-verity digest of each FILE, one a line. It comes from the kernel
-if the file has fs-verity, and is computed otherwise. FILE may be any file; for the
-file of an image it is the image's digest.
+		Long: `Measure prints the fs-verity digest of each FILE, one on each line. The digest comes from
+the kernel if the file has fs-verity, and is computed otherwise. FILE may be any file;
+for an image, it is the digest by which the image is known.
 
-With --repo FILE is the digest or ref of an image.
+With --repo, FILE is the digest or a ref of an image in the repository.
 
-With --pcr it prints what the TPM's register is after a good boot of the image FILE, in
-each bank, where the policy has [measure] tpm and nobody else has extended it: no volume
-key before (tpm2-measure-pcr= in crypttab), no systemd-pcrmachine after. Before the boot
-it is zero. --root-uuid is the UUID of the file system on the root partition, as
-lsblk -no UUID prints it; a kernel before 6.9 doesn't tell it to the boot: "unknown".`,
+With --pcr it predicts the TPM's register after a good boot of the image FILE, in each
+bank. The policy must have [measure] tpm, the register must be zero before the boot, and
+nothing else may extend it: no volume key before (tpm2-measure-pcr= in crypttab), no
+systemd-pcrmachine afterwards. --root-uuid is the UUID of the file system on the root
+partition, as lsblk -no UUID prints it, or "unknown" for a kernel before 6.9, on which the
+boot can't find it out.`,
 		Example: "  mkimage measure image.erofs\n" +
 			"  mkimage measure --repo repo --pcr --root-uuid $(lsblk -no UUID /dev/vda2) debian/13",
 		Args: usageArgs(cobra.MinimumNArgs(1)),
@@ -57,7 +58,7 @@ lsblk -no UUID prints it; a kernel before 6.9 doesn't tell it to the boot: "unkn
 	return cmd
 }
 
-// algorithm returns that of the repository.
+// algorithm returns the algorithm of the repository.
 func (o *lookOptions) algorithm() (verity.Algorithm, error) {
 	r, err := repo.Open(o.repo)
 	if err != nil {
@@ -67,22 +68,22 @@ func (o *lookOptions) algorithm() (verity.Algorithm, error) {
 	return r.Meta().Algorithm, nil
 }
 
-// measured is what measure --json prints of a file.
-type measured struct {
+// A measurement is what measure --json prints of a file.
+type measurement struct {
 	File   string        `json:"file"`
 	Digest verity.Digest `json:"digest"`
 	Hex    string        `json:"hex"`
 }
 
-// measure prints each digest as soon as it is known; as JSON all at the end.
+// measure prints each digest as soon as it is known, or with --json all of them at the end.
 func (o *lookOptions) measure(u *ui, alg verity.Algorithm, names []string) error {
-	var all []measured
+	var all []measurement
 	for _, name := range names {
 		d, err := o.measureOne(name, alg)
 		if err != nil {
 			return err
 		}
-		all = append(all, measured{name, d, d.Hex()})
+		all = append(all, measurement{name, d, d.Hex()})
 		if !u.json {
 			fmt.Fprintln(u.out, d.Hex())
 		}
@@ -93,8 +94,8 @@ func (o *lookOptions) measure(u *ui, alg verity.Algorithm, names []string) error
 	return nil
 }
 
-// measureOne returns the digest of a file, or of an image in a repository, which has to
-// be the one that it goes by there.
+// measureOne returns the digest of a file, or of an image in a repository, where it must
+// be the one by which the repository knows the image.
 func (o *lookOptions) measureOne(name string, alg verity.Algorithm) (verity.Digest, error) {
 	f, want, err := o.openNamed(name)
 	if err != nil {
@@ -108,7 +109,7 @@ func (o *lookOptions) measureOne(name string, alg verity.Algorithm) (verity.Dige
 	return d, err
 }
 
-// measureFile asks the kernel, and computes what it doesn't know.
+// measureFile asks the kernel for a digest, and computes it if the kernel has none.
 func measureFile(f *os.File, alg verity.Algorithm) (verity.Digest, error) {
 	if d, err := verity.Measure(f, alg); err == nil {
 		return d, nil

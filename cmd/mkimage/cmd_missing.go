@@ -2,13 +2,13 @@ package main
 
 import (
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/internal/check/listing"
 	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/internal/store/repo"
 )
 
 func newMissing(u *ui) *cobra.Command {
@@ -16,10 +16,10 @@ func newMissing(u *ui) *cobra.Command {
 	var basedirs []string
 	cmd := &cobra.Command{
 		Use:   "missing {--basedir DIR | --repo DIR} IMAGE...",
-		Short: "list the objects that images need and that aren't there",
-		Long: `Missing prints the paths of objects (see mkimage objects) that exist neither in the
-repository nor in any of the directories --basedir. If it prints nothing, all objects
-are there; mkimage verify --objects says whether they are intact.
+		Short: "list the objects that images need and that are missing",
+		Long: `Missing prints the paths of the objects (see mkimage objects) that are neither in the
+repository nor in any --basedir. If it prints nothing, all objects are there; whether
+they are intact, mkimage verify --objects says.
 
 IMAGE is a file, or with --repo a digest or ref.`,
 		Example: "  mkimage missing --basedir repo/objects image.erofs\n  mkimage missing --repo repo debian/13",
@@ -31,12 +31,9 @@ IMAGE is a file, or with --repo a digest or ref.`,
 			if err := o.check(); err != nil {
 				return usageError{cmd, err}
 			}
-			if o.repo != "" {
-				basedirs = append(basedirs, filepath.Join(o.repo, "objects"))
-			}
 			paths, err := o.objectPaths(args)
 			if err == nil {
-				paths, err = missingFrom(basedirs, paths)
+				paths, err = missingFrom(o.repo, basedirs, paths)
 			}
 			if err != nil {
 				return err
@@ -50,9 +47,23 @@ IMAGE is a file, or with --repo a digest or ref.`,
 	return cmd
 }
 
-// missingFrom returns those paths that exist in none of the directories.
-func missingFrom(dirs, paths []string) ([]string, error) {
+// missingFrom returns the paths that exist neither in the repository, if one is named, nor
+// in any of the directories.
+func missingFrom(repository string, dirs, paths []string) ([]string, error) {
 	var opened []*os.File
+	if repository != "" {
+		r, err := repo.Open(repository)
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		objects, err := r.OpenObjects()
+		if err != nil {
+			return nil, err
+		}
+		defer objects.Close()
+		opened = append(opened, objects)
+	}
 	for _, name := range dirs {
 		if err := filekind.CheckDirectory(name); err != nil {
 			return nil, err

@@ -16,9 +16,9 @@ import (
 type mountOptions struct {
 	imagemount.Options
 	repo     string
-	hex      string
-	level    string
-	keyNames []string
+	hex      string   // --digest
+	level    string   // --verity
+	keyNames []string // --keys
 }
 
 func newMount(u *ui) *cobra.Command {
@@ -26,18 +26,19 @@ func newMount(u *ui) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mount {--repo DIR | --basedir DIR} IMAGE DIR",
 		Short: "mount an image",
-		Long: `Mount mounts IMAGE at DIR: with --repo a digest or a ref of the repository, which
-has the contents too; otherwise a file, whose contents are in --basedir.
+		Long: `Mount mounts IMAGE at DIR. With --repo, IMAGE is a digest or a ref in the repository,
+which also has the contents of the files; otherwise IMAGE is a file, and the contents
+are in --basedir.
 
-If it is known which image it must be (by its name in a repository, --digest or
---signed), the kernel has to vouch for it: the image's fs-verity digest is measured
-before, and each file's content is checked whenever it is read. On a file system or
-kernel without fs-verity that fails. With --verity off the image is hashed once instead,
-and the content of files isn't checked; --verity try does that only where it must, and
-says so.
+If it is known which image it must be (by its name in a repository, by --digest or by
+--signed), fs-verity is required: the digest of the image is measured before it is
+mounted, and the content of each file is checked whenever it is read. If the kernel or
+the file system has no fs-verity, mounting fails. With --verity off the image is hashed
+once instead, and contents aren't checked. --verity try does that only if fs-verity
+isn't available, and says so.
 
-Mounting needs root. mkimage umount, or umount(8), unmounts it again.
-As mount.composefs in /sbin this program serves mount -t composefs.`,
+Mounting requires root. mkimage umount and umount(8) unmount the image.
+Linked to /sbin/mount.composefs, this program also serves mount -t composefs.`,
 		Example: `  mkimage mount --repo repo stable /mnt
   mkimage mount --repo repo --keys mykey.pub stable /mnt
   mkimage mount --basedir repo/objects --digest $DIGEST image.erofs /mnt`,
@@ -55,26 +56,27 @@ As mount.composefs in /sbin this program serves mount -t composefs.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.repo, "repo", "", "repository `DIR` that has image and contents")
-	f.StringArrayVar(&o.Basedirs, "basedir", nil, "`DIR` of files' contents, such as REPO/objects (repeatable)")
+	f.StringVar(&o.repo, "repo", "", "repository `DIR` with the image and the contents")
+	f.StringArrayVar(&o.Basedirs, "basedir", nil, "`DIR` with the contents of files, such as REPO/objects (repeatable)")
 	f.StringVar(&o.hex, "digest", "", "fs-verity digest that the image must have, in `HEX`")
-	f.StringVar(&o.level, "verity", "", "have the kernel check every file: require, try or off (default: require if the image is known by its digest or seal)")
-	f.BoolVar(&o.Signed, "signed", false, "want a valid seal: IMAGE.seal, or in the repository")
+	f.StringVar(&o.level, "verity", "", "have the kernel check every file: require, try or off (default: require if it is known which image it must be)")
+	f.BoolVar(&o.Signed, "signed", false, "require a valid seal: IMAGE.seal, or the one in the repository")
 	f.StringArrayVar(&o.keyNames, "keys", nil, "trusted public keys: a .pub `FILE`, or a directory of them (repeatable; implies --signed; default "+systemKeys+")")
 	f.StringVar(&o.Upper, "upperdir", "", "`DIR` that takes changes, so that the mount can be written to")
 	f.StringVar(&o.Work, "workdir", "", "empty `DIR` on the same file system, for the kernel's use")
-	f.StringVar(&o.UserNS, "idmap", "", "owners as the user namespace `FILE` maps them, such as /proc/PID/ns/user")
+	f.StringVar(&o.UserNS, "idmap", "", "map owners as the user namespace `FILE` does, such as /proc/PID/ns/user")
 	f.BoolVar(&o.ReadOnly, "read-only", false, "mount read-only even with --upperdir")
 	return cmd
 }
 
-// remarkLack says that files aren't checked although that was to be tried.
+// remarkLack says that the content of files isn't checked although that was to be tried.
 func remarkLack(u *ui, m imagemount.Report) {
 	if m.Lack != nil {
 		u.remark("mounted without fs-verity, so that nothing checks the content of files when they are read: %v", m.Lack)
 	}
 }
 
+// verityLevels are the values of --verity.
 var verityLevels = map[string]imagemount.VerityLevel{"": imagemount.Implied, "off": imagemount.Off, "try": imagemount.Try, "require": imagemount.Require}
 
 func (o *mountOptions) run(cmd *cobra.Command, image, dir string) (imagemount.Report, error) {
@@ -113,7 +115,7 @@ func (o *mountOptions) run(cmd *cobra.Command, image, dir string) (imagemount.Re
 	return result, nil
 }
 
-// check finds what can't be meant, and reads the flags that are texts.
+// check refuses flags that contradict each other, and parses those that are texts.
 func (o *mountOptions) check(cmd *cobra.Command) (err error) {
 	if o.repo == "" && len(o.Basedirs) == 0 {
 		return usagef(cmd, "mount needs --repo or --basedir")
@@ -135,8 +137,8 @@ func (o *mountOptions) check(cmd *cobra.Command) (err error) {
 	return nil
 }
 
-// openIn opens an image of a repository with what belongs to it there. The repository
-// stays open until the image is mounted, so that image, contents and seal are all of
+// openIn opens an image of a repository and the directory of its objects. The repository
+// stays open until the image is mounted, so that image, contents and seal all come from
 // the same one.
 func (o *mountOptions) openIn(r *repo.Repo, image string) (*os.File, error) {
 	d, err := r.Resolve(image)

@@ -11,8 +11,8 @@ func newObjects(u *ui) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "objects IMAGE...",
 		Short: "list the objects that images need",
-		Long: `Objects prints the paths in the object store of all files that have their content
-there, each once and in order, one a line.
+		Long: `Objects prints the paths, within an object store, of the contents that the images need:
+each once, in order, one on each line.
 
 IMAGE is a file, or with --repo a digest or ref.`,
 		Example: "  mkimage objects image.erofs",
@@ -33,7 +33,7 @@ IMAGE is a file, or with --repo a digest or ref.`,
 	return cmd
 }
 
-// lines prints one text a line, or with --json a list of them.
+// lines prints each text on a line, or with --json a list of them.
 func (u *ui) lines(list []string) error {
 	if !u.json && len(list) == 0 {
 		return nil

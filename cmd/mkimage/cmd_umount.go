@@ -18,11 +18,11 @@ func newUmount(*ui) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "umount DIR",
 		Short: "unmount an image",
-		Long: `Umount unmounts the image at DIR, with everything that mounting it made: the mount
-of its metadata and the loop device, if there is one, go away with it.
+		Long: `Umount unmounts the image at DIR. The mount of its metadata, and the loop device if
+there is one, disappear with it.
 
-What isn't a mounted image stays. With --lazy one that is in use disappears from
-DIR now, and ends when its last user has.`,
+Anything that isn't a mounted image is refused. With --lazy, an image that is in use
+disappears from DIR at once, and is unmounted when nothing uses it any more.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error { return umount(args[0], lazy) },
 	}
@@ -31,7 +31,7 @@ DIR now, and ends when its last user has.`,
 }
 
 func umount(given string, lazy bool) error {
-	// Symbolic links are followed here, and by nobody later.
+	// Symbolic links are followed here and never again.
 	dir, err := filepath.EvalSymlinks(given)
 	if err != nil {
 		return openError(given, err)
@@ -44,7 +44,7 @@ func umount(given string, lazy bool) error {
 	}
 	err = mount.Unmount(dir)
 	if errors.Is(err, unix.EBUSY) {
-		err = fmt.Errorf("%w: some program has a file open there or works there, or something is mounted below: end it, or use --lazy", err)
+		err = fmt.Errorf("%w: a program uses a file or directory there, or something is mounted below: end that, or use --lazy", err)
 	}
 	return err
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/composefs-go/composefs/internal/boot/kernel"
+	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/internal/imagemount"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
@@ -16,17 +16,17 @@ import (
 const mountUsage = `
 usage: mount.composefs [-t composefs] [-o OPTION[,OPTION]...] IMAGE DIR
 or:    mount -t composefs -o OPTION[,OPTION]... IMAGE DIR
-  basedir=DIR[:DIR]...  where the contents of files are; always needed
+  basedir=DIR[:DIR]...  where the contents of files are; required
   digest=HEX            fs-verity digest that IMAGE must have; implies verity
-  signed                want a valid seal by a key in ` + systemKeys + `; implies verity
+  signed                require a valid seal by a key in ` + systemKeys + `; implies verity
   verity                have the kernel check the content of every file
-  tryverity             the same, if kernel and file systems can
-  noverity              don't, and hash IMAGE instead of asking for its fs-verity digest
+  tryverity             the same, if the kernel and the file systems support it
+  noverity              don't, and hash IMAGE instead of requiring fs-verity of it
   upperdir=DIR          where changes go
   workdir=DIR           empty directory on the file system of upperdir
-  idmap=FILE            user namespace that maps the owners, as in /proc/PID/ns/user
+  idmap=FILE            user namespace that maps owners, such as /proc/PID/ns/user
   ro, rw, nosuid, nodev, noexec, noatime ...  as for every mount
-A backslash before a character of a value (\, \: \\) takes it as it is.
+A backslash makes the next character of a value (\, \: \\) an ordinary one.
 `
 
 // A mountCall is one call of mount.composefs.
@@ -35,8 +35,8 @@ type mountCall struct {
 	fstype  string
 	rest    []string
 	help    bool
-	fake    bool // -f: all but mounting
-	sloppy  bool // -s: what nobody knows is ignored
+	fake    bool // -f: do everything except mount
+	sloppy  bool // -s: ignore unknown options
 }
 
 // runMountComposefs is main of mount.composefs, which is also how mount(8) calls it.
@@ -67,7 +67,7 @@ func runMountComposefs(_ context.Context, u *ui, args []string) error {
 	case call.fake:
 		return nil
 	}
-	// One that is given too much is ignored, as the C tool does.
+	// Further arguments are ignored, as by the C tool.
 	image, dir := call.rest[0], call.rest[1]
 	result, err := mountFile(&m, image, dir)
 	if err != nil {
@@ -77,7 +77,7 @@ func runMountComposefs(_ context.Context, u *ui, args []string) error {
 	return nil
 }
 
-// mountReason begins a message as the C tool does, for who looks for its words.
+// mountReason begins a message with the C tool's words, for callers that look for them.
 func mountReason(err error) string {
 	switch {
 	case errors.Is(err, verity.ErrNotEnabled), errors.Is(err, verity.ErrUnsupported):
@@ -90,6 +90,7 @@ func mountReason(err error) string {
 	return ""
 }
 
+// mountFile mounts the image in a file.
 func mountFile(m *imagemount.Options, image, dir string) (result imagemount.Report, err error) {
 	if m.Signed {
 		if m.Keys, err = trustedKeys(nil); err != nil {
@@ -97,7 +98,7 @@ func mountFile(m *imagemount.Options, image, dir string) (result imagemount.Repo
 		}
 		m.ReadSeal = sealBeside(image)
 	}
-	f, err := os.Open(image)
+	f, err := filekind.Open(image, "an image")
 	if err != nil {
 		return result, err
 	}

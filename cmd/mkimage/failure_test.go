@@ -72,7 +72,7 @@ func TestWithJSONEachLineOfStandardErrorIsAnObject(t *testing.T) {
 
 // reports are what the commands print with --json.
 var reports = []any{
-	buildReport{}, compared{}, diskReport{}, doctor.Report{}, initrdReport{}, keyPair{}, keyFile{}, listedImage{}, measured{}, imagemount.Report{},
+	buildReport{}, diffReport{}, diskReport{}, doctor.Report{}, initrdReport{}, keyPair{}, keyFile{}, imageListing{}, measurement{}, imagemount.Report{},
 	sealed{}, writtenStatement{}, ukiContents{}, ukiReport{}, verified{}, failure{}, repoReport{},
 }
 

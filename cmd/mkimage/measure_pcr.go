@@ -12,7 +12,7 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// registerOptions ask what a boot extends the TPM's register to.
+// registerOptions are the flags about the TPM's register.
 type registerOptions struct {
 	pcr          bool
 	policy, root string
@@ -20,12 +20,12 @@ type registerOptions struct {
 
 func (o *registerOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.BoolVar(&o.pcr, "pcr", false, "print what the TPM's register is after a boot of the image")
-	f.StringVar(&o.policy, "policy", "", "with --pcr: the policy, a `FILE` as setup-root-conf.toml is (default: PCR 15, fs-verity required)")
+	f.BoolVar(&o.pcr, "pcr", false, "predict the TPM's register after a boot of the image")
+	f.StringVar(&o.policy, "policy", "", "with --pcr: `FILE` with the policy, in the format of setup-root-conf.toml (default: PCR 15, fs-verity required)")
 	f.StringVar(&o.root, "root-uuid", "", "with --pcr: the `UUID` of the root partition's file system")
 }
 
-// register is what measure --pcr --json prints of a bank.
+// A register is what measure --pcr --json prints of a bank.
 type register struct {
 	PCR   uint32 `json:"pcr"`
 	Bank  string `json:"bank"`
@@ -65,7 +65,7 @@ func (o *registerOptions) run(cmd *cobra.Command, u *ui, look *lookOptions, alg 
 	return u.result(all, strings.Join(lines, "\n"))
 }
 
-// registers are what a register that was zero holds after the events, in each bank.
+// registers returns what a register that was zero holds after the events, in each bank.
 func registers(pcr uint32, events []string) []register {
 	var all []register
 	for _, bank := range uki.Banks {
@@ -78,7 +78,7 @@ func registers(pcr uint32, events []string) []register {
 	return all
 }
 
-// parseRootUUID takes what lsblk prints to what the boot measures: hex of 1 to 16 bytes.
+// parseRootUUID turns what lsblk prints into what the boot measures: hex of 1 to 16 bytes.
 func parseRootUUID(text string) (string, error) {
 	if text == "unknown" {
 		return text, nil

@@ -12,12 +12,12 @@ import (
 // maxLoopRaces is how often another process may take the free device before us.
 const maxLoopRaces = 64
 
-// attachLoop makes a read-only loop device of the open file. The device clears
-// itself when its last user is gone.
+// attachLoop makes a read-only loop device of the open file. The device frees itself
+// when nothing uses it any more.
 func attachLoop(image *os.File) (*os.File, error) {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
-		return nil, fmt.Errorf("%w (is the module loop there?)", err)
+		return nil, fmt.Errorf("%w (loop devices need CONFIG_BLK_DEV_LOOP, or the module loop)", err)
 	}
 	defer control.Close()
 	config := unix.LoopConfig{
@@ -48,5 +48,5 @@ func attachLoop(image *os.File) (*os.File, error) {
 			return nil, fmt.Errorf("configure %s (LOOP_CONFIGURE came with Linux 5.8): %w", loop.Name(), err)
 		}
 	}
-	return nil, errors.New("every free loop device was taken by somebody else")
+	return nil, errors.New("another process took every free loop device first")
 }

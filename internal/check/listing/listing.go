@@ -16,7 +16,8 @@ import (
 //	/usr/
 //	/usr/sh	@ 2d/7116…
 //
-// A slash and a tab follow a directory. A further name of a file stands alone.
+// A directory is followed by a slash and a tab. Of a file with several names, only the
+// first is followed by what it is.
 func Write(w io.Writer, root *tree.Node) error {
 	out := bufio.NewWriter(w)
 	met := map[*tree.Node]bool{}
@@ -54,7 +55,7 @@ func appendSuffix(line []byte, n *tree.Node) []byte {
 	return line
 }
 
-// appendVisible appends s with escapes for all that isn't printable ASCII.
+// appendVisible appends s, with escapes for bytes that aren't printable ASCII.
 func appendVisible(b []byte, s string, escapeSpace bool) []byte {
 	for i := range len(s) {
 		switch c := s[i]; {
@@ -75,7 +76,7 @@ func appendVisible(b []byte, s string, escapeSpace bool) []byte {
 	return b
 }
 
-// A File is a name of an image for programs.
+// A File describes one name in an image, for programs.
 type File struct {
 	Path     string            `json:"path"`
 	Type     string            `json:"type"`
@@ -86,7 +87,7 @@ type File struct {
 	Mtime    string            `json:"mtime"` // seconds since 1970, with nine decimals
 	Device   string            `json:"device,omitempty"`
 	Target   string            `json:"target,omitempty"`
-	Content  []byte            `json:"content,omitempty"` // base64; of a file that is in the image
+	Content  []byte            `json:"content,omitempty"` // if it is in the image; base64
 	Object   string            `json:"object,omitempty"`  // path in the object store
 	Digest   *verity.Digest    `json:"digest,omitempty"`
 	Xattrs   map[string][]byte `json:"xattrs,omitempty"` // base64
@@ -98,8 +99,8 @@ var typeNames = [...]string{
 	tree.FIFO: "fifo", tree.Socket: "socket", tree.Symlink: "symlink",
 }
 
-// Files describes each name. Of a file with several names the first in order is
-// the file, the others are hard links to it.
+// Files describes each name. Of a file with several names, the first in order is
+// the file and the others are hard links to it.
 func Files(root *tree.Node) []File {
 	files := []File{}
 	first := map[*tree.Node]string{}

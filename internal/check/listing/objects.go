@@ -12,7 +12,7 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// Objects returns the objects that the files of a tree are.
+// Objects returns the digests of the contents of files that can be objects, each once.
 func Objects(root *tree.Node) map[verity.Digest]struct{} {
 	all := map[verity.Digest]struct{}{}
 	for _, e := range tree.Walk(root) {
@@ -37,8 +37,8 @@ func ImageObjects(img *erofs.Image) ([]verity.Digest, error) {
 	return slices.Compact(all), nil
 }
 
-// Paths returns the paths below an object store that a tree names, each once, in
-// order.
+// Paths returns the paths, within an object store, of the objects that a tree names: each
+// once, in order.
 func Paths(root *tree.Node) []string {
 	paths := []string{}
 	for _, e := range tree.Walk(root) {
@@ -50,16 +50,16 @@ func Paths(root *tree.Node) []string {
 	return slices.Compact(paths)
 }
 
-// Missing returns those paths that are in none of the open directories, in order. It
-// changes the list.
+// Missing returns the paths that are in none of the stores, which are open directories. It
+// overwrites the list.
 func Missing(stores []*os.File, paths []string) []string {
 	return slices.DeleteFunc(paths, func(path string) bool {
 		return slices.ContainsFunc(stores, func(dir *os.File) bool { return hasObject(dir, path) })
 	})
 }
 
-// hasObject reports whether overlayfs would find an object in a directory: a regular file
-// behind no symbolic link. What can't be reached isn't there.
+// hasObject reports whether overlayfs would find an object in a directory: a regular file,
+// reached through no symbolic link.
 func hasObject(dir *os.File, path string) bool {
 	f, err := osfile.OpenPlain(dir, path, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
