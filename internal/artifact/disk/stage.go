@@ -37,7 +37,7 @@ func stage(name string, e Entry) (err error) {
 
 // copyContent copies what is to have size bytes, or one more of what has more.
 func copyContent(f *os.File, content io.Reader, size int64) (int64, error) {
-	if from, ok := isSparse(content); ok {
+	if from, ok := asSparse(content); ok {
 		return copySparse(f, from)
 	}
 	// From one file to another this is copy_file_range: blocks are shared where
@@ -51,7 +51,7 @@ func appendVerity(f *os.File, size int64, want verity.Digest) error {
 	start := roundUp(size, metadataAlign)
 	alg := want.Algorithm()
 	var content io.ReaderAt = f
-	if sparse, ok := isSparse(f); ok {
+	if sparse, ok := asSparse(f); ok {
 		content = sparse
 	}
 	root, tree, err := verity.MerkleTree(alg, content, size, io.NewOffsetWriter(f, start))

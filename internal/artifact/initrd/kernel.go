@@ -133,7 +133,9 @@ func (k *Kernel) Resolve(wants []Want) ([]Module, error) {
 // an ErrModules.
 type NoIndexError struct{ Dir, File string }
 
-func (e *NoIndexError) Error() string { return fmt.Sprintf("%v: %s has no %s", ErrModules, e.Dir, e.File) }
+func (e *NoIndexError) Error() string {
+	return fmt.Sprintf("%v: %s has no %s", ErrModules, e.Dir, e.File)
+}
 func (e *NoIndexError) Unwrap() error { return ErrModules }
 
 // A MissingModulesError is a kernel without modules that an initrd can't do without. It
