@@ -15,9 +15,9 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// Settled is how long ago a file must have changed to be remembered: longer than the
-// kernel takes to write back what was written by way of a mapping, 30 seconds and
-// some.
+// Settled is how long ago a file must have changed to be remembered. It is longer than
+// the kernel takes to write back pages of a mapped file, which is a little over 30
+// seconds.
 const Settled = time.Minute
 
 // A Cache holds the digests of one algorithm. Find and Keep may be called
@@ -25,9 +25,9 @@ const Settled = time.Minute
 type Cache struct {
 	path      string
 	algorithm verity.Algorithm
-	settled   unix.Timespec // when files that count have changed, at the latest
+	settled   unix.Timespec // the latest change time of a file that is remembered
 	records   []byte        // as in the file
-	unusable  bool          // the file; it is to be replaced
+	unusable  bool          // the file can't be used and is to be replaced
 	systems   sync.Map      // st_dev → fileSystem
 
 	mu    sync.Mutex
@@ -36,10 +36,10 @@ type Cache struct {
 	found int
 }
 
-// Open reads the cache at path, for a build that begins now. The Cache is good even
-// with an error, which says why nothing is known from before; no file at path is no
-// error. With ErrOther there is none: it would take the place of a file that was never
-// a cache.
+// Open reads the cache at path, for a build that begins now. The Cache is usable even
+// if there is an error, which says why nothing is known from before; a missing file
+// isn't an error. With ErrOther there is no Cache: it would replace a file that was
+// never a cache.
 func Open(path string, alg verity.Algorithm, now time.Time) (*Cache, error) {
 	c := &Cache{path: path, algorithm: alg, settled: unix.NsecToTimespec(now.Add(-Settled).UnixNano())}
 	records, err := read(path, alg)
@@ -56,8 +56,8 @@ func Open(path string, alg verity.Algorithm, now time.Time) (*Cache, error) {
 // Found returns how many digests Find has found.
 func (c *Cache) Found() int { return c.found }
 
-// Find returns the digest of the open file fd, if it is known from before and
-// nothing has changed since. st is what fstat says of it.
+// Find returns the digest of the open file fd, if it is known from before and nothing
+// has changed since. st is the result of fstat.
 func (c *Cache) Find(fd int, st *unix.Stat_t) (verity.Digest, bool) {
 	system := c.system(fd, st)
 	if len(c.records) == 0 || !system.renewsChangeTime() {
@@ -79,11 +79,11 @@ func (c *Cache) Find(fd int, st *unix.Stat_t) (verity.Digest, bool) {
 	return d, true
 }
 
-// Keep remembers the digest of the open file fd. st is what fstat said both before
-// it was read and after.
+// Keep remembers the digest of the open file fd. st is the result of fstat, the same
+// before and after the file was read.
 func (c *Cache) Keep(fd int, st *unix.Stat_t, d verity.Digest) { c.keep(fd, st, d) }
 
-// keep is Keep, and says why it didn't.
+// keep is Keep, and returns why the file wasn't remembered.
 func (c *Cache) keep(fd int, st *unix.Stat_t, d verity.Digest) (why obstacle) {
 	system := c.system(fd, st)
 	switch {
@@ -103,7 +103,7 @@ func (c *Cache) keep(fd int, st *unix.Stat_t, d verity.Digest) (why obstacle) {
 	return none
 }
 
-// An obstacle is why a file isn't remembered.
+// An obstacle is a reason why a file isn't remembered.
 type obstacle uint8
 
 const (
@@ -112,8 +112,8 @@ const (
 	fileSystemUnfit
 )
 
-// A Reading is a Cache for the reading of one directory: it counts the files that can't
-// be remembered.
+// A Reading is a Cache that counts the files of one directory tree that can't be
+// remembered.
 type Reading struct {
 	*Cache
 	fresh, unfit atomic.Int64
@@ -132,15 +132,14 @@ func (r *Reading) Keep(fd int, st *unix.Stat_t, d verity.Digest) {
 	}
 }
 
-// Fresh returns how many files had changed less than Settled before.
+// Fresh returns how many files had changed less than Settled before the build.
 func (r *Reading) Fresh() int64 { return r.fresh.Load() }
 
-// Unfit returns how many files are on file systems of which the change times can't be
-// relied on.
+// Unfit returns how many files are on file systems with unreliable change times.
 func (r *Reading) Unfit() int64 { return r.unfit.Load() }
 
-// Save writes the cache: what was found and what was kept, and of what other
-// directories have as much as there is room for.
+// Save writes the cache: the digests that were found and kept, and as many for other
+// directories as there is room for.
 func (c *Cache) Save() error {
 	if len(c.fresh) == 0 && !c.unusable {
 		return nil
@@ -187,8 +186,8 @@ func (c *Cache) search(identity []byte) (int, bool) {
 	})
 }
 
-// system returns the file system that the file is on; a zero one if that can't be
-// told.
+// system returns the file system that the file is on; the zero value if that is
+// unknown.
 func (c *Cache) system(fd int, st *unix.Stat_t) fileSystem {
 	if s, ok := c.systems.Load(st.Dev); ok {
 		return s.(fileSystem)

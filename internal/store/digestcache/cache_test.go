@@ -17,10 +17,11 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// later is a time at which the files that a test has just made count.
+// later is a time at which files that a test has just made are old enough to be
+// remembered.
 func later() time.Time { return time.Now().Add(2 * digestcache.Settled) }
 
-// disk returns a directory on a file system that counts.
+// disk returns a directory on a file system with reliable change times.
 func disk(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()

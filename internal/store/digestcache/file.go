@@ -18,17 +18,17 @@ import (
 
 const magic = "composefs-dc 1\n"
 
-// family begins the caches of all versions.
+// family is the start of every cache file, whatever its version.
 const family = "composefs-dc "
 
-// ErrOther is the cause when the file at the path of a cache is something else, which
-// would be lost with it.
+// ErrOther is the cause when the file at the path of a cache is something else, which a
+// cache would overwrite.
 var ErrOther = errors.New("it is another file")
 
 // headerSize is the size of magic and algorithm.
 const headerSize = len(magic) + 1
 
-// maxRecords is how many files are remembered at most.
+// maxRecords is the largest number of files that are remembered.
 const maxRecords = 1 << 20
 
 // read returns the records of the file at path; none, and no error, if there is no
@@ -55,7 +55,7 @@ func read(path string, alg verity.Algorithm) ([]byte, error) {
 	return parse(text, alg)
 }
 
-// checkFamily refuses a file that was never a cache. An empty one may become one.
+// checkFamily refuses a file that was never a cache. An empty file may become one.
 func checkFamily(f *os.File) error {
 	head := make([]byte, len(family))
 	switch n, err := f.ReadAt(head, 0); {
@@ -69,7 +69,7 @@ func checkFamily(f *os.File) error {
 	return nil
 }
 
-// checkOwner refuses a file that somebody else can have written.
+// checkOwner refuses a file that another user could have written.
 func checkOwner(f *os.File) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {

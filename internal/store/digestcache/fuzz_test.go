@@ -10,8 +10,8 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// FuzzOpen reads files whose checksum is right. Whatever is in them, a cache with one
-// more file in it is written that can be read and has that file.
+// FuzzOpen reads files with a correct checksum. Whatever they contain, one more file
+// can be added, and the cache that is then written can be read and has that file.
 func FuzzOpen(f *testing.F) {
 	header := "composefs-dc 1\n\x01"
 	record := make([]byte, 60+32)

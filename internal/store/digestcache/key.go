@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A key is all by which a file is known again. The part up to keyIdentity says which
-// file it is, the rest whether it is unchanged.
+// A key is everything by which a file is recognized. The part up to keyIdentity says
+// which file it is, the rest whether it is unchanged.
 type key [keySize]byte
 
 const (
@@ -16,14 +16,14 @@ const (
 	keySize     = keyIdentity + 8 + 12 + 12
 )
 
-// A fileSystem is what statfs says of one.
+// A fileSystem has the result of statfs.
 type fileSystem struct {
 	kind uint32
 	id   [2]int32
 }
 
-// renewing are the kinds of file systems that give a file a new change time whenever
-// it changes, by their magic numbers.
+// renewing has the magic numbers of the file systems that give a file a new change time
+// whenever it changes.
 var renewing = [...]uint32{unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC}
 
 func (f fileSystem) renewsChangeTime() bool { return slices.Contains(renewing[:], f.kind) }

@@ -23,9 +23,9 @@ type mounted struct {
 	buf   []byte // for attributes and targets
 }
 
-// file adds the line of one name in an open directory, and those below. Without a name
-// it is the directory itself. Paths can be longer than the kernel takes, hence all
-// are relative.
+// file adds the line of one name in an open directory, and the lines of everything
+// below it. An empty name is the directory itself. Paths are relative because they can
+// be longer than the kernel accepts.
 func (m *mounted) file(path string, dir int, name string) error {
 	var st unix.Stat_t
 	err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH)
@@ -54,7 +54,7 @@ func (m *mounted) file(path string, dir int, name string) error {
 	return m.directory(path, place)
 }
 
-// directory adds what is in a directory.
+// directory adds the lines of everything in a directory.
 func (m *mounted) directory(path, place string) error {
 	dir, err := os.Open(place)
 	if errors.Is(err, unix.EACCES) {

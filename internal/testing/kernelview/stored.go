@@ -10,7 +10,7 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// A View says how an image is looked at.
+// A View says how an image is mounted.
 type View struct {
 	Format erofs.Format
 	ACL    bool // it is mounted with ACLs; otherwise the kernel hides them
@@ -41,7 +41,8 @@ type storedTree struct {
 // rewritten reports whether the format stores whiteouts and the root in another way.
 func (v View) rewritten() bool { return v.Format <= erofs.V1 }
 
-// directory adds what is below a directory, as far as one may look.
+// directory adds the lines of everything below a directory, as far as access is
+// allowed.
 func (s *storedTree) directory(path string, dir *tree.Node) {
 	if access(dir)&mayRead == 0 {
 		s.lines = append(s.lines, hidden(path))
@@ -65,8 +66,8 @@ func (s *storedTree) directory(path string, dir *tree.Node) {
 	}
 }
 
-// nobody is the number of a user or group that Linux keeps for none. It shows files
-// of such an owner as the overflow owner's, and root has no more rights than others.
+// nobody is the user or group number that Linux reserves as invalid. It shows files of
+// such an owner as the overflow owner's, and root has no special rights to them.
 const nobody, overflow = math.MaxUint32, 65534
 
 const (
@@ -159,7 +160,7 @@ func subdirectories(n *tree.Node) uint64 {
 	return links
 }
 
-// shownID is what the number of an owner comes out as.
+// shownID returns the number that Linux shows for an owner.
 func shownID(id uint32) uint32 {
 	if id == nobody {
 		return overflow
@@ -175,7 +176,7 @@ func (v View) isExternal(n *tree.Node) bool {
 	return n.Size > 0 || !v.rewritten() && (n.Payload != "" || !n.Object.IsZero())
 }
 
-// xattrs returns those that the image has of a file.
+// xattrs returns the extended attributes that the image has for a file.
 func (s *storedTree) xattrs(n *tree.Node) map[string]string {
 	list := make(map[string]string)
 	for _, x := range n.Xattrs() {
@@ -206,7 +207,7 @@ func (s *storedTree) xattrs(n *tree.Node) map[string]string {
 	return list
 }
 
-// addObject adds what overlayfs needs to find the content of a file.
+// addObject adds the attributes with which overlayfs finds the content of a file.
 func (s *storedTree) addObject(n *tree.Node, list map[string]string) {
 	metacopy := ""
 	if d := n.Object; !d.IsZero() {

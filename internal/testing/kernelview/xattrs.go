@@ -21,7 +21,7 @@ const (
 	capability = "security.capability"
 )
 
-// shows says how much root sees of an attribute of a file that it has access to.
+// shows returns how much root sees of an attribute of an accessible file.
 func (v View) shows(name, value string, mode uint32, access uint16) shown {
 	acl := strings.HasPrefix(name, aclAccess) || strings.HasPrefix(name, aclDefault)
 	isFile := mode&typeMask == typeRegular || mode&typeMask == typeDir
@@ -42,10 +42,10 @@ func (v View) shows(name, value string, mode uint32, access uint16) shown {
 	case strings.HasPrefix(name, "security."):
 		return unlessEmpty(name, "security.")
 	}
-	return nothing // EROFS has nobody who would show it
+	return nothing // EROFS has no handler for it
 }
 
-// unlessEmpty is for names of which something must follow the prefix.
+// unlessEmpty is for names that need something after the prefix.
 func unlessEmpty(name, prefix string) shown {
 	if name == prefix {
 		return nameOnly

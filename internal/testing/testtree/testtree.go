@@ -32,7 +32,7 @@ func Whiteouts(seed uint64) bool { return seed&2 != 0 }
 // Policy reports whether a seed's tree has an SELinux policy.
 func Policy(seed uint64) bool { return seed&4 != 0 }
 
-// Clash reports whether in a seed's tree directories with whiteouts may have the very
+// Clash reports whether directories with whiteouts in a seed's tree may have the same
 // attributes that V1 marks them with.
 func Clash(seed uint64) bool { return seed&8 != 0 }
 
@@ -43,10 +43,10 @@ const inodes = 150
 type grower struct {
 	*rand.Rand
 	seed  uint64
-	dirs  []string        // those that files may get into
-	files []string        // all else that hard links may be made of
+	dirs  []string        // directories in which files may be made
+	files []string        // everything else that may be hard-linked
 	white map[string]bool // directories with whiteouts
-	err   error           // the first; after it nothing is done
+	err   error           // the first error; nothing is done after it
 }
 
 // Grow makes the tree of a seed in dir, which must be an empty directory. It needs root.
@@ -67,17 +67,17 @@ func Grow(dir string, seed uint64) error {
 	return g.err
 }
 
-// do notes an error.
+// do runs a step unless there was an error.
 func (g *grower) do(err error) {
 	if g.err == nil && err != nil {
 		g.err = fmt.Errorf("grow the tree of seed %d: %w", g.seed, err)
 	}
 }
 
-// one takes one of several values.
+// one returns one of several values.
 func one[T any](g *grower, values ...T) T { return values[g.IntN(len(values))] }
 
-// skeleton makes what a root file system must have.
+// skeleton makes the directories that a root file system must have.
 func (g *grower) skeleton(dir string) {
 	for _, name := range []string{"usr", "boot", "sysroot", "run", "etc"} {
 		path := filepath.Join(dir, name)
@@ -144,7 +144,8 @@ func (g *grower) file(path string) {
 	g.files = append(g.files, path)
 }
 
-// device makes what isn't linked: GNU tar takes each name of these for a file.
+// device makes a file that doesn't get hard links: GNU tar treats each name of such a
+// file as a separate file.
 func (g *grower) device(path string) {
 	kind := one[uint32](g, unix.S_IFCHR, unix.S_IFBLK, unix.S_IFIFO)
 	g.do(unix.Mknod(path, kind|0o600, int(unix.Mkdev(1+g.Uint32N(4000), g.Uint32N(70000)))))
@@ -166,7 +167,7 @@ func (g *grower) sparse(path string) {
 	g.do(f.Truncate(1<<20 + g.Int64N(1000)))
 }
 
-// name returns a name that is legal and no OCI whiteout.
+// name returns a valid name that isn't an OCI whiteout.
 func (g *grower) name() string {
 	var b strings.Builder
 	for range 1 + g.IntN(3) {
@@ -179,8 +180,9 @@ func (g *grower) name() string {
 	return name
 }
 
-// decorate gives a file an owner, permissions, attributes, and at last a time. Some
-// directories stay plain: 0755, 0:0, time 0, like those that an archive has no entry for.
+// decorate gives a file an owner, permissions, attributes, and finally a time. Some
+// directories stay plain: 0755, 0:0, time 0, like directories for which an archive has
+// no entry.
 func (g *grower) decorate(path string) {
 	if g.err != nil {
 		return
@@ -218,8 +220,8 @@ const acl = "\x02\x00\x00\x00" +
 // capability is cap_net_bind_service=ep.
 const capability = "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
-// attributes sets extended attributes, of the kinds that a file of its type can have.
-// All but the ACLs and labels fit an ext4 inode's block together.
+// attributes sets extended attributes of the kinds that the type of file supports.
+// Together, all except ACLs and labels fit into one ext4 block.
 func (g *grower) attributes(path string, st fs.FileInfo) {
 	set := func(name, value string) {
 		if g.IntN(5) == 0 {

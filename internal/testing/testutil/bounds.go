@@ -6,15 +6,15 @@ import (
 	"testing"
 )
 
-// What reading an input may take: memoryPerByte for each of its bytes, and memoryBase.
+// Reading an input may take memoryBase plus memoryPerByte for each of its bytes.
 const (
 	memoryPerByte = 16
 	memoryBase    = 16 << 20
 )
 
-// BoundMemory fails a test if work on an input of so many bytes allocates more than
-// is allowed. It counts all that was allocated, also what was garbage at once: that
-// is never less than what was in use at any time, and the same in every run.
+// BoundMemory fails a test if work on an input of size bytes allocates more than is
+// allowed. It counts all allocations, including immediate garbage: this is never less
+// than the memory in use at any time, and is the same in every run.
 func BoundMemory(t testing.TB, input int, work func()) {
 	t.Helper()
 	var before, after runtime.MemStats
@@ -26,9 +26,9 @@ func BoundMemory(t testing.TB, input int, work func()) {
 	}
 }
 
-// BoundMemoryInUse is BoundMemory for long inputs, where slices that grow leave much
-// garbage behind. It counts what is in use whenever work has read another megabyte of
-// the input, and at the end, as long as the result of work is.
+// BoundMemoryInUse is BoundMemory for long inputs, for which growing slices leave much
+// garbage. It counts the memory in use whenever work has read another megabyte of the
+// input, and at the end, while the result of work is still in use.
 func BoundMemoryInUse[T any](t testing.TB, input []byte, work func(io.Reader) T) T {
 	t.Helper()
 	m := &meter{rest: input}
@@ -42,13 +42,14 @@ func BoundMemoryInUse[T any](t testing.TB, input []byte, work func(io.Reader) T)
 	return result
 }
 
-// meterStep is after how many bytes of input a meter looks how much memory is in use.
+// meterStep is the number of input bytes after which a meter measures the memory in
+// use.
 const meterStep = 1 << 20
 
-// A meter reads the input.
+// A meter reads the input and measures the memory in use.
 type meter struct {
 	rest []byte
-	read int // since it looked
+	read int // bytes since the last measurement
 	most uint64
 }
 
@@ -67,7 +68,7 @@ func (m *meter) Read(p []byte) (int, error) {
 
 func (m *meter) weigh() { m.most = max(m.most, inUse()) }
 
-// inUse returns how many bytes are, once garbage is collected.
+// inUse returns the number of bytes in use after a garbage collection.
 func inUse() uint64 {
 	runtime.GC()
 	var stats runtime.MemStats

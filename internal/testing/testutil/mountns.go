@@ -11,9 +11,9 @@ import (
 // nested marks the process that RunInPrivateMounts started.
 const nested = "COMPOSEFS_TEST_PRIVATE_MOUNTS"
 
-// RunInPrivateMounts runs a package's tests in a mount namespace of their own,
-// so that nothing that they mount is seen or left outside. Without root they run
-// as they are and ask for root themselves.
+// RunInPrivateMounts runs a package's tests in a mount namespace of their own, so that
+// their mounts are neither visible nor left behind outside. Without root the tests run
+// in the present namespace, and the ones that need root say so.
 func RunInPrivateMounts(m *testing.M) int {
 	if os.Geteuid() != 0 || os.Getenv(nested) != "" {
 		return m.Run()

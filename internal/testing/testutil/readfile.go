@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// ReadFile returns what a file of testdata holds, unpacked if its name ends in .gz.
+// ReadFile returns the content of a file in testdata, unpacked if its name ends in .gz.
 func ReadFile(t testing.TB, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(name)

@@ -10,16 +10,17 @@ import (
 	"testing"
 )
 
-// CI reports whether a test that can't be run fails, so that a check is never lost
-// without anybody noticing; anywhere else it is skipped.
+// CI reports whether a test that can't be run must fail, so that no check gets lost
+// unnoticed. Outside of CI the test is skipped.
 func CI() bool { return os.Getenv("CI") == "true" }
 
-// ToolsRequired reports whether one fails for lack of a program: in CI, and for
-// somebody without root who has run setup, with COMPOSEFS_TEST_TOOLS=required.
+// ToolsRequired reports whether a test must fail if a program is missing: in CI, and
+// with COMPOSEFS_TEST_TOOLS=required, which is for a user without root who has run
+// setup.
 func ToolsRequired() bool { return CI() || os.Getenv("COMPOSEFS_TEST_TOOLS") == "required" }
 
-// RequireTool returns the path of a program that the test can't do without. A
-// machine without it skips the test or fails it, see ToolsRequired.
+// RequireTool returns the path of a program that the test needs. If it is missing, the
+// test is skipped or fails, see ToolsRequired.
 func RequireTool(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -37,8 +38,8 @@ func RequireFile(t testing.TB, name string) {
 	}
 }
 
-// RequireEnv returns the value of an environment variable that the test can't do
-// without and that `make test` sets; see RequireTool.
+// RequireEnv returns the value of an environment variable that the test needs and `make
+// test` sets; see RequireTool.
 func RequireEnv(t testing.TB, name string) string {
 	t.Helper()
 	value := os.Getenv(name)
@@ -48,8 +49,8 @@ func RequireEnv(t testing.TB, name string) string {
 	return value
 }
 
-// RequireScript returns what one of our scripts prints, the directory of something
-// that it fetches. Where that can't be had the test is stopped, as by RequireTool.
+// RequireScript returns the output of one of our scripts, the directory of something
+// that it fetches. If that fails the test is stopped, as by RequireTool.
 func RequireScript(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(name, args...)

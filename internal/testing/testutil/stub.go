@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// AddonStub makes of systemd's stub of UKIs one that calls itself the stub of addons. Debian 12
-// has none.
+// AddonStub makes a stub for addons from systemd's stub for UKIs by changing its name.
+// Debian 12 has no stub for addons.
 func AddonStub(t testing.TB, linux []byte) []byte {
 	t.Helper()
 	const from, to = "#### LoaderInfo: systemd-stub ", "#### LoaderInfo: systemd-addon "
