@@ -12,9 +12,9 @@ const (
 	directoriesPerTop = 40
 )
 
-// writeDump writes the dump of a system of n files in two levels of directories,
-// all labelled: every tenth a symlink, the others objects that no two have in
-// common.
+// writeDump writes the dump of a system of n files in two levels of directories, all
+// with labels. Every tenth file is a symlink, the others are objects, each a different
+// one.
 func writeDump(w io.Writer, n int) error {
 	b := bufio.NewWriterSize(w, 64<<10)
 	label := func(kind string) string { return " security.selinux=system_u:object_r:" + kind + "_t:s0\n" }

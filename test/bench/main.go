@@ -106,7 +106,7 @@ func run(command string) (sample, error) {
 	return sample{wall, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), usage.Maxrss}, nil
 }
 
-// median returns the middle one of a figure over all samples.
+// median returns the median of a figure over all samples.
 func median(samples []sample, figure func(sample) float64) float64 {
 	var all []float64
 	for _, s := range samples {

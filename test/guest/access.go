@@ -10,15 +10,16 @@ import (
 )
 
 const (
-	// accessArgument on the kernel command line asks who may read the files in accessDir.
+	// accessArgument on the kernel command line asks which users can read the files in
+	// accessDir.
 	accessArgument = "guest.access"
 	accessDir      = "/usr/share/access"
 
-	// asUser marks the processes that try.
+	// asUser marks the processes that try to read the files.
 	asUser = "GUEST_AS_USER"
 )
 
-// users are people that the lists of these files tell apart.
+// users are treated differently by the access control lists of these files.
 var users = []struct {
 	name     string
 	uid, gid uint32
@@ -27,7 +28,7 @@ var users = []struct {
 	{"group", 1005, 1200}, {"none", 1003, 1100}, {"other", 1006, 2000},
 }
 
-// tellAccess tells, of each user, which files they can read.
+// tellAccess prints for each user which files they can read.
 func tellAccess() {
 	cmdline, _ := os.ReadFile("/proc/cmdline")
 	if !strings.Contains(string(cmdline), accessArgument) {

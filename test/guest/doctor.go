@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// doctorArgument on the kernel command line asks for what mkimage, which lies among
-// the tests, finds about the running system.
+// doctorArgument on the kernel command line asks for the findings of mkimage doctor
+// about the running system; mkimage is among the tests.
 const doctorArgument = "guest.doctor"
 
-// verifyArgument=IMAGE asks for what mkimage verify says of an image in the repository
-// that the machine has booted from.
+// verifyArgument=IMAGE asks for the output of mkimage verify for an image in the
+// repository that the machine has booted from.
 const verifyArgument = "guest.verify="
 
 func tellVerify() {
@@ -29,7 +29,7 @@ func tellVerify() {
 	}
 }
 
-// tellDoctor tells the report of mkimage doctor, JSON on one line.
+// tellDoctor prints the report of mkimage doctor as JSON on one line.
 func tellDoctor() {
 	cmdline, _ := os.ReadFile("/proc/cmdline")
 	if !strings.Contains(string(cmdline), doctorArgument) {

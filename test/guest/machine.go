@@ -8,11 +8,11 @@ import (
 	"syscall"
 )
 
-// secureBoot is what the kernel says of the firmware's state, at a level that the
-// console doesn't show.
+// secureBoot is the kernel's message about the state of Secure Boot, at a level that
+// the console doesn't show.
 var secureBoot = regexp.MustCompile(`secureboot: (Secure boot .*)`)
 
-// tellMachine tells what the firmware enforces, and what the TPM has been told.
+// tellMachine prints what the firmware enforces, and what was measured into the TPM.
 func tellMachine() {
 	const readAll, size = 3, 1 << 20
 	log := make([]byte, size)

@@ -29,7 +29,7 @@ func main() {
 	}
 	say("init", "reached")
 	if _, err := os.Stat("/proc/self/mountinfo"); err != nil {
-		// A trivial initrd has nobody to mount it.
+		// In a trivial initrd nothing has mounted it.
 		_ = os.MkdirAll("/proc", 0o555)
 		_ = syscall.Mount("proc", "/proc", "proc", 0, "")
 	}
@@ -53,7 +53,7 @@ func main() {
 
 func say(key, value string) { fmt.Printf("GUEST %s=%s\n", key, value) }
 
-// tellMounts tells, of each mount of interest, "TYPE SOURCE MOUNT-OPTIONS
+// tellMounts prints for each mount of interest "TYPE SOURCE MOUNT-OPTIONS
 // SUPERBLOCK-OPTIONS".
 func tellMounts() {
 	info, err := os.ReadFile("/proc/self/mountinfo")
@@ -71,7 +71,7 @@ func tellMounts() {
 	}
 }
 
-// tellRecord tells what composefs-setup-root left for userspace.
+// tellRecord prints what composefs-setup-root left for userspace.
 func tellRecord() {
 	if record, err := os.ReadFile("/run/composefs/boot.json"); err != nil {
 		say("boot.json", err.Error())
@@ -84,7 +84,7 @@ func tellRecord() {
 	say("volatile-root", result(target, err))
 }
 
-// tellContents reads what the image holds: one file inline, others as objects.
+// tellContents reads files of the image: one that is inline, others that are objects.
 func tellContents() {
 	for _, name := range []string{"/usr/share/inline", "/usr/share/small", "/usr/share/large"} {
 		content, err := os.ReadFile(name)
@@ -96,7 +96,7 @@ func tellContents() {
 	}
 }
 
-// tellWrites tries to write where one mustn't, and where one may.
+// tellWrites tries to write where that must fail, and where it must succeed.
 func tellWrites() {
 	for _, name := range []string{"/usr/written", "/written", "/sysroot/written"} {
 		err := os.WriteFile(name, []byte("x"), 0o644)

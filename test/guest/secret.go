@@ -14,18 +14,18 @@ import (
 	"github.com/google/go-tpm/tpm2/transport/linuxtpm"
 )
 
-// service is a program that somebody has put where nothing is verified.
+// service is a program that an attacker has put where nothing is verified.
 const service = "/etc/service"
 
-// Secrets that the TPM keeps: whoever comes first, where they belong, seals them to what
-// PCR 7, 11 and 15 hold then.
+// Secrets that the TPM keeps: on first use, each is sealed to the present values of PCR
+// 7, 11 and 15.
 const (
 	initramfsSecret tpm2.TPMHandle = 0x81000001
 	systemSecret    tpm2.TPMHandle = 0x81000002
 )
 
-// beInitramfs is what runs in the initramfs before composefs-setup-root: it is as well
-// verified, and opens the disks.
+// beInitramfs runs in the initramfs before composefs-setup-root, is as trusted as it,
+// and unlocks the disks.
 func beInitramfs() {
 	mounts := []string{"proc", "sysfs", "devtmpfs"}
 	places := []string{"/proc", "/sys", "/dev"}
@@ -70,7 +70,7 @@ func tellSecrets(who string) {
 	say(who+" asks for the system secret", result("released", ask(systemSecret)))
 }
 
-// runService runs what /etc wants to be run, as an init does.
+// runService runs the service in /etc, as an init does.
 func runService() {
 	if _, err := os.Stat(service); err != nil {
 		return
@@ -80,7 +80,7 @@ func runService() {
 	say("service", result("ran", c.Run()))
 }
 
-// atHome unseals a secret; the first time it seals it.
+// atHome unseals a secret, which it seals the first time.
 func atHome(handle tpm2.TPMHandle) error {
 	return withTPM(func(t transport.TPM) error {
 		if _, err := (tpm2.ReadPublic{ObjectHandle: handle}).Execute(t); err != nil {

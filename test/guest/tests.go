@@ -17,7 +17,7 @@ const (
 // verdict is what go test -v prints at the end of a test.
 var verdict = regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): (\S+)`)
 
-// tellTests runs the test programs of the image, with /var for what they write.
+// tellTests runs the test programs of the image, with /var for their output.
 func tellTests() {
 	cmdline, _ := os.ReadFile("/proc/cmdline")
 	if !strings.Contains(string(cmdline), testsArgument) {

@@ -9,18 +9,18 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// A subject is what programs are asked about.
+// A subject is the input that programs are compared on.
 type subject struct {
 	what   string            // for people
 	dir    string            // a directory; or else
-	dump   []byte            // a dump; of a directory: what we say of it, without marks of V1
-	tree   *tree.Node        // what it holds, as far as the dump can be read
-	small  bool              // so that more can be asked
-	both   bool              // C and composefs-rs mean the same by it
-	record map[string]string // where answers are noted, if they are
+	dump   []byte            // a dump; for a directory, mkimage's dump of it without the marks of V1
+	tree   *tree.Node        // its content, if the dump can be read
+	small  bool              // small enough for more checks
+	both   bool              // C and composefs-rs interpret it alike
+	record map[string]string // where answers are recorded, or nil
 }
 
-// A call is a program, and how it is called.
+// A call is a program and its arguments.
 type call struct {
 	program
 	in   []byte
@@ -30,7 +30,7 @@ type call struct {
 
 func (p program) with(args ...string) call { return call{program: p, args: args} }
 
-// given is a call with something at standard input.
+// given returns the call with a standard input.
 func (c call) given(in []byte) call {
 	c.in = in
 	return c
@@ -41,7 +41,7 @@ func (c call) String() string {
 	return strings.Join(append(append([]string{c.name}, c.args...), c.env...), " ")
 }
 
-// ask asks both, at the same time, and judges the answers. It returns theirs.
+// ask runs both calls at the same time and compares the results. It returns the peer's.
 func (s *session) ask(row string, about *subject, ours, theirs call) (result, error) {
 	c := check{row: row, what: about.what, ours: result{}, call: ours, peer: theirs, tree: about.tree}
 	var both sync.WaitGroup
@@ -63,7 +63,7 @@ func isDigest(out []byte) bool {
 	return (len(out) == 65 || len(out) == 129) && strings.Trim(string(out), "0123456789abcdef") == "\n"
 }
 
-// all asks until the first error.
+// all calls functions until the first error.
 func all(asks ...func() error) error {
 	for _, ask := range asks {
 		if err := ask(); err != nil {

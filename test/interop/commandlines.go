@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// commandLines compares what the programs say to command lines, good ones and such
-// that can't be meant. In them DIR is a directory, DUMP a dump, IMAGE an image, NONE
-// nothing, EMPTY an empty file and OUT a file to be written.
+// commandLines compares how the programs react to command lines, valid and invalid. In
+// these, DIR is a directory, DUMP a dump, IMAGE an image, NONE a missing file, EMPTY an
+// empty file and OUT a file to be written.
 func (s *session) commandLines() error {
 	dir := filepath.Join(s.dir, "lines")
 	if err := s.furnish(dir); err != nil {
@@ -32,7 +32,7 @@ func (s *session) commandLines() error {
 	return nil
 }
 
-// furnish makes the files that command lines are about.
+// furnish makes the files that the command lines name.
 func (s *session) furnish(dir string) error {
 	tree := filepath.Join(dir, "DIR")
 	if err := os.MkdirAll(tree, 0o755); err != nil {
@@ -226,7 +226,7 @@ LS IMAGE
 -- ls IMAGE
 `
 
-// Nothing is mounted by these.
+// None of these mounts anything.
 const mountLines = `
 IMAGE
 IMAGE DIR

@@ -16,7 +16,8 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// dumps compares what is made of text, by way of files with odd and broken lines too.
+// dumps compares the images made from dumps, including dumps with unusual and broken
+// lines.
 func (s *session) dumps(dir string) error {
 	names, err := filepath.Glob(filepath.Join(dir, "*.dump*"))
 	if err == nil && len(names) == 0 {
@@ -58,7 +59,7 @@ func readDump(name string) ([]byte, error) {
 
 // dump compares the images made of a dump, whole, with their digests.
 func (s *session) dump(kind string, about *subject) error {
-	about.tree, _ = dumpfile.Parse(bytes.NewReader(about.dump)) // nil of those that are broken
+	about.tree, _ = dumpfile.Parse(bytes.NewReader(about.dump)) // nil for a broken dump
 	for i, v := range slices.Concat(versions[:3], versions[:1]) {
 		args := append(slices.Clone(v), "--from-file", "--print-digest", "-", "-")
 		ours := s.mkcomposefs.with(args...).given(about.dump)
@@ -74,10 +75,10 @@ func (s *session) dump(kind string, about *subject) error {
 	return s.rustDump(kind, about)
 }
 
-// rustDump compares which dumps are read at all, and the images of those that the
-// dialects of C and Rust agree about: a V1 image is made of C's.
+// rustDump compares which dumps are accepted, and the images of the dumps that mean the
+// same in the dialects of C and Rust: a V1 image is made from C's.
 func (s *session) rustDump(kind string, about *subject) error {
-	status := func(p program) program { // without what it prints
+	status := func(p program) program { // without its output
 		p.command = append([]string{"sh", "-c", `"$@" >/dev/null`, p.name}, p.command...)
 		return p
 	}
@@ -104,7 +105,7 @@ func v1Image(root *tree.Node) []byte {
 
 const rootLine = "/ 0 40755 2 0 0 0 0.0 - - -\n"
 
-// brokenDumps are those that a parser must judge as C does.
+// brokenDumps are dumps that must be accepted or refused as by C.
 var brokenDumps = []struct{ name, text string }{
 	{"nothing", ""},
 	{"an empty line", rootLine + "\n"},

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// imagesOf compares what is read in the images that C makes of a subject in versions.
+// imagesOf compares what is read from the images that C makes of a subject, in all
+// versions.
 func (s *session) imagesOf(kind string, about *subject, versions ...[]string) error {
 	image := filepath.Join(s.dir, "c.image")
 	defer os.Remove(image)
@@ -19,7 +20,7 @@ func (s *session) imagesOf(kind string, about *subject, versions ...[]string) er
 			return err
 		}
 		if made.status != 0 {
-			continue // that we refuse it too is asked elsewhere
+			continue // another check is whether we refuse it too
 		}
 		if err := s.infoOf(kind, about, image); err != nil {
 			return err
@@ -28,7 +29,7 @@ func (s *session) imagesOf(kind string, about *subject, versions ...[]string) er
 	return nil
 }
 
-// infoOf compares composefs-info of an image.
+// infoOf compares the output of composefs-info for an image.
 func (s *session) infoOf(kind string, about *subject, image string) error {
 	half, err := s.halfStore(image)
 	if err != nil {
@@ -75,7 +76,7 @@ func (s *session) halfStore(image string) (string, error) {
 		if i%2 == 0 || !strings.HasPrefix(path, dir+"/") || strings.ContainsAny(name, "\x00") {
 			continue
 		}
-		// An object whose path can't be made is one that is missing.
+		// An object whose path can't be created counts as missing.
 		if os.MkdirAll(filepath.Dir(path), 0o755) == nil {
 			_ = os.WriteFile(path, nil, 0o644)
 		}

@@ -8,14 +8,14 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// A divergence is a way in which a peer differs from us that stays, and why.
+// A divergence is a permanent difference between a peer and us, and its reason.
 type divergence struct {
 	name, reason string
-	applies      func(check) bool // to checks that already are known to differ
+	applies      func(check) bool // called only for checks that differ
 }
 
-// known are all of them. The first that applies counts, so each is as narrow as it can
-// be told.
+// known has all divergences. The first that applies counts, so each is as narrow as
+// possible.
 var known = []divergence{
 	{
 		"composefs-rs takes times before 1970 for very late ones",
@@ -120,16 +120,16 @@ var known = []divergence{
 	},
 }
 
-// refused are dumps that C takes and we don't.
+// refused are dumps that C accepts and we refuse.
 var refused = []string{"a link to a directory", "a short digest", "a group that is no number", "a negative size"}
 
 // emptyObjects are dumps in which empty files have payloads.
 var emptyObjects = []string{"min-size0-payload.dump", "external-sizes.dump"}
 
-// impossible are dumps that composefs-rs takes.
+// impossible are dumps that composefs-rs accepts and we refuse.
 var impossible = []string{"a root that is a file", "two roots", "a long name", "an attribute without name"}
 
-// misread are dumps whose images C can't read back.
+// misread are dumps from which C makes images that it can't read.
 var misread = []string{
 	"external-forms.dump", "chunk-tail.dump", "min-custom-payload.dump", "overlay-escape.dump",
 	"rand-000005.dump", "rand-000006.dump", "rand-000016.dump",
@@ -143,12 +143,12 @@ func (c check) writes() bool {
 	return c.call.name == "mkcomposefs" || c.call.name == "mkimage" && slices.Contains(c.call.args, "build")
 }
 
-// says reports whether our command line has one of the words.
+// says reports whether our command line contains one of the words.
 func (c check) says(words ...string) bool {
 	return slices.ContainsFunc(words, func(w string) bool { return slices.Contains(c.call.args, w) })
 }
 
-// has reports whether some file of a tree is so.
+// has reports whether a file of the tree meets the condition.
 func has(root *tree.Node, so func(*tree.Node) bool) bool {
 	if root == nil {
 		return false

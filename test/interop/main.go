@@ -20,7 +20,7 @@ import (
 type session struct {
 	programs
 	*report
-	dir     string // for what is made on the way
+	dir     string // for temporary files
 	records records
 }
 

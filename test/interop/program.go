@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// A program is one that can be run, ours or a peer.
+// A program is one of ours or a peer.
 type program struct {
 	name    string   // for people
-	command []string // it, and arguments that always come first
-	dir     string   // it is run in, for what it writes without being told where
+	command []string // the program and its first arguments
+	dir     string   // working directory, for files that it writes there on its own
 }
 
 // A result is what a program did. What it wrote to standard error doesn't count.
@@ -28,8 +28,8 @@ func (r result) equal(other result) bool {
 	return r.status == other.status && bytes.Equal(r.out, other.out)
 }
 
-// run runs a program and returns what it did, whatever that is; to be unable to run
-// it at all is an error.
+// run runs a program and returns the result, whatever it is; it is an error only if the
+// program can't be run.
 func (p program) run(in []byte, env []string, args ...string) (result, error) {
 	cmd := exec.Command(p.command[0], append(p.command[1:len(p.command):len(p.command)], args...)...)
 	cmd.Dir, cmd.Stdin = p.dir, bytes.NewReader(in)
@@ -47,14 +47,15 @@ func (p program) run(in []byte, env []string, args ...string) (result, error) {
 	return result{out: stdout.Bytes(), stderr: stderr.Bytes()}, nil
 }
 
-// programs are all that take part.
+// programs has all programs that are compared.
 type programs struct {
 	mkimage, mkcomposefs, info, mount program // ours
 	cMkcomposefs, cInfo, cMount       program // of libcomposefs 1.0.8
 	cfsctl, rsMkcomposefs, rsInfo     program // of composefs-rs 0.9.4
 }
 
-// findPrograms gives ours their names in a directory, and asks c-tool for the C ones.
+// findPrograms links our programs by their names in a directory, and gets the C tools
+// from c-tool.
 func findPrograms(ours, cTool, cfsctl, dir string) (ps programs, err error) {
 	for _, path := range []*string{&ours, &cfsctl, &dir} {
 		if *path, err = filepath.Abs(*path); err != nil {

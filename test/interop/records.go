@@ -5,14 +5,14 @@ import (
 	"os"
 )
 
-// recorded is of how many random trees the answers are recorded.
+// recorded is the number of random trees for which answers are recorded.
 const recorded = 12
 
-// records are digests that peers print of random trees: by seed, then by the command
-// line that must print the same with us, in which TREE is the directory.
+// records has the digests that peers print for random trees: by seed, then by our
+// command line that must print the same, in which TREE is the directory.
 type records map[uint64]map[string]string
 
-// of returns where answers about a tree are noted; nil if they aren't.
+// of returns where the answers for a tree are recorded, nil if they aren't.
 func (r records) of(seed uint64) map[string]string {
 	if seed >= recorded {
 		return nil

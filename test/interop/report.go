@@ -10,19 +10,19 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// A check is one question that two programs answered.
+// A check is one question with the answers of two programs.
 type check struct {
 	row          string // of the table
-	what         string // they were asked about
+	what         string // the subject
 	call, peer   call
-	tree         *tree.Node // that it is about, if it is about one
+	tree         *tree.Node // of the subject, if it has one
 	ours, theirs result
 }
 
 // A row counts the checks of one kind.
 type row struct{ agreed, known, different int }
 
-// A report is what came out of all checks.
+// A report has the results of all checks.
 type report struct {
 	rows      map[string]*row
 	order     []string
@@ -73,7 +73,7 @@ func (r result) String() string {
 	return text
 }
 
-// print prints the table, and says whether all was as it should be.
+// print prints the table, and reports whether every difference is a known one.
 func (r *report) print(w io.Writer) (ok bool) {
 	fmt.Fprintf(w, "%-66s %7s %7s %7s\n", "", "agreed", "known", "differ")
 	for _, name := range r.order {

@@ -11,7 +11,7 @@ import (
 	"github.com/composefs-go/composefs/internal/testing/testtree"
 )
 
-// randomTrees compares directories that have something of everything.
+// randomTrees compares random directories, which have some of everything.
 func (s *session) randomTrees(seeds uint64) error {
 	for seed := range seeds {
 		dir := filepath.Join(s.dir, fmt.Sprint("tree", seed))
@@ -40,7 +40,7 @@ func (s *session) rootTree(dir string) error {
 	return s.directory("a root file system", &subject{what: dir, dir: dir})
 }
 
-// directory compares what can be made of a directory.
+// directory compares everything that can be made from a directory.
 func (s *session) directory(kind string, about *subject) error {
 	image := filepath.Join(s.dir, "image")
 	if _, err := s.must(s.mkimage.with("build", "--quiet", "--format", "v0", "--output", image, about.dir)); err != nil {
@@ -73,7 +73,7 @@ func (s *session) must(c call) (result, error) {
 	return r, err
 }
 
-// versions are the ways to ask mkcomposefs for a version.
+// versions are the options with which mkcomposefs is asked for a version.
 var versions = [][]string{nil, {"--min-version=1"}, {"--min-version=0", "--max-version=0"}, {"--max-version=1"}}
 
 // mkcomposefsOf compares mkcomposefs and its options.
@@ -96,7 +96,8 @@ func (s *session) mkcomposefsOf(kind string, about *subject) error {
 	return nil
 }
 
-// linksOf compares mkimage build, which keeps hard links, with C by way of a dump.
+// linksOf compares mkimage build, which keeps hard links, with C, which does so only
+// for a dump.
 func (s *session) linksOf(kind string, about *subject) error {
 	for _, v := range []string{"0", "1"} {
 		ours := s.mkimage.with("build", "--quiet", "--format", "v"+v, about.dir)
@@ -108,7 +109,7 @@ func (s *session) linksOf(kind string, about *subject) error {
 	return nil
 }
 
-// storeOf compares what gets into a digest store, by name and content.
+// storeOf compares the files in a digest store, by name and content.
 func (s *session) storeOf(kind string, about *subject) error {
 	ours, theirs := filepath.Join(s.dir, "store"), filepath.Join(s.dir, "store.c")
 	defer os.RemoveAll(ours)
@@ -123,7 +124,7 @@ func (s *session) storeOf(kind string, about *subject) error {
 	return err
 }
 
-// hashes and formats are those of cfsctl.
+// hashes and formats are the ones that cfsctl supports.
 var (
 	hashes  = []string{"sha256", "sha512"}
 	formats = []string{"0", "1", "2"}

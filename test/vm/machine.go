@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Machine is what the guest gets to see.
+// Machine describes the hardware that the guest sees.
 type Machine struct {
-	Name string // of the log; says what is tried
+	Name string // of the log; says what is tested
 
 	// Boot by a kernel ...
 	Kernel      string
@@ -26,22 +26,22 @@ type Machine struct {
 	Processors  int      // 1 if zero
 	Credentials []string // NAME:VALUE, by SMBIOS, for systemd in the guest
 	SecondPort  string   // file for what the guest writes to /dev/ttyS1
-	TPM         bool     // a TPM 2.0, new from the factory
-	TPMState    string   // directory that keeps what the TPM keeps without power
+	TPM         bool     // a new TPM 2.0
+	TPMState    string   // directory for the persistent state of the TPM
 }
 
 // Firmware is UEFI firmware for QEMU, as the package ovmf has it.
 type Firmware struct {
 	Code      string // read only
 	Variables string // a copy of this one's own, written by the guest
-	Secure    bool   // Code is a build for Secure Boot: nobody but it may write Variables
+	Secure    bool   // Code is a build for Secure Boot: only it can write Variables
 }
 
 const defaultMemory = 512
 
-// arguments are those of qemu-system-x86_64. The processor has no cmpxchg16b:
-// QEMU 7.2 emulates it so that a guest with two processors sometimes gets a
-// double fault in the kernel's memory allocator, which does without it.
+// arguments returns the arguments of qemu-system-x86_64. The processor has no
+// cmpxchg16b, which the kernel can do without: as QEMU 7.2 emulates it, a guest with
+// two processors sometimes gets a double fault in the memory allocator.
 func (m Machine) arguments() []string {
 	memory := m.Memory
 	if memory == 0 {
@@ -95,13 +95,13 @@ func (m Machine) arguments() []string {
 	return args
 }
 
-// disk is a disk with its controller. Linux names them in the order of the arguments,
-// but for those to which QEMU itself gives a controller: they come last.
+// disk is a disk with its controller. Linux names disks in the order of the arguments,
+// except that disks to which QEMU itself gives a controller come last.
 func disk(id, file, options, deviceOptions string) []string {
 	return []string{"-drive", "if=none,id=" + id + ",format=raw,file=" + escaped(file) + options, "-device", "virtio-blk-pci,drive=" + id + deviceOptions}
 }
 
-// escaped is a file's name as a value among others.
+// escaped quotes a file's name for a list of values.
 func escaped(name string) string { return strings.ReplaceAll(name, ",", ",,") }
 
 func (m Machine) diskOptions() string {

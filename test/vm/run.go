@@ -13,10 +13,11 @@ import (
 	"time"
 )
 
-// Program is what runs a Machine.
+// Program is the program that runs a Machine.
 const Program = "qemu-system-x86_64"
 
-// ErrTimeout is when a guest neither ended nor printed what was waited for.
+// ErrTimeout is returned when a guest neither ended nor printed the expected line in
+// time.
 var ErrTimeout = errors.New("the guest did not end in time")
 
 // Run boots m and returns what it printed, when it has ended or when a line

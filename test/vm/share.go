@@ -5,11 +5,11 @@ import (
 	"os"
 )
 
-// sharePrograms are where virtiofsd is, which shows a machine a directory of this one:
-// in a package of its own, or in QEMU's.
+// sharePrograms are the possible paths of virtiofsd, which shows a machine a directory
+// of this one. It is in its own package or in QEMU's.
 var sharePrograms = []string{"/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"}
 
-// FindShareProgram returns where it is, the last place if it is nowhere.
+// FindShareProgram returns the path of virtiofsd, the last one if there is none.
 func FindShareProgram() (path string) {
 	for _, path = range sharePrograms {
 		if _, err := os.Stat(path); err == nil {
@@ -19,7 +19,7 @@ func FindShareProgram() (path string) {
 	return path
 }
 
-// A share is a helper that has a directory.
+// A share is a helper that serves a directory.
 type share struct{ *helper }
 
 func startShare(ctx context.Context, dir string) (share, error) {
@@ -30,8 +30,8 @@ func startShare(ctx context.Context, dir string) (share, error) {
 	return share{h}, err
 }
 
-// arguments are those of qemu-system-x86_64. The helper reads the machine's memory,
-// whose size is among what is there already.
+// arguments adds to the arguments of qemu-system-x86_64. The helper reads the machine's
+// memory, whose size is among the present arguments.
 func (s share) arguments(args []string) []string {
 	size := ""
 	for i, a := range args {

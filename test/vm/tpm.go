@@ -11,24 +11,23 @@ import (
 	"time"
 )
 
-// TPMProgram is what is a machine's TPM.
+// TPMProgram is the program that emulates a TPM.
 const TPMProgram = "swtpm"
 
-// A helper is a process that a machine talks to by a socket.
+// A helper is a process that a machine talks to through a socket.
 type helper struct {
-	dir       string // of its state and its socket; the name of a socket has to be short
+	dir       string // for its state and its socket; the name of a socket must be short
 	cmd       *exec.Cmd
 	complaint strings.Builder
 }
 
-// A tpm is a helper that has a TPM.
+// A tpm is a helper that emulates a TPM.
 type tpm struct{ *helper }
 
-// helperLimit is how long a helper may take until it listens.
+// helperLimit is the time in which a helper must start to listen.
 const helperLimit = 30 * time.Second
 
-// startTPM starts one that keeps its state in a directory, or with "" is new from the
-// factory.
+// startTPM starts a TPM that keeps its state in a directory, or a new one for "".
 func startTPM(ctx context.Context, state string) (tpm, error) {
 	h, err := startHelper(ctx, TPMProgram, func(dir, socket string) []string {
 		if state != "" {

@@ -8,14 +8,14 @@ import (
 	"unicode/utf16"
 )
 
-// Keys are what a machine's owner enrolls for Secure Boot: certificates in DER.
+// Keys are the certificates, in DER, that a machine's owner enrolls for Secure Boot.
 type Keys struct {
-	Platform []byte   // PK: whose owner may change the next
-	Exchange []byte   // KEK: whose owner may change the database
-	Database [][]byte // db: whose owners' programs are started
+	Platform []byte   // PK: its owner may change KEK
+	Exchange []byte   // KEK: its owner may change the database
+	Database [][]byte // db: programs that are signed by one of these are started
 }
 
-// A guid is an EFI_GUID as it lies in memory.
+// A guid is an EFI_GUID in its binary form.
 type guid [16]byte
 
 // The names that UEFI has for owners of variables and kinds of signatures.
@@ -53,8 +53,8 @@ const (
 	alignment     = 4
 )
 
-// Enroll returns the variables of firmware that never ran, with keys: from its
-// first start on it starts only what the owners of the database have signed.
+// Enroll returns the variables of firmware that never ran, with keys enrolled: from its
+// first start on it starts only programs that are signed by a key in the database.
 func Enroll(blank []byte, k Keys) ([]byte, error) {
 	at, err := firstVariable(blank)
 	if err != nil {
