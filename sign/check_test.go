@@ -14,7 +14,8 @@ import (
 // store is a directory of seals. What is no []byte is an error to read.
 type store map[string]any
 
-func (s store) read(name string, limit int64) ([]byte, error) {
+func (s store) read(f sign.File) ([]byte, error) {
+	name, limit := f.Name(), f.Limit()
 	switch content := s[name].(type) {
 	case []byte:
 		if int64(len(content)) > limit {
@@ -34,9 +35,9 @@ func TestCheck(t *testing.T) {
 		seal, sig    = makeSeal(t, image, 42, ours)
 		_, sig2      = makeSeal(t, image, 42, second)
 		_, stranger  = makeSeal(t, image, 42, newKey(t))
-		name         = sign.SealName(image)
-		first        = sign.SignatureName(image)
-		byKey        = sign.KeySignatureName(image, ours.ID())
+		name         = sign.TextFile(image).Name()
+		first        = sign.SignatureFile(image).Name()
+		byKey        = sign.KeySignatureFile(image, ours.ID()).Name()
 		keys         = sign.Keyring{ours.Public("ours"), second.Public("second")}
 		require      = sign.Policy{Keys: keys}
 		broken       = errors.New("input/output error")
@@ -50,11 +51,11 @@ func TestCheck(t *testing.T) {
 	}{
 		{"sealed", require, store{name: seal, first: sig}, nil, "ours"},
 		{"sealed by a later signer", require, store{name: seal, first: stranger, byKey: sig}, nil, "ours"},
-		{"by the second of two keys", require, store{name: seal, first: stranger, sign.KeySignatureName(image, second.ID()): sig2}, nil, "second"},
+		{"by the second of two keys", require, store{name: seal, first: stranger, sign.KeySignatureFile(image, second.ID()).Name(): sig2}, nil, "second"},
 		{"a good one beside one that can't be read", require, store{name: seal, first: broken, byKey: sig}, nil, "ours"},
 		{"a good one beside one of 1 MiB", require, store{name: seal, first: make([]byte, 1<<20), byKey: sig}, nil, "ours"},
 		{"a good one beside one that isn't", require, store{name: seal, first: []byte("junk"), byKey: sig}, nil, "ours"},
-		{"one under the name of a stranger", require, store{name: seal, sign.KeySignatureName(image, 1): sig}, sign.ErrUnsigned, first},
+		{"one under the name of a stranger", require, store{name: seal, sign.KeySignatureFile(image, 1).Name(): sig}, sign.ErrUnsigned, first},
 		{"no policy written", sign.Policy{}, store{name: seal, first: sig}, sign.ErrNoKeys, "no key is trusted"},
 		{"a word that is no need", sign.Policy{Need: "never"}, store{}, sign.ErrNoSeal, "no seal"},
 		{"no seal", require, store{first: sig}, sign.ErrNoSeal, name},
@@ -81,12 +82,26 @@ func TestCheck(t *testing.T) {
 				t.Fatalf("found the key %q, want %q and %v", v.Key.Name, test.message, test.cause)
 			}
 			if err == nil {
+				want := sign.Unsealed
+				switch {
+				case test.message != "":
+					want = sign.Sealed
+				case test.policy.Need == sign.Off:
+					want = sign.NotRequired
+				}
+				if v.Status != want {
+					t.Errorf("status %s, want %s", v.Status, want)
+				}
 				return
+			}
+			var refused *sign.RefusedError
+			if !errors.As(err, &refused) || refused.Image != image {
+				t.Errorf("found %#v, want a RefusedError about the image", err)
 			}
 			if !errors.Is(err, sign.ErrRefused) || test.cause != nil && !errors.Is(err, test.cause) || !strings.Contains(err.Error(), test.message) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("found %v, want ErrRefused, %v, one line that says %q", err, test.cause, test.message)
 			}
-			if v.Key.Name != "" || !v.Seal.Digest.IsZero() {
+			if v.Status != sign.Refused || v.Key.Name != "" || !v.Statement.Digest.IsZero() {
 				t.Errorf("a verdict beside the error: %+v", v)
 			}
 		})
@@ -103,19 +118,19 @@ func TestCheckReadsNoMoreThanTheKeysNeed(t *testing.T) {
 		key := newKey(t)
 		p.Keys = append(p.Keys, key.Public(fmt.Sprint(i)))
 		text, sig := makeSeal(t, image, 1, key)
-		files[sign.SealName(image)], files[sign.KeySignatureName(image, key.ID())] = text, sig
+		files[sign.TextFile(image).Name()], files[sign.KeySignatureFile(image, key.ID()).Name()] = text, sig
 	}
 	reads := 0
-	count := func(name string, limit int64) ([]byte, error) { reads++; return files.read(name, limit) }
+	count := func(f sign.File) ([]byte, error) { reads++; return files.read(f) }
 	if v, err := p.Check(image, count); err != nil || v.Key.Name != "0" || reads != 102 {
 		t.Errorf("found key %v, %v after %d reads; want 102", v.Key, err, reads)
 	}
 	// The last of a hundred is as good as the first.
 	for i, k := range p.Keys[:99] {
 		if i%2 == 0 {
-			delete(files, sign.KeySignatureName(image, k.ID))
+			delete(files, sign.KeySignatureFile(image, k.ID).Name())
 		} else {
-			files[sign.KeySignatureName(image, k.ID)] = []byte("junk")
+			files[sign.KeySignatureFile(image, k.ID).Name()] = []byte("junk")
 		}
 	}
 	if v, err := p.Check(image, count); err != nil || v.Key.Name != "99" {
@@ -132,7 +147,37 @@ func TestCheckDigest(t *testing.T) {
 	if !errors.Is(err, verity.ErrMismatch) || !strings.Contains(err.Error(), "want "+want.String()+", found "+other.Hex()) {
 		t.Errorf("found %v", err)
 	}
+	var digests *sign.DigestError
+	if !errors.As(err, &digests) || digests.Want != want || digests.Found != other {
+		t.Errorf("found %#v", err)
+	}
 	if err := sign.CheckDigest(want, verity.Digest{}); err == nil {
 		t.Error("no digest is as good as the right one")
+	}
+}
+
+// A verdict that nobody gave is a refusal.
+func TestTheZeroVerdictRefuses(t *testing.T) {
+	var v sign.Verdict
+	if v.Status != sign.Refused || v.Status.String() != "refused" {
+		t.Errorf("found %s", v.Status)
+	}
+}
+
+func TestCheckMeasuredTellsWhyThereIsNoDigest(t *testing.T) {
+	image := mustDigest(t, digest256)
+	for cause, says := range map[error]string{
+		verity.ErrUnsupported: "the file system of image " + image.Hex() + " has no fs-verity",
+		verity.ErrNotEnabled:  "image " + image.Hex() + " has no fs-verity digest",
+		verity.ErrMismatch:    "the image isn't the one that was asked for",
+	} {
+		err := sign.CheckMeasured(image, verity.Digest{}, cause)
+		var measured *sign.MeasureError
+		if !errors.As(err, &measured) || measured.Image != image || !errors.Is(err, cause) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v: found %v, want %q", cause, err, says)
+		}
+	}
+	if err := sign.CheckMeasured(image, image, nil); err != nil {
+		t.Error(err)
 	}
 }

@@ -17,15 +17,14 @@ func ExampleSign() {
 		return
 	}
 	image := verity.Sum(verity.SHA256, []byte("the image"))
-	text := sign.Seal{Digest: image, Format: "erofs-v1", Sequence: 42}.Text()
-	signature, err := sign.Sign(text, key)
+	seal, err := sign.NewSeal(sign.Statement{Digest: image, Format: "erofs-v1", Sequence: 42})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	s, err := sign.ParseSignature(signature)
-	fmt.Println(s.KeyID == key.ID(), err)
-	fmt.Print(string(text))
+	signature, err := sign.Sign(seal, key)
+	fmt.Println(signature.KeyID == key.ID(), err)
+	fmt.Printf("%s", seal.Text())
 	// Output:
 	// true <nil>
 	// composefs-seal 1
@@ -38,11 +37,11 @@ func ExampleSign() {
 func ExamplePolicy_Check() {
 	key, _ := sign.NewKey()
 	image := verity.Sum(verity.SHA256, []byte("the image"))
-	seal := sign.Seal{Digest: image, Sequence: 42}.Text()
+	seal, _ := sign.NewSeal(sign.Statement{Digest: image, Sequence: 42})
 	signature, _ := sign.Sign(seal, key)
-	files := map[string][]byte{sign.SealName(image): seal, sign.SignatureName(image): signature}
-	read := func(name string, limit int64) ([]byte, error) {
-		if text, ok := files[name]; ok {
+	files := map[sign.File][]byte{sign.TextFile(image): seal.Text(), sign.SignatureFile(image): signature.Text()}
+	read := func(f sign.File) ([]byte, error) {
+		if text, ok := files[f]; ok {
 			return text, nil
 		}
 		return nil, fs.ErrNotExist
@@ -50,11 +49,11 @@ func ExamplePolicy_Check() {
 
 	policy := sign.Policy{Keys: sign.Keyring{key.Public("release")}}
 	verdict, err := policy.Check(image, read)
-	fmt.Println(verdict.Key.Name, verdict.Seal.Sequence, err)
+	fmt.Println(verdict.Status, verdict.Key.Name, verdict.Statement.Sequence, err)
 	policy.MinimumSequence = 43
 	_, err = policy.Check(image, read)
 	fmt.Println(errors.Is(err, sign.ErrTooOld))
 	// Output:
-	// release 42 <nil>
+	// valid release 42 <nil>
 	// true
 }

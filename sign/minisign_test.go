@@ -73,7 +73,7 @@ func TestWeVerifyMinisigns(t *testing.T) {
 	}
 	policy := sign.Policy{Keys: sign.Keyring{key}}
 	sig := read(t, dir, "d.seal.minisig")
-	if v, err := policy.Verify(image, seal, [][]byte{sig}); err != nil || v.Seal.Sequence != 42 {
+	if v, err := policy.Verify(image, seal, [][]byte{sig}); err != nil || v.Statement.Sequence != 42 {
 		t.Errorf("found %+v, %v", v, err)
 	}
 	if s, err := sign.ParseSignature(sig); err != nil || !strings.HasPrefix(s.Comment, "timestamp:") || s.KeyID != key.ID {

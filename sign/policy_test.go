@@ -18,12 +18,15 @@ import (
 // makeSeal returns a seal of an image and its signature.
 func makeSeal(t testing.TB, image verity.Digest, sequence uint64, key sign.PrivateKey) (text, signature []byte) {
 	t.Helper()
-	text = sign.Seal{Digest: image, Format: "erofs-v1", Sequence: sequence}.Text()
-	signature, err := sign.Sign(text, key)
+	seal, err := sign.NewSeal(sign.Statement{Digest: image, Format: "erofs-v1", Sequence: sequence})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return text, signature
+	made, err := sign.Sign(seal, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seal.Text(), made.Text()
 }
 
 func TestPolicy(t *testing.T) {
@@ -53,14 +56,14 @@ func TestPolicy(t *testing.T) {
 		{"valid", policy, seal, [][]byte{sig}, nil, ""},
 		{"valid by the second key", policy, seal, [][]byte{secondSig}, nil, ""},
 		{"one valid signature among others", policy, seal, [][]byte{nil, []byte("junk"), theirSig, o, sig}, nil, ""},
-		{"no seal", policy, nil, [][]byte{sig}, sign.ErrNoSeal, image.Hex() + ".seal: seal the image with `mkimage seal`"},
+		{"no seal", policy, nil, [][]byte{sig}, sign.ErrNoSeal, "want the file " + image.Hex() + ".seal"},
 		{"no signature", policy, seal, nil, sign.ErrUnsigned, image.Hex() + ".seal.minisig"},
-		{"empty signature", policy, seal, [][]byte{{}}, sign.ErrUnsigned, "minisign -Sm"},
-		{"no key", sign.Policy{}, seal, [][]byte{sig}, sign.ErrNoKeys, "into the initramfs"},
+		{"empty signature", policy, seal, [][]byte{{}}, sign.ErrUnsigned, "want the file " + image.Hex() + ".seal.minisig"},
+		{"no key", sign.Policy{}, seal, [][]byte{sig}, sign.ErrNoKeys, "no key is trusted"},
 		{"by another key", policy, seal, [][]byte{theirSig}, sign.ErrUnknownKey,
 			"it is signed by " + theirID + ", trusted are " + ourID + ` ("release"), `},
 		{"of another seal", policy, seal, [][]byte{o}, sign.ErrBadSignature, `key ` + ourID + ` ("release") didn't make it for this text`},
-		{"of a changed seal", policy, newer, [][]byte{sig}, sign.ErrBadSignature, "seal the image again"},
+		{"of a changed seal", policy, newer, [][]byte{sig}, sign.ErrBadSignature, "changed or cut off"},
 		{"bad one beside an unknown one", policy, newer, [][]byte{theirSig, sig}, sign.ErrBadSignature, ourID},
 		{"for another image", policy, otherSeal, [][]byte{o}, sign.ErrOtherDigest, "want " + digest256 + ", found " + other.String()},
 		{"too old", sign.Policy{Keys: trusted, MinimumSequence: 43}, seal, [][]byte{sig}, sign.ErrTooOld, "want sequence 43 or higher, found 42"},
@@ -75,12 +78,12 @@ func TestPolicy(t *testing.T) {
 				t.Fatalf("found %v, want %v", err, test.cause)
 			}
 			if err == nil {
-				if v.Seal.Digest != image || v.Seal.Sequence != 42 || v.Key.Name == "" {
+				if v.Status != sign.Sealed || v.Statement.Digest != image || v.Statement.Sequence != 42 || v.Key.Name == "" {
 					t.Errorf("verdict: found %+v", v)
 				}
 				return
 			}
-			if v.Seal != (sign.Seal{}) || v.Key.ID != 0 {
+			if v.Status != sign.Refused || !v.Statement.Digest.IsZero() || v.Key.ID != 0 {
 				t.Errorf("an error, and yet the verdict %+v", v)
 			}
 			if !strings.Contains(err.Error(), test.message) || strings.Contains(err.Error(), "\n") {
@@ -224,26 +227,40 @@ func TestManyKeysInAMessage(t *testing.T) {
 	}
 }
 
-func TestSignRefusesWhatIsNoSeal(t *testing.T) {
-	key := newKey(t)
-	for _, seal := range []sign.Seal{
-		{Sequence: 1},
-		{Digest: mustDigest(t, digest256), OSID: "a\nsequence 99"},
-		{Digest: mustDigest(t, digest256), Format: "ext4"},
-	} {
-		if sig, err := sign.Sign(seal.Text(), key); !errors.Is(err, sign.ErrMalformed) || sig != nil {
-			t.Errorf("%+v: found %q, %v; want ErrMalformed", seal, sig, err)
-		}
+func TestOnlyASealIsSigned(t *testing.T) {
+	if sig, err := sign.Sign(sign.Seal{}, newKey(t)); !errors.Is(err, sign.ErrNoSeal) || len(sig.Text()) != 0 {
+		t.Errorf("found %q, %v; want ErrNoSeal", sig.Text(), err)
 	}
 }
 
-func TestNames(t *testing.T) {
+func TestFilesAreKnownByTheirNames(t *testing.T) {
 	image := mustDigest(t, digest256)
 	key := newKey(t).Public("")
-	names := sign.Keyring{key}.SignatureNames(image)
-	want := []string{image.Hex() + ".seal.minisig", image.Hex() + ".seal." + key.ID.String() + ".minisig"}
-	if len(names) != 2 || names[0] != want[0] || names[1] != want[1] {
-		t.Errorf("found %v, want %v", names, want)
+	for file, suffix := range map[sign.File]string{
+		sign.TextFile(image):                  "",
+		sign.SignatureFile(image):             ".minisig",
+		sign.KeySignatureFile(image, key.ID):  "." + key.ID.String() + ".minisig",
+		sign.NextSignatureFile(image, key.ID): "." + key.ID.String() + ".next.minisig",
+	} {
+		limit := int64(sign.MaxSignatureSize)
+		if suffix == "" {
+			limit = sign.MaxSealSize
+		}
+		if file.Name() != image.Hex()+".seal"+suffix || file.Limit() != limit || file.IsSignature() == (suffix == "") {
+			t.Errorf("found %s of at most %d bytes", file.Name(), file.Limit())
+		}
+		if again, ok := sign.ParseFile(file.Name()); !ok || again != file {
+			t.Errorf("%s: found %+v, %t", file.Name(), again, ok)
+		}
+	}
+	for _, name := range []string{"", ".seal", image.Hex(), image.Hex() + ".seal.", image.Hex() + ".sealminisig", image.Hex() + ".seal.minisig~", "x.seal", image.Hex() + ".seal.tmp", "../" + image.Hex() + ".seal"} {
+		if f, ok := sign.ParseFile(name); ok {
+			t.Errorf("%q: found %+v", name, f)
+		}
+	}
+	files := sign.Keyring{key}.SignatureFiles(image)
+	if want := []sign.File{sign.SignatureFile(image), sign.KeySignatureFile(image, key.ID)}; !slices.Equal(files, want) {
+		t.Errorf("found %v, want %v", files, want)
 	}
 	if id := sign.KeyID(0xabc).String(); id != "0000000000000ABC" {
 		t.Errorf("found %s", id)

@@ -80,14 +80,13 @@ func (p PrivateKey) sound() bool {
 	return err == nil && p.Public("").Verify(probe, sig) == nil
 }
 
-// Sign returns a signature of a seal, as the content of its .minisig file. It
-// refuses a text that is not a seal, which would be refused when it is too late.
-func Sign(seal []byte, key PrivateKey) ([]byte, error) {
-	s, err := ParseSeal(seal)
-	if err != nil {
-		return nil, err
+// Sign returns a signature of a seal. Without a seal the error is ErrNoSeal.
+func Sign(seal Seal, key PrivateKey) (Signature, error) {
+	if seal.IsZero() {
+		return Signature{}, ErrNoSeal
 	}
-	return key.sign(seal, fmt.Sprintf("composefs seal of %s, sequence %d", s.Digest, s.Sequence)), nil
+	s := seal.statement
+	return ParseSignature(key.sign(seal.Text(), fmt.Sprintf("composefs seal of %s, sequence %d", s.Digest, s.Sequence)))
 }
 
 // sign is without the time of day, so that signing twice gives the same.

@@ -22,75 +22,109 @@ const MaxSealSize = 4096
 // to what it may say, needs another number.
 const header = "composefs-seal 1\n"
 
-// A Seal says what an image is. Digest and Sequence are always there; the others
-// are zero if the seal is silent about them.
-type Seal struct {
+// A Statement says what an image is. Digest and Sequence are always there; the others are
+// zero if nothing is said of them.
+type Statement struct {
 	Digest    verity.Digest // of the image
 	Format    string        // of the image: "erofs-v0", "erofs-v1" or "erofs-v2"
 	Size      uint64        // of the image in bytes
 	OSID      string        // ID of os-release
 	OSVersion string        // VERSION_ID of os-release
 	Sequence  uint64        // higher is newer
-	Refs      Refs          // that it is for; a boot by the digest is free of them
+	Refs      []string      // that it is for, if it isn't for all; a boot by the digest is free of them
 }
 
-// Refs are names of refs with spaces between them, which no name has.
-type Refs string
+func (s Statement) equal(o Statement) bool {
+	return s.Digest == o.Digest && s.Format == o.Format && s.Size == o.Size && s.OSID == o.OSID &&
+		s.OSVersion == o.OSVersion && s.Sequence == o.Sequence && slices.Equal(s.Refs, o.Refs)
+}
 
-// List returns the names, in their order.
-func (r Refs) List() []string { return strings.Fields(string(r)) }
+// A Seal is a statement as the text that is signed. It can't be malformed: NewSeal and
+// ParseSeal make none that is. The zero value is no seal, and has no text.
+type Seal struct {
+	statement Statement
+	text      string
+}
+
+// NewSeal returns the seal that makes the statement, in the one form that it has. A
+// statement that doesn't fit into a seal is ErrMalformed.
+func NewSeal(s Statement) (Seal, error) {
+	text := s.text()
+	seal, err := ParseSeal(text)
+	if err != nil {
+		return Seal{}, err
+	}
+	// A value with a line feed in it would say something else, too.
+	if !seal.statement.equal(s) {
+		return Seal{}, fmt.Errorf("%w seal: a value isn't what would be read from the text again, %.200q", ErrMalformed, text)
+	}
+	return seal, nil
+}
+
+// IsZero reports whether there is no seal.
+func (s Seal) IsZero() bool { return s.text == "" }
+
+// Statement returns what the seal says.
+func (s Seal) Statement() Statement {
+	said := s.statement
+	said.Refs = slices.Clone(said.Refs)
+	return said
+}
+
+// Text returns the text that is signed: as it was read, or as NewSeal has written it.
+func (s Seal) Text() []byte { return []byte(s.text) }
 
 // field is a key that a seal may have. get returns "" for a value that is absent.
 type field struct {
 	key      string
 	required bool
-	set      func(s *Seal, value string) error
-	get      func(s Seal) string
-	repeated bool // get returns several values, with spaces between them
+	set      func(s *Statement, value string) error
+	get      func(s Statement) string
+	repeated bool // get returns several values, with line feeds between them
 }
 
 // fields are in the order in which Text writes them.
 var fields = []field{
 	{"digest", true,
-		func(s *Seal, v string) (err error) { s.Digest, err = verity.ParseDigest(v); return err },
-		func(s Seal) string {
+		func(s *Statement, v string) (err error) { s.Digest, err = verity.ParseDigest(v); return err },
+		func(s Statement) string {
 			if s.Digest.IsZero() {
 				return ""
 			}
 			return s.Digest.String()
 		}, false},
 	{"format", false,
-		func(s *Seal, v string) error { s.Format = v; return checkFormat(v) },
-		func(s Seal) string { return s.Format }, false},
+		func(s *Statement, v string) error { s.Format = v; return checkFormat(v) },
+		func(s Statement) string { return s.Format }, false},
 	{"size", false,
-		func(s *Seal, v string) (err error) { s.Size, err = parseNumber(v, 1); return err },
-		func(s Seal) string {
+		func(s *Statement, v string) (err error) { s.Size, err = parseNumber(v, 1); return err },
+		func(s Statement) string {
 			if s.Size == 0 {
 				return ""
 			}
 			return strconv.FormatUint(s.Size, 10)
 		}, false},
 	{"os-id", false,
-		func(s *Seal, v string) error { s.OSID = v; return nil },
-		func(s Seal) string { return s.OSID }, false},
+		func(s *Statement, v string) error { s.OSID = v; return nil },
+		func(s Statement) string { return s.OSID }, false},
 	{"os-version", false,
-		func(s *Seal, v string) error { s.OSVersion = v; return nil },
-		func(s Seal) string { return s.OSVersion }, false},
+		func(s *Statement, v string) error { s.OSVersion = v; return nil },
+		func(s Statement) string { return s.OSVersion }, false},
 	{"sequence", true,
-		func(s *Seal, v string) (err error) { s.Sequence, err = parseNumber(v, 0); return err },
-		func(s Seal) string { return strconv.FormatUint(s.Sequence, 10) }, false},
+		func(s *Statement, v string) (err error) { s.Sequence, err = parseNumber(v, 0); return err },
+		func(s Statement) string { return strconv.FormatUint(s.Sequence, 10) }, false},
 	{"ref", false, addRef,
-		func(s Seal) string { return string(s.Refs) }, true},
+		func(s Statement) string { return strings.Join(s.Refs, "\n") }, true},
 }
 
-func addRef(s *Seal, v string) error {
+func addRef(s *Statement, v string) error {
 	if err := CheckRef(v); err != nil {
 		return err
 	}
-	if slices.Contains(s.Refs.List(), v) {
+	if slices.Contains(s.Refs, v) {
 		return fmt.Errorf("%q is here for the second time", v)
 	}
-	s.Refs = Refs(strings.TrimPrefix(string(s.Refs)+" "+v, " "))
+	s.Refs = append(s.Refs, v)
 	return nil
 }
 
@@ -110,14 +144,13 @@ func parseNumber(v string, least uint64) (uint64, error) {
 	return n, nil
 }
 
-// Text returns the seal as text, in the one form that it has. ParseSeal tells
-// whether what was put into the fields makes a seal.
-func (s Seal) Text() []byte {
+// text renders the statement.
+func (s Statement) text() []byte {
 	b := []byte(header)
 	for _, f := range fields {
 		v := f.get(s)
 		if f.repeated {
-			v = strings.ReplaceAll(v, " ", "\n"+f.key+" ")
+			v = strings.ReplaceAll(v, "\n", "\n"+f.key+" ")
 		}
 		if v != "" {
 			b = fmt.Appendf(b, "%s %s\n", f.key, v)
@@ -127,16 +160,16 @@ func (s Seal) Text() []byte {
 }
 
 // ParseSeal reads a seal. It is strict: the text is to mean the same to everybody
-// who looks at it, now and later.
+// who looks at it, now and later. Keys that begin with x- are its author's own.
 func ParseSeal(text []byte) (Seal, error) {
-	var s Seal
+	var s Statement
 	if err := parseSeal(&s, text); err != nil {
 		return Seal{}, fmt.Errorf("%w seal: %w", ErrMalformed, err)
 	}
-	return s, nil
+	return Seal{s, string(text)}, nil
 }
 
-func parseSeal(s *Seal, text []byte) error {
+func parseSeal(s *Statement, text []byte) error {
 	if len(text) > MaxSealSize {
 		return fmt.Errorf("want at most %d bytes, found %d", MaxSealSize, len(text))
 	}
@@ -170,7 +203,7 @@ func wrongHeader(text []byte) error {
 	return fmt.Errorf("line 1: want %q, found %.40q", strings.TrimSuffix(header, "\n"), line)
 }
 
-func (s *Seal) parseLine(line string, seen map[string]bool) error {
+func (s *Statement) parseLine(line string, seen map[string]bool) error {
 	if i := printable.Index(line); i >= 0 {
 		return fmt.Errorf("want printable UTF-8, found %.8q at byte %d", line[i:], i)
 	}

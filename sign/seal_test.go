@@ -3,6 +3,7 @@ package sign_test
 import (
 	"errors"
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -25,7 +26,7 @@ func mustDigest(t testing.TB, s string) verity.Digest {
 }
 
 func TestSealText(t *testing.T) {
-	full := sign.Seal{
+	full := sign.Statement{
 		Digest:    mustDigest(t, digest256),
 		Format:    "erofs-v1",
 		Size:      1441792,
@@ -33,35 +34,38 @@ func TestSealText(t *testing.T) {
 		OSVersion: "13",
 		Sequence:  42,
 	}
-	forRefs := sign.Seal{Digest: full.Digest, OSID: "debian", Sequence: 42, Refs: "debian/stable debian/13"}
-	sha512 := sign.Seal{Digest: verity.Sum(verity.SHA512, nil), Sequence: math.MaxUint64, OSVersion: "13 (Käse)"}
+	forRefs := sign.Statement{Digest: full.Digest, OSID: "debian", Sequence: 42, Refs: []string{"debian/stable", "debian/13"}}
+	sha512 := sign.Statement{Digest: verity.Sum(verity.SHA512, nil), Sequence: math.MaxUint64, OSVersion: "13 (Käse)"}
 	for _, test := range []struct {
 		name string
-		seal sign.Seal
+		says sign.Statement
 		text string
 	}{
 		{"full", full, "composefs-seal 1\ndigest " + digest256 +
 			"\nformat erofs-v1\nsize 1441792\nos-id debian\nos-version 13\nsequence 42\n"},
-		{"smallest", sign.Seal{Digest: full.Digest, Sequence: 42}, smallest},
-		{"sequence 0", sign.Seal{Digest: full.Digest}, strings.Replace(smallest, "42", "0", 1)},
+		{"smallest", sign.Statement{Digest: full.Digest, Sequence: 42}, smallest},
+		{"sequence 0", sign.Statement{Digest: full.Digest}, strings.Replace(smallest, "42", "0", 1)},
 		{"for two refs", forRefs, "composefs-seal 1\ndigest " + digest256 + "\nos-id debian\nsequence 42\nref debian/stable\nref debian/13\n"},
 		{"sha512, largest sequence, space in a value", sha512, "composefs-seal 1\ndigest " + sha512.Digest.String() +
 			"\nos-version 13 (Käse)\nsequence 18446744073709551615\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if text := string(test.seal.Text()); text != test.text {
-				t.Errorf("text: found %q, want %q", text, test.text)
+			made, err := sign.NewSeal(test.says)
+			if err != nil || string(made.Text()) != test.text {
+				t.Errorf("text: found %q, %v, want %q", made.Text(), err, test.text)
 			}
-			if s, err := sign.ParseSeal([]byte(test.text)); err != nil || s != test.seal {
-				t.Errorf("parsed: found %+v, %v; want %+v", s, err, test.seal)
+			s, err := sign.ParseSeal([]byte(test.text))
+			if err != nil || !reflect.DeepEqual(s, made) || !reflect.DeepEqual(s.Statement(), test.says) {
+				t.Errorf("parsed: found %+v, %v; want %+v", s.Statement(), err, test.says)
 			}
 		})
 	}
 }
 
 func TestSealIgnoresForeignKeysAndOrder(t *testing.T) {
-	s, err := sign.ParseSeal([]byte("composefs-seal 1\nx-build https://example.org/7\nsequence 42\nx-note a b  c\ndigest " + digest256 + "\n"))
-	if err != nil || s.Digest.String() != digest256 || s.Sequence != 42 {
+	text := "composefs-seal 1\nx-build https://example.org/7\nsequence 42\nx-note a b  c\ndigest " + digest256 + "\n"
+	s, err := sign.ParseSeal([]byte(text))
+	if said := s.Statement(); err != nil || said.Digest.String() != digest256 || said.Sequence != 42 || string(s.Text()) != text {
 		t.Errorf("found %+v, %v", s, err)
 	}
 }
@@ -115,7 +119,7 @@ func TestMalformedSeals(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s, err := sign.ParseSeal([]byte(test.text))
-			if !errors.Is(err, sign.ErrMalformed) || s != (sign.Seal{}) {
+			if !errors.Is(err, sign.ErrMalformed) || !s.IsZero() || len(s.Text()) != 0 {
 				t.Fatalf("found %+v, %v; want ErrMalformed and no seal", s, err)
 			}
 			if !strings.Contains(err.Error(), test.message) || strings.Contains(err.Error(), "\n") {
@@ -133,6 +137,61 @@ func TestLongestSeal(t *testing.T) {
 	}
 }
 
+// What can't be said in a seal is refused, instead of saying something else in it.
+func TestAStatementThatDoesntFitIntoASeal(t *testing.T) {
+	good := sign.Statement{Digest: mustDigest(t, digest256), Sequence: 1}
+	for name, spoil := range map[string]func(s *sign.Statement){
+		"no digest":                         func(s *sign.Statement) { s.Digest = verity.Digest{} },
+		"another sequence behind a value":   func(s *sign.Statement) { s.OSID = "a\nsequence 99" },
+		"a key of one's own behind a value": func(s *sign.Statement) { s.OSID = "a\nx-evil b" },
+		"the next value behind a value":     func(s *sign.Statement) { s.OSID = "a\nos-version 13" },
+		"a ref behind a value":              func(s *sign.Statement) { s.OSVersion = "13\nref a" },
+		"a line feed at the end":            func(s *sign.Statement) { s.OSID = "a\n" },
+		"a line feed alone":                 func(s *sign.Statement) { s.OSVersion = "\n" },
+		"a space in front":                  func(s *sign.Statement) { s.OSID = " a" },
+		"a control character":               func(s *sign.Statement) { s.OSID = "a\x1b" },
+		"an unknown format":                 func(s *sign.Statement) { s.Format = "ext4" },
+		"a format with a line behind":       func(s *sign.Statement) { s.Format = "erofs-v1\nx-evil b" },
+		"two refs in one":                   func(s *sign.Statement) { s.Refs = []string{"a\nref b"} },
+		"a ref that is two lines":           func(s *sign.Statement) { s.Refs = []string{"a\nb"} },
+		"a ref twice":                       func(s *sign.Statement) { s.Refs = []string{"a", "a"} },
+		"a ref with a space":                func(s *sign.Statement) { s.Refs = []string{"a b"} },
+		"an empty ref":                      func(s *sign.Statement) { s.Refs = []string{""} },
+		"an empty ref after another":        func(s *sign.Statement) { s.Refs = []string{"a", ""} },
+		"too long":                          func(s *sign.Statement) { s.OSID = strings.Repeat("a", sign.MaxSealSize) },
+	} {
+		s := good
+		spoil(&s)
+		if seal, err := sign.NewSeal(s); !errors.Is(err, sign.ErrMalformed) || !seal.IsZero() {
+			t.Errorf("%s: found %q, %v; want ErrMalformed", name, seal.Text(), err)
+		}
+	}
+	if _, err := sign.NewSeal(good); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whatever the values are, the seal says them and nothing else, or there is none.
+func FuzzNewSeal(f *testing.F) {
+	f.Add("debian", "13", "erofs-v1", "debian/13", uint64(1), uint64(4096))
+	f.Add("a\nx-evil b", "", "", "", uint64(0), uint64(0))
+	f.Add("a\nos-version 13", "", "", "a\nb", uint64(7), uint64(0))
+	f.Fuzz(func(t *testing.T, osID, osVersion, format, ref string, sequence, size uint64) {
+		said := sign.Statement{Digest: mustDigest(t, digest256), Format: format, Size: size, OSID: osID, OSVersion: osVersion, Sequence: sequence}
+		if ref != "" {
+			said.Refs = []string{ref}
+		}
+		seal, err := sign.NewSeal(said)
+		if err != nil {
+			return
+		}
+		again, err := sign.ParseSeal(seal.Text())
+		if err != nil || !reflect.DeepEqual(again.Statement(), said) || strings.Contains(string(seal.Text()), "\nx-") {
+			t.Errorf("%+v becomes %q, which says %+v, %v", said, seal.Text(), again.Statement(), err)
+		}
+	})
+}
+
 func FuzzParseSeal(f *testing.F) {
 	f.Add([]byte(smallest))
 	f.Add([]byte(smallest + "format erofs-v1\nsize 1441792\nos-id debian\nos-version 13\nx-a b\n"))
@@ -144,12 +203,15 @@ func FuzzParseSeal(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := sign.ParseSeal(s.Text())
-		if err != nil || again != s {
-			t.Errorf("%q is %+v, whose text %q is %+v, %v", text, s, s.Text(), again, err)
+		if string(s.Text()) != string(text) {
+			t.Errorf("%q becomes %q", text, s.Text())
 		}
-		if lines := strings.Count(string(text), "\n"); lines < strings.Count(string(s.Text()), "\n") {
-			t.Errorf("%q says less than %q", text, s.Text())
+		again, err := sign.NewSeal(s.Statement())
+		if err != nil || !reflect.DeepEqual(again.Statement(), s.Statement()) {
+			t.Errorf("%q is %+v, whose text %q is %+v, %v", text, s.Statement(), again.Text(), again.Statement(), err)
+		}
+		if lines := strings.Count(string(text), "\n"); lines < strings.Count(string(again.Text()), "\n") {
+			t.Errorf("%q says less than %q", text, again.Text())
 		}
 	})
 }

@@ -13,12 +13,19 @@ const MaxSignatureSize = 1024
 // ErrBadSignature is the cause when a signature doesn't hold, or is none.
 var ErrBadSignature = errors.New("bad signature")
 
+// ErrLegacy is the cause when a bad signature is of the text itself instead of its hash, as
+// minisign made them before 0.10, and makes them with -l.
+var ErrLegacy = errors.New("in the legacy form, without prehashing")
+
 // A Signature is the content of a .minisig file.
 type Signature struct {
 	KeyID   KeyID  // of the key that it claims to be by; only verifying tells
 	Comment string // the trusted comment, which is signed too
-	text    []byte
+	text    string
 }
+
+// Text returns the content of the file.
+func (s Signature) Text() []byte { return []byte(s.text) }
 
 // ParseSignature reads a signature as minisign writes it, byte for byte: four
 // lines, and nothing after them. Signatures without prehashing are refused.
@@ -35,20 +42,19 @@ func ParseSignature(text []byte) (Signature, error) {
 			ErrBadSignature, len(text), err)
 	}
 	if s.Algorithm != minisign.HashEdDSA {
-		return Signature{}, fmt.Errorf("%w: key %s made it in the legacy form, without prehashing: sign without -l, or with minisign 0.10 or later",
-			ErrBadSignature, KeyID(s.KeyID))
+		return Signature{}, fmt.Errorf("%w: key %s made it %w", ErrBadSignature, KeyID(s.KeyID), ErrLegacy)
 	}
 	// The decoder is lenient about base64 and line ends. A signature is to have one form.
 	if s.String() != string(text) {
 		return Signature{}, fmt.Errorf("%w: want the four lines that minisign writes, each ended by LF, found something else in or after them",
 			ErrBadSignature)
 	}
-	return Signature{KeyID(s.KeyID), s.TrustedComment, text}, nil
+	return Signature{KeyID(s.KeyID), s.TrustedComment, string(text)}, nil
 }
 
 // Verify checks that the key made the signature for the message.
 func (k Key) Verify(message []byte, s Signature) error {
-	if !minisign.Verify(k.key, message, s.text) {
+	if !minisign.Verify(k.key, message, []byte(s.text)) {
 		return fmt.Errorf("%w: key %s didn't make it for this text", ErrBadSignature, k)
 	}
 	return nil

@@ -2,11 +2,15 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"strings"
 
 	"github.com/composefs-go/composefs/internal/boot/blockdev"
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/boot/setup"
+	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/sign"
+	"github.com/composefs-go/composefs/verity"
 )
 
 // A remedy is what can be done about an error; in a problem's, [DIR] stands for its
@@ -46,11 +50,62 @@ var remedies = []remedy{
 	{setup.UnspoiltTPM, nil, "add the TPM driver's module to the initramfs, or ask for the shell later"},
 	{setup.NoShell, nil, `the lines above say why; for a shell set shell = "allow" under [failure] in the initramfs's policy`},
 
+	{"", linked, "put the file itself there, as a link may lead out of the initramfs"},
 	{"", absent, "correct root=, or add the driver's module to the initramfs"},
 	{"", ambiguous, "unplug one, or name one with root=PARTUUID= (a copied disk gets numbers of its own by sgdisk -G)"},
 	{"", unnamed, "name the device with root="},
 	{"", withoutACL, "boot a kernel that has them"},
 	{"", missing, "boot another kernel, or add what is missing to this one's initramfs"},
+}
+
+// imageRemedies are by the reason for which package sign refuses an image, its seal or its
+// digest; the first that fits is said. SEAL stands for the command that seals the image. The
+// reasons are pointers for the table to be made by the compiler: this program is small.
+var imageRemedies = []struct {
+	reason *error
+	say    string
+}{
+	{&verity.ErrUnsupported, `turn it on (ext4: tune2fs -O verity DEVICE) and install the image again, or set [verify] fs-verity = "userspace"`},
+	{&verity.ErrNotEnabled, "install it again (a plain copy loses it), or boot another entry"},
+	{&verity.ErrMismatch, "restore the image, or boot another entry"},
+	{&sign.ErrNoSeal, "seal it where it was built: SEAL"},
+	{&sign.ErrUnsigned, "sign it where the image was built: SEAL, or minisign -S -s KEY -m IMAGE.seal"},
+	{&sign.ErrNoKeys, "put the .pub file of the signing key into the initramfs"},
+	{&sign.ErrUnknownKey, "use a key that is trusted: SEAL, or add the other's .pub file to the initramfs"},
+	{&sign.ErrLegacy, "sign with minisign 0.10 or later, without -l"},
+	{&sign.ErrBadSignature, "seal the image again: SEAL"},
+	{&sign.ErrOtherDigest, "each image needs a seal of its own: SEAL"},
+	{&sign.ErrMalformed, "seal the image again: SEAL"},
+	{&sign.ErrTooOld, "boot a newer image"},
+	{&sign.ErrOtherSystem, "boot an image that was sealed with this --os-id"},
+	{&sign.ErrOtherRef, "let the ref point to an image that was sealed for it"},
+	{&sign.ErrRevoked, "boot another image"},
+}
+
+// adviseImage returns what to do about an image that is refused, "" if nothing is known.
+func adviseImage(err error) string {
+	var refused *sign.RefusedError
+	var measured *sign.MeasureError
+	var digest *sign.DigestError
+	image := ""
+	switch {
+	case errors.As(err, &refused):
+		image = refused.Image.Hex()
+	case !errors.As(err, &measured) && !errors.As(err, &digest):
+		return "" // policies and keys are malformed too
+	}
+	for _, r := range imageRemedies {
+		if errors.Is(err, *r.reason) {
+			say := strings.Replace(r.say, "SEAL", "mkimage seal --repo REPO --key KEY --sequence N IMAGE", 1)
+			return ": " + strings.ReplaceAll(say, "IMAGE", image)
+		}
+	}
+	return ""
+}
+
+func linked(err error) bool {
+	var kind *osfile.KindError
+	return errors.As(err, &kind) && kind.Found&fs.ModeSymlink != 0
 }
 
 func absent(err error) bool    { return errors.Is(err, blockdev.ErrAbsent) }
@@ -78,5 +133,5 @@ func advise(err error) string {
 			return err.Error() + ": " + strings.Replace(r.say, "[DIR]", "["+p.Dir+"]", 1)
 		}
 	}
-	return err.Error()
+	return err.Error() + adviseImage(err)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -15,10 +16,12 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/internal/boot/setup"
+	"github.com/composefs-go/composefs/sign"
+	"github.com/composefs-go/composefs/verity"
 )
 
 // advisers are the files whose messages a refused boot may end with.
-var advisers = []string{"*.go", "../../internal/boot/setup/*.go", "../../sign/check.go", "../../sign/policy.go",
+var advisers = []string{"*.go", "../../internal/boot/setup/*.go",
 	"../../bootcfg/cmdline.go", "../../bootcfg/config.go", "../../internal/boot/blockdev/spec.go", "../../internal/boot/blockdev/wait.go"}
 
 // triedBy are the tests that carry out a remedy that no row of trials is about: in this
@@ -47,7 +50,6 @@ var triedBy = map[string]string{
 	"takes no value, found":                                           "flags.txtar",
 	"wants a value: %s":                                               "flags.txtar",
 	"install it again (a plain copy loses it), or boot another entry": "TestRefused/image without fs-verity",
-	"the image isn't the one that the command line names":             "TestRepository/image is another one with fs-verity",
 	"digest mismatch: image %s is damaged":                            "TestRefused/image byte flipped",
 	"use a file system with fs-verity":                                "TestUserspace/good",
 	"name one with root=PARTUUID=":                                    "TestTwoDisks",
@@ -80,19 +82,7 @@ var noRemedy = map[string]string{
 	"no partition type for a root on %s":          "it has a remedy",
 	"there is no root=":                           "it has a remedy",
 	"name the device with root=":                  "only on machines without such a type",
-	"signature refused":                           "the beginning of messages with remedies",
-	"image has no seal":                           "the beginning of a message with a remedy",
-	"seal has no signature":                       "the beginning of a message with a remedy",
-	"no key is trusted":                           "the beginning of a message with a remedy",
-	"seal is signed by no trusted key":            "the beginning of a message with a remedy",
-	"seal is for another image":                   "the beginning of a message with a remedy",
-	"image is revoked":                            "the beginning of a message with a remedy",
-	"image is too old":                            "the beginning of a message with a remedy",
-	"image is of another system":                  "the beginning of a message with a remedy",
-	"seal is for another ref":                     "the beginning of a message with a remedy",
 	"put the .pub file of the signing key":        "a policy without a key is refused before any seal is read",
-	"(key %s signed it all the same)":             "a key that signs what is no seal: its owner has to know",
-	"%w seal: want at most %d bytes":              "a larger file isn't read in the first place",
 }
 
 // messages returns the texts of errors and of lines on the console, as they are in the
@@ -102,6 +92,9 @@ func messages(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
 	for _, r := range remedies {
+		found[strconv.Quote(r.say)] = "advice.go"
+	}
+	for _, r := range imageRemedies {
 		found[strconv.Quote(r.say)] = "advice.go"
 	}
 	for _, pattern := range advisers {
@@ -218,6 +211,35 @@ func TestTheTestsOfRemediesExist(t *testing.T) {
 			t.Errorf("%q is tried by %s, which doesn't exist", says, test)
 		}
 	}
+}
+
+// Each reason for which package sign refuses an image has a remedy.
+func TestEachReasonOfARefusedSealHasARemedy(t *testing.T) {
+	for _, file := range []string{"../../sign/errors.go", "../../sign/seal.go", "../../sign/signature.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`(?m)^(?:var |\t)(Err\w+)\s+= errors\.New`).FindAllSubmatch(text, -1) {
+			if name := string(name[1]); name != "ErrRefused" && !strings.Contains(adviceSource(t), "&sign."+name+",") {
+				t.Errorf("sign.%s: no remedy", name)
+			}
+		}
+	}
+	image := verity.Sum(verity.SHA256, nil)
+	said := advise(&setup.Refusal{Code: setup.CodeSignature, Err: &sign.RefusedError{Image: image, Reason: fmt.Errorf("%w: x", sign.ErrNoSeal)}})
+	if !strings.HasSuffix(said, "mkimage seal --repo REPO --key KEY --sequence N "+image.Hex()) {
+		t.Errorf("found %q", said)
+	}
+}
+
+func adviceSource(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("advice.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // A kind of problem that is added needs a remedy, and no remedy is for a kind that isn't.

@@ -32,7 +32,7 @@ type trial struct {
 const (
 	remeasure = `echo "composefs.digest=v1-sha256-12:$(mkimage measure $repo/images/$image)" >line`
 	noSeal    = "rm $repo/seals/*; "
-	sealIt    = "mkimage seal --repo $repo --key ours.key --sequence 7 $image"
+	resealed  = "mkimage seal --repo $repo --key ours.key --sequence 7 $image"
 	byRef     = "echo composefs.ref=os >line"
 	build     = "mkimage build --quiet --repo $repo --ref os tree"
 	rebuild   = build + ` >digest; mkimage seal --repo $repo --key ours.key --sequence 8 os; echo "composefs.digest=v1-sha256-12:$(cat digest)" >line`
@@ -53,8 +53,8 @@ var trials = []trial{
 	{"points to %s, but there is no", byRef + "; rm $repo/images/$image", "echo composefs.ref=newer >line"},
 	{"want a file of the repository", "ln -sfn ../../../etc/passwd $repo/images/$image", "rm $repo/images/$image; " + build},
 	{"want a file of the repository", "ln -sfn ../../../etc/passwd $repo/images/$image", "echo composefs=$newer >line"},
-	{"the image was changed or is another", "sed -i s/off/userspace/ policy; echo x >>$repo/images/$image", build},
-	{"the image was changed or is another", "sed -i s/off/userspace/ policy; echo x >>$repo/images/$image", "echo composefs=$newer >line"},
+	{"the image was changed or is another|restore the image, or boot another entry", "sed -i s/off/userspace/ policy; echo x >>$repo/images/$image", build},
+	{"the image was changed or is another|restore the image, or boot another entry", "sed -i s/off/userspace/ policy; echo x >>$repo/images/$image", "echo composefs=$newer >line"},
 	{"or set [verify] fs-verity = \\\"userspace\\\"", "sed -i s/off/require/ policy", "sed -i s/require/userspace/ policy"},
 
 	{"open the object store|restore it or boot another disk", "mv $repo/objects $repo/o; ln -s o $repo/objects", "rm $repo/objects; mv $repo/o $repo/objects"},
@@ -70,15 +70,16 @@ var trials = []trial{
 	{"mkimage build makes it again", "rm $repo/objects/$object", "cp -r tree other; echo '# other' >>other/sbin/init; mkimage build --quiet --repo $repo --seal ours.key --sequence 8 other >digest; echo composefs=$(cat digest) >line"},
 	{"turn it on in the firmware's setup", `printf '[measure]\ntpm = "require"\n' >>policy`, "sed -i 's/tpm = .*/tpm = \"if-present\"/' policy"},
 
-	{"seal the image with `mkimage seal`", noSeal, sealIt},
-	{"each image needs a seal of its own", "for s in seal seal.minisig; do cp $repo/seals/*$newer.$s $repo/seals/$(basename $repo/seals/*$image.$s); done", "mkimage seal --repo $repo --key ours.key --sequence 7 --force $image"},
+	{"image has no seal|seal it where it was built", noSeal, resealed},
+	{"seal is for another image|each image needs a seal of its own", "for s in seal seal.minisig; do cp $repo/seals/*$newer.$s $repo/seals/$(basename $repo/seals/*$image.$s); done", "mkimage seal --repo $repo --key ours.key --sequence 8 $image"},
 	{"boot a newer image", "echo 'minimum-sequence = 8' >>policy", "echo composefs=$newer >line"},
 	{"boot an image that was sealed with this --os-id", "echo 'os-id = [\"debian\"]' >>policy", "mkimage seal --repo $repo --key ours.key --sequence 8 --os-id debian $image"},
 	{"let the ref point to an image that was sealed for it", byRef + "; mkimage seal --repo $repo --key ours.key --sequence 8 --for-ref other $image", "ln -sfn ../$newer $repo/images/refs/os"},
-	{"the policy lists %s: boot another one", "echo \"revoked = [\\\"$image\\\"]\" >>policy", "echo composefs=$newer >line"},
-	{"sign with `mkimage seal` or minisign -Sm", "rm $repo/seals/*.minisig", sealIt},
-	{"sign with `mkimage seal` or minisign -Sm", "rm $repo/seals/*.minisig", "minisign -S -W -s plain.key -m $repo/seals/*$image.seal; cp plain.pub keys.d"},
-	{"the seal, the signature or the key was changed or cut off", "echo x | tee -a $repo/seals/*$image.seal", "mkimage seal --repo $repo --key ours.key --sequence 7 --force $image"},
+	{"image is revoked: the policy lists|boot another image", "echo \"revoked = [\\\"$image\\\"]\" >>policy", "echo composefs=$newer >line"},
+	{"seal has no signature|sign it where the image was built", "rm $repo/seals/*.minisig", resealed},
+	{"sign it where the image was built", "rm $repo/seals/*.minisig", "minisign -S -W -s plain.key -m $repo/seals/*$image.seal; cp plain.pub keys.d"},
+	{"the seal, the signature or the key was changed or cut off|seal the image again", "echo x | tee -a $repo/seals/*$image.seal", "mkimage seal --repo $repo --key ours.key --sequence 7 $image"},
+	{"in the legacy form, without prehashing|sign with minisign 0.10 or later, without -l", "minisign -S -l -W -s plain.key -m $repo/seals/*$image.seal; cp plain.pub keys.d", "minisign -S -W -s plain.key -m $repo/seals/*$image.seal"},
 	{"or add the other's .pub file", noSeal + "mkimage seal --repo $repo --key theirs.key --sequence 7 $image", "mkimage seal --repo $repo --key ours.key --sequence 7 $image"},
 	{"or add the other's .pub file", noSeal + "mkimage seal --repo $repo --key theirs.key --sequence 7 $image", "cp theirs.pub keys.d"},
 

@@ -191,7 +191,11 @@ func (o *buildOptions) publish(u *ui, r *repo.Repo, digest verity.Digest, size i
 		return err
 	}
 	if len(signers) > 0 {
-		if _, err := o.seal.seal(u, r, digest, r.Meta().Format, size, signers); err != nil {
+		seal, err := o.seal.newSeal(digest, r.Meta().Format, size)
+		if err == nil {
+			_, err = o.seal.store(u, r, seal, signers)
+		}
+		if err != nil {
 			return fmt.Errorf("%w; the image is in %s now, without this seal", err, o.repo)
 		}
 	}

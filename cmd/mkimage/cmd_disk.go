@@ -110,7 +110,7 @@ func (o *diskOptions) run(cmd *cobra.Command, u *ui) error {
 		return err
 	}
 	defer r.Close()
-	layout, err := disk.Source{Repo: r, Images: o.images, Var: !o.emptyVar, Check: checkObject}.Layout()
+	layout, err := disk.Source{Repo: r, Images: o.images, Var: !o.emptyVar}.Layout()
 	if err != nil {
 		return repositoryDamage(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/composefs-go/composefs/internal/check/doctor"
 	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/internal/store/repo"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -220,9 +221,7 @@ func (s repoStore) ReadImage(d verity.Digest) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, doctor.MaxImage))
 }
 
-func (s repoStore) ReadSeal(name string, limit int64) ([]byte, error) {
-	return s.ReadSealFile(name, limit)
-}
+func (s repoStore) ReadSeal(f sign.File) ([]byte, error) { return s.ReadSealFile(f) }
 
 func (s repoStore) Missing(objects []verity.Digest) ([]verity.Digest, error) {
 	return s.Repo.Missing(objects), nil

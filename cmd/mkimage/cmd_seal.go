@@ -111,17 +111,17 @@ func (o *sealCommand) run(u *ui, name string) error {
 	if o.signature != "" {
 		return o.addSignature(u, r, image, size)
 	}
-	statement := o.statement(image, header.Version, size)
-	if _, err := sign.ParseSeal(statement.Text()); err != nil { // the options may say what no seal may
+	seal, err := o.newSeal(image, header.Version, size)
+	if err != nil {
 		return err
 	}
 	if err := o.checkSeal(r, image, o.sequence); err != nil {
 		return err
 	}
 	if o.statementOnly {
-		return o.writeStatement(u, statement)
+		return o.writeStatement(u, seal)
 	}
-	result, err := o.seal(u, r, image, header.Version, size, signers)
+	result, err := o.store(u, r, seal, signers)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,11 @@ func (o *sealCommand) run(u *ui, name string) error {
 }
 
 func (o *sealCommand) report(u *ui, s sealed) error {
-	return u.result(s, fmt.Sprintf("%s/%s: sequence %d, key %s", o.repo, s.File, s.Sequence, strings.Join(s.Keys, ", ")))
+	var keys []string
+	for _, id := range s.Keys {
+		keys = append(keys, id.String())
+	}
+	return u.result(s, fmt.Sprintf("%s/%s: sequence %d, key %s", o.repo, s.File, s.Sequence, strings.Join(keys, ", ")))
 }
 
 // openSound returns what a seal says about an image, having read all of it: never
@@ -138,14 +142,12 @@ func openSound(r *repo.Repo, name string) (d verity.Digest, h erofs.Header, size
 	if d, err = r.Resolve(name); err != nil {
 		return
 	}
-	f, err := r.OpenImage(d)
+	f, err := r.Verify(d, sign.Policy{Need: sign.Off}, repo.AnyContent)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	if size, err = checkObject(f, d); err != nil {
-		return
-	}
+	size = f.Size
 	img, err := erofs.Open(f, size)
 	if err == nil {
 		h = img.Header()
@@ -164,15 +166,15 @@ type writtenStatement struct {
 	File     string        `json:"file"`
 }
 
-func (o *sealCommand) writeStatement(u *ui, s sign.Seal) error {
-	text := s.Text()
+func (o *sealCommand) writeStatement(u *ui, seal sign.Seal) error {
+	s, text := seal.Statement(), seal.Text()
 	if standardOutputs[o.output] {
 		_, err := u.out.Write(text)
 		return err
 	}
 	name := o.output
 	if name == "" {
-		name = sign.SealName(s.Digest)
+		name = sign.TextFile(s.Digest).Name()
 	}
 	if err := u.writeOutputBytes(name, text); err != nil {
 		return err
@@ -196,6 +198,7 @@ func (o *sealCommand) addSignature(u *ui, r *repo.Repo, image verity.Digest, siz
 		return fmt.Errorf("%w: %s: %w", errRefused, o.signature, err)
 	}
 	seal, err := checkStatement(text, image, size)
+	said := seal.Statement()
 	var known sign.Keyring
 	if err == nil {
 		known, err = o.checkSigner(u, image, text, signature)
@@ -206,13 +209,13 @@ func (o *sealCommand) addSignature(u *ui, r *repo.Repo, image verity.Digest, siz
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
-	if err := o.checkSeal(r, image, seal.Sequence); err != nil {
+	if err := o.checkSeal(r, image, said.Sequence); err != nil {
 		return err
 	}
-	if err := r.WriteSeal(image, text, []repo.Signature{{KeyID: s.KeyID, Text: signature}}, known); err != nil {
-		return fmt.Errorf("seal image %s: %w", image.Hex(), err)
+	if err := r.AddSignatures(seal, []sign.Signature{s}, known); err != nil {
+		return err
 	}
-	return o.report(u, sealed{image, seal.Sequence, seal.Refs.List(), []string{s.KeyID.String()}, "seals/" + sign.SealName(image)})
+	return o.report(u, newSealed(said, []sign.KeyID{s.KeyID}))
 }
 
 // signedStatement reads the text that the signature is of.
@@ -235,13 +238,14 @@ func (o *sealCommand) signedStatement(r *repo.Repo, image verity.Digest) ([]byte
 // checkStatement checks that a text says the truth about an image.
 func checkStatement(text []byte, image verity.Digest, size int64) (sign.Seal, error) {
 	seal, err := sign.ParseSeal(text)
+	s := seal.Statement()
 	switch {
 	case err != nil:
 		return seal, err
-	case seal.Digest != image:
-		return seal, fmt.Errorf("%w: want %s, found %s", sign.ErrOtherDigest, image, seal.Digest)
-	case seal.Size != 0 && seal.Size != uint64(size):
-		return seal, fmt.Errorf("the statement says that the image has %d bytes, found %d", seal.Size, size)
+	case s.Digest != image:
+		return seal, fmt.Errorf("%w: want %s, found %s", sign.ErrOtherDigest, image, s.Digest)
+	case s.Size != 0 && s.Size != uint64(size):
+		return seal, fmt.Errorf("the statement says that the image has %d bytes, found %d", s.Size, size)
 	}
 	return seal, nil
 }

@@ -102,19 +102,24 @@ type verified struct {
 
 // sealVerdict is that part of boot.json.
 type sealVerdict struct {
-	Status   string   `json:"status"` // "valid", "none" or "not-required"
-	Key      string   `json:"key,omitempty"`
-	KeyName  string   `json:"key-name,omitempty"`
-	Sequence uint64   `json:"sequence,omitempty"`
-	OSID     string   `json:"os-id,omitempty"`
-	Refs     []string `json:"refs,omitempty"` // that it is for
+	Status   string     `json:"status"` // "valid", "none" or "not-required"
+	Key      sign.KeyID `json:"key,omitzero"`
+	KeyName  string     `json:"key-name,omitempty"`
+	Sequence uint64     `json:"sequence,omitempty"`
+	OSID     string     `json:"os-id,omitempty"`
+	Refs     []string   `json:"refs,omitempty"` // that it is for
+}
+
+func newSealVerdict(v sign.Verdict) sealVerdict {
+	said := v.Statement
+	return sealVerdict{v.Status.String(), v.Key.ID, v.Key.Name, said.Sequence, said.OSID, said.Refs}
 }
 
 func (v sealVerdict) String() string {
 	switch v.Status {
-	case "valid":
+	case sign.Sealed.String():
 		return fmt.Sprintf("sealed by key %s (%s), sequence %d", v.Key, v.KeyName, v.Sequence)
-	case "none":
+	case sign.Unsealed.String():
 		return "without a seal, and the policy doesn't require one"
 	}
 	return "its seal was not checked"
@@ -144,7 +149,7 @@ func (v verified) String() string {
 	return s
 }
 
-func (o *verifyOptions) run(cmd *cobra.Command, u *ui, image string) (verified, error) {
+func (o *verifyOptions) run(cmd *cobra.Command, u *ui, name string) (verified, error) {
 	config, policy, err := o.bootPolicy()
 	if err != nil {
 		return verified{}, configError{err}
@@ -154,7 +159,7 @@ func (o *verifyOptions) run(cmd *cobra.Command, u *ui, image string) (verified, 
 		return verified{}, err
 	}
 	defer r.Close()
-	v, err := o.find(r, image)
+	v, err := o.find(r, name)
 	if err != nil {
 		return v, err
 	}
@@ -163,30 +168,18 @@ func (o *verifyOptions) run(cmd *cobra.Command, u *ui, image string) (verified, 
 			return v, configError{fmt.Errorf("%w; a boot by the digest is asked about with that, %s", err, v.Digest.Hex())}
 		}
 	}
-	f, err := r.OpenBootable(v.Digest)
-	if err != nil {
-		return v, err
-	}
-	defer f.Close()
-	if v.FSVerity, err = o.checkVerity(u, f, v.Digest, config.Verify.FSVerity); err != nil {
-		return v, mismatchError{err}
-	}
-	found, size, err := sumObject(f, v.Digest)
-	if err != nil {
-		return v, err
-	}
-	v.Size = size
-	if err := sign.CheckDigest(v.Digest, found); err != nil {
-		return v, err
-	}
 	policy.Ref = v.Ref
-	if v.Seal, err = checkSeal(policy, v.Digest, r.ReadSealFile); err != nil {
+	image, err := r.Verify(v.Digest, policy, o.demand(config.Verify.FSVerity))
+	if err != nil {
 		return v, err
 	}
+	defer image.Close()
+	v.Size, v.Seal = image.Size, newSealVerdict(image.Verdict)
+	v.FSVerity = o.fsVerity(u, config.Verify.FSVerity, image.Measured)
 	if o.objects {
 		u.progress.start("checking objects")
 		v.Checked = true
-		v.Objects, err = checkObjects(cmd, u, r, f, v.Size, v.FSVerity == string(bootcfg.Require))
+		v.Objects, err = checkObjects(cmd, u, r, image, v.FSVerity == string(bootcfg.Require))
 	}
 	return v, err
 }
@@ -209,19 +202,26 @@ func (o *verifyOptions) find(r *repo.Repo, image string) (v verified, err error)
 	return v, err
 }
 
-// checkVerity asks the kernel as the boot does, and returns what it found.
-func (o *verifyOptions) checkVerity(u *ui, f *os.File, want verity.Digest, level bootcfg.Requirement) (string, error) {
-	if level != bootcfg.Require {
-		return string(level), nil
+// demand returns how the image must have fs-verity.
+func (o *verifyOptions) demand(level bootcfg.Requirement) repo.Demand {
+	switch {
+	case level != bootcfg.Require:
+		return repo.AnyContent
+	case o.inPlace:
+		return repo.RequireVerity
 	}
-	found, err := verity.Measure(f, want.Algorithm())
-	if errors.Is(err, verity.ErrUnsupported) && !o.inPlace {
-		if o.policy != "" {
-			u.remark("remark: the policy requires fs-verity, which this file system or kernel doesn't have: whether the image would boot from here was not checked")
-		}
-		return "absent", nil
+	return repo.AskKernel
+}
+
+// fsVerity returns what is reported of fs-verity.
+func (o *verifyOptions) fsVerity(u *ui, level bootcfg.Requirement, measured bool) string {
+	if level != bootcfg.Require || measured {
+		return string(level)
 	}
-	return string(level), sign.CheckMeasured(want, found, err)
+	if o.policy != "" {
+		u.remark("remark: the policy requires fs-verity, which this file system or kernel doesn't have: whether the image would boot from here was not checked")
+	}
+	return "absent"
 }
 
 // bootPolicy makes the policy as composefs-setup-root makes it.
@@ -230,7 +230,7 @@ func (o *verifyOptions) bootPolicy() (bootcfg.Config, sign.Policy, error) {
 	if o.policy != "" {
 		text, err := readTrusted(o.policy, bootcfg.MaxConfig)
 		if err != nil {
-			return config, sign.Policy{}, explainLink(err)
+			return config, sign.Policy{}, err
 		}
 		if config, err = bootcfg.ParseConfig(text); err != nil {
 			return config, sign.Policy{}, fmt.Errorf("%s: %w", o.policy, err)
@@ -238,7 +238,7 @@ func (o *verifyOptions) bootPolicy() (bootcfg.Config, sign.Policy, error) {
 	}
 	keys, err := loadKeys(o.keys, loadTrustedKeys)
 	if err != nil {
-		return config, sign.Policy{}, explainLink(err)
+		return config, sign.Policy{}, err
 	}
 	if len(o.keys) > 0 {
 		config.Verify.Keys = o.keys[0] // for messages
@@ -287,59 +287,27 @@ func loadTrustedKeys(name string) (sign.Keyring, error) {
 	return keys, nil
 }
 
-// explainLink says what is wrong with a symbolic link in the place of what decides what is
-// trusted.
-func explainLink(err error) error {
-	if isLinked(err) {
-		return fmt.Errorf("%w, which may lead out of the initramfs: put the file itself there", err)
-	}
-	return err
-}
-
-func checkSeal(policy sign.Policy, image verity.Digest, read sign.ReadSeal) (sealVerdict, error) {
-	verdict, err := policy.Check(image, read)
-	switch {
-	case err != nil:
-		return sealVerdict{}, err
-	case policy.Need == sign.Off:
-		return sealVerdict{Status: "not-required"}, nil
-	case verdict.Seal.Digest.IsZero():
-		return sealVerdict{Status: "none"}, nil
-	}
-	seal := verdict.Seal
-	return sealVerdict{"valid", verdict.Key.ID.String(), verdict.Key.Name, seal.Sequence, seal.OSID, seal.Refs.List()}, nil
-}
-
-// sumObject returns the digest of an object's content, and its size.
-func sumObject(f *os.File, name verity.Digest) (verity.Digest, int64, error) {
-	st, err := f.Stat()
-	if err != nil {
-		return verity.Digest{}, 0, err
-	}
-	have, err := verity.SumFile(name.Algorithm(), f, st.Size())
-	if err != nil {
-		return verity.Digest{}, 0, fmt.Errorf("read object %s: %w", name.Hex(), err)
-	}
-	return have, st.Size(), nil
-}
-
 // checkObject compares the content of an object with its name.
 func checkObject(f *os.File, want verity.Digest) (int64, error) {
-	have, size, err := sumObject(f, want)
+	st, err := f.Stat()
 	if err != nil {
 		return 0, err
+	}
+	have, err := verity.SumFile(want.Algorithm(), f, st.Size())
+	if err != nil {
+		return 0, fmt.Errorf("read object %s: %w", want.Hex(), err)
 	}
 	if have != want {
 		return 0, fmt.Errorf("object %s: %w: its content has %s; restore it, or build the image again",
 			want.ObjectPath(), verity.ErrMismatch, have.Hex())
 	}
-	return size, nil
+	return st.Size(), nil
 }
 
 // checkObjects checks all objects that an image names, and that they have fs-verity if
 // the boot will insist on it.
-func checkObjects(cmd *cobra.Command, u *ui, r *repo.Repo, image *os.File, size int64, measure bool) (int, error) {
-	img, err := erofs.Open(image, size)
+func checkObjects(cmd *cobra.Command, u *ui, r *repo.Repo, image *repo.Verified, measure bool) (int, error) {
+	img, err := erofs.Open(image, image.Size)
 	if err != nil {
 		return 0, err
 	}

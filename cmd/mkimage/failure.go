@@ -23,9 +23,9 @@ import (
 )
 
 // exits says which errors have an exit status of their own, and what helps. In a hint,
-// REPO is the repository that the command was given, FILE and DEVICE are what an
-// imagemount.NoVerityError is about, and PACKAGE has the program that is missing. The
-// first row that matches counts.
+// REPO is the repository that the command was given, IMAGE the image that a policy refuses,
+// FILE and DEVICE are what an imagemount.NoVerityError is about, and PACKAGE has the
+// program that is missing. The first row that matches counts.
 var exits = []struct {
 	is     func(error) bool
 	status int
@@ -47,9 +47,22 @@ var exits = []struct {
 	{lacks(kernel.OverlayVerity), exitKernel, "boot a newer kernel; " + withoutVerity},
 	{isA[*kernel.MissingError], exitKernel, "boot a newer kernel, or one that has it"},
 	{is(errOlder), exitRefused, "take a higher --sequence, or say --force if going back is meant"},
+	{is(sign.ErrNoSeal), exitRefused, "seal it with: " + sealingCommand},
+	{is(sign.ErrUnsigned), exitRefused, "sign it with: " + sealingCommand},
+	{is(sign.ErrNoKeys), exitRefused, "name the .pub file of the signing key, or a directory that has it"},
+	{is(sign.ErrUnknownKey), exitRefused, "seal it with a key that is trusted: " + sealingCommand + "; or trust the other's .pub file"},
+	{is(sign.ErrLegacy), exitRefused, "sign with minisign 0.10 or later, without -l"},
+	{is(sign.ErrBadSignature), exitRefused, "seal the image again: " + sealingCommand},
+	{is(sign.ErrOtherDigest), exitRefused, "each image needs a seal of its own: " + sealingCommand},
+	{is(sign.ErrTooOld), exitRefused, "take a newer image"},
+	{is(sign.ErrOtherSystem), exitRefused, "take an image that was sealed with this --os-id"},
+	{is(sign.ErrOtherRef), exitRefused, "let the ref point to an image that was sealed for it"},
+	{is(sign.ErrRevoked), exitRefused, "take another image"},
 	{is(errRefused), exitRefused, ""},
 	{is(sign.ErrRefused), exitRefused, ""},
 	{isA[damageError], exitMismatch, "build the image into REPO again: that replaces what is damaged"},
+	{isA[*sign.MeasureError], exitMismatch, "build it into a repository on a file system with fs-verity (ext4: tune2fs -O verity DEVICE; a plain copy loses it), or set [verify] fs-verity = \"userspace\" in the policy"},
+	{isA[*sign.DigestError], exitMismatch, "build the image into REPO again: that replaces what is damaged"},
 	{is(verity.ErrMismatch), exitMismatch, ""},
 	{is(ukicheck.ErrOtherImage), exitMismatch, ""},
 	{isLinked, exitFailure, "neither the boot nor overlayfs follows a link there: move what it leads to into its place"},
@@ -63,6 +76,9 @@ func isA[T error](err error) bool {
 	var target T
 	return errors.As(err, &target)
 }
+
+// sealingCommand is what makes a seal, in hints.
+const sealingCommand = "mkimage seal --repo REPO --key KEY --sequence N IMAGE"
 
 // withoutVerity ends the hints for mounts that fs-verity can't protect.
 const withoutVerity = "or mount it with --verity off (mount.composefs: noverity), which leaves the content of files unchecked"
@@ -120,6 +136,9 @@ func describe(err error, repository string) failure {
 		return f
 	case errors.As(err, &config):
 		f.Status = exitUsage
+		if isLinked(err) {
+			f.Hint = "put the file itself there, as a link may lead out of the initramfs"
+		}
 		return f
 	case errors.As(err, &mismatch):
 		f.Status = exitMismatch
@@ -156,7 +175,13 @@ func repositoryDamage(err error) error {
 
 // hintWords puts into a hint what it is about.
 func hintWords(err error, repository string) *strings.Replacer {
-	words := []string{"REPO", shellWord(repository)}
+	var words []string
+	if repository != "" {
+		words = append(words, "REPO", shellWord(repository))
+	}
+	if refused := (*sign.RefusedError)(nil); errors.As(err, &refused) {
+		words = append(words, "IMAGE", refused.Image.Hex())
+	}
 	if lack := (*imagemount.NoVerityError)(nil); errors.As(err, &lack) {
 		words = append(words, "FILE", shellWord(lack.Path))
 		if lack.Device != "" {

@@ -198,12 +198,25 @@ var mistakes = []mistake{
 		"restore meta.json of repo: .*images/[0-9a-f]{64} shows that it has images of format v1, wanted is v0", "mkimage repo init repo && mkimage verify --repo repo --objects stable && grep '\"default\": 1' repo/meta.json || grep v1_erofs repo/meta.json"},
 	{"a meta.json that was cut", "truncate -s 100 repo/meta.json", "mkimage verify --repo repo stable", 1, "the repository repo has an unusable meta.json: it stops being JSON at byte 100 of 100\nhint: write that file again with: mkimage repo init repo\n", "mkimage repo init repo && mkimage verify --repo repo --objects stable"},
 	{"a meta.json of a newer program", "sed -i 's/\"version\": 1/\"version\": 2/' repo/meta.json", "mkimage repo init repo", 1, "want version 1, found 2; use a newer mkimage", "sed -i 's/\"version\": 2/\"version\": 1/' repo/meta.json && mkimage verify --repo repo stable"},
-	{"there is no seal", "rm repo/seals/*", "mkimage verify --repo repo --keys mykey.pub stable", 6, "want the file .*: seal the image with `mkimage seal`", rightSeal + " && mkimage verify --repo repo --keys mykey.pub stable"},
+	{"there is no seal", "rm repo/seals/*", "mkimage verify --repo repo --keys mykey.pub stable", 6, `want the file [0-9a-f]{64}\.seal\nhint: seal it with: mkimage seal --repo repo --key KEY --sequence N [0-9a-f]{64}\n`, rightSeal + " && mkimage verify --repo repo --keys mykey.pub stable"},
 	{"the image is damaged, and measured", "i=repo/images/$(cat digest); cp $i i; rm -f $(readlink -f $i); cp i $(readlink -m $i) && chmod u+w $i && printf x | dd of=$i conv=notrunc seek=1200 bs=1", "mkimage measure --repo repo --pcr --root-uuid unknown stable", 5, "mismatch", rebuildAndVerify},
-	{"the seal is damaged", "printf X | dd of=repo/seals/$(cat digest).seal conv=notrunc seek=20 bs=1", "mkimage verify --repo repo --keys mykey.pub stable", 6, "seal the image again with `mkimage seal`", rightSeal + " && mkimage verify --repo repo --keys mykey.pub stable"},
+	{"the seal is damaged", "printf X | dd of=repo/seals/$(cat digest).seal conv=notrunc seek=20 bs=1", "mkimage verify --repo repo --keys mykey.pub stable", 6, "was changed or cut off\nhint: seal the image again: mkimage seal --repo repo --key KEY --sequence N [0-9a-f]{64}\n", rightSeal + " && mkimage verify --repo repo --keys mykey.pub stable"},
+	{"a seal without a signature", "rm repo/seals/*.minisig", "mkimage verify --repo repo --keys mykey.pub stable", 6, `want the file .*\nhint: sign it with: mkimage seal`, rightSeal + " && mkimage verify --repo repo --keys mykey.pub stable"},
+	{"a seal of another image", "printf x >root/etc/x && mkimage build --repo repo --ref next --seal mykey.key --sequence 9 root >next && for s in seal seal.minisig; do cp repo/seals/$(cat next).$s repo/seals/$(cat digest).$s; done", "mkimage verify --repo repo --keys mykey.pub stable", 6,
+		"seal is for another image: .*\nhint: each image needs a seal of its own: mkimage seal", "mkimage seal --repo repo --key mykey.key --sequence 9 stable && mkimage verify --repo repo --keys mykey.pub stable"},
+	{"a signature of the old form", "minisign -S -l -W -s plain.key -m repo/seals/$(cat digest).seal", "mkimage verify --repo repo --keys plain.pub stable", 6,
+		"in the legacy form, without prehashing: .*\nhint: sign with minisign 0.10 or later, without -l\n", "minisign -S -W -s plain.key -m repo/seals/$(cat digest).seal && mkimage verify --repo repo --keys plain.pub stable"},
+	{"a signature held against no key", "mkdir keys && cp repo/seals/$(cat digest).seal new && cp repo/seals/$(cat digest).seal.minisig new.minisig", "mkimage seal --repo repo --add-signature new.minisig --keys keys stable", 6,
+		"no key is trusted\nhint: name the .pub file of the signing key, or a directory that has it\n", "mkimage seal --repo repo --add-signature new.minisig --keys mykey.pub stable"},
+	{"an image that is too old", "", "mkimage verify --repo repo --keys mykey.pub --minimum-sequence 2 stable", 6, "want sequence 2 or higher, found 1\nhint: take a newer image\n", "mkimage build --repo repo --boot --ref newer --seal mykey.key --sequence 2 root && mkimage verify --repo repo --keys mykey.pub --minimum-sequence 2 newer"},
+	{"an image of another system", "printf '[verify]\nos-id = [\"debian\"]\n' >policy", "mkimage verify --repo repo --keys mykey.pub --policy policy stable", 6, "want os-id debian, found none\nhint: take an image that was sealed with this --os-id\n", "mkimage seal --repo repo --key mykey.key --sequence 2 --os-id debian stable && mkimage verify --repo repo --keys mykey.pub --policy policy stable"},
+	{"an image for another ref", "mkimage build --repo repo --boot --ref b --seal mykey.key --sequence 2 --for-ref b root && cp -P repo/images/refs/b repo/images/refs/a", "mkimage verify --repo repo --keys mykey.pub a", 6, "want a, found b\nhint: let the ref point to an image that was sealed for it\n", "printf x >root/etc/x && mkimage build --repo repo --boot --ref a --seal mykey.key --sequence 3 --for-ref a root && mkimage verify --repo repo --keys mykey.pub a"},
+	{"an image that is revoked", "printf '[verify]\nrevoked = [\"%s\"]\n' $(cat digest) >policy", "mkimage verify --repo repo --keys mykey.pub --policy policy stable", 6, "the policy lists .*\nhint: take another image\n", "printf x >root/etc/x && mkimage build --repo repo --boot --ref next --seal mykey.key --sequence 2 root && mkimage verify --repo repo --keys mykey.pub --policy policy next"},
+	{"an image without fs-verity", "cp -r repo copy && printf '[verify]\nfs-verity = \"require\"\n' >policy", "mkimage verify --in-place --repo copy --policy policy --keys mykey.pub stable", 5, "has no fs-verity.*\nhint: .*or set \\[verify\\] fs-verity = \"userspace\" in the policy\n", "sed -i s/require/userspace/ policy && mkimage verify --in-place --repo copy --policy policy --keys mykey.pub stable"},
+	{"a policy behind a link", "touch real && ln -s real policy", "mkimage verify --repo repo --keys mykey.pub --policy policy stable", 2, "policy: want a regular file, found a symbolic link\nhint: put the file itself there", "rm policy && mv real policy && mkimage verify --repo repo --keys mykey.pub --policy policy stable"},
 	{"a lower sequence", "mkimage seal --repo repo --key mykey.key --sequence 5 stable", "mkimage seal --repo repo --key mykey.key --sequence 4 stable", 6, "sealed with sequence 5: want that or a higher one, found 4", "mkimage seal --repo repo --key mykey.key --sequence 6 stable && mkimage seal --repo repo --key mykey.key --sequence 4 --force stable"},
 	{"a sealing that was interrupted", interruptedSealing, "mkimage --quiet seal --repo repo --add-signature new.minisig stable", 1, "an earlier sealing of this image was interrupted", "mkimage seal --repo repo --add-signature new.minisig --keys mykey.pub stable && mkimage verify --repo repo --keys mykey.pub --minimum-sequence 4 stable"},
-	{"the seal is by another key", "", "mkimage verify --repo repo --keys other/mykey.pub stable", 6, "trusted are .*: seal it with one of these", "mkimage seal --repo repo --key other/mykey.key --sequence 1 stable && mkimage verify --repo repo --keys other/mykey.pub stable"},
+	{"the seal is by another key", "", "mkimage verify --repo repo --keys other/mykey.pub stable", 6, "trusted are .*\nhint: seal it with a key that is trusted: mkimage seal --repo repo --key KEY --sequence N [0-9a-f]{64}; or trust the other's .pub file\n", "mkimage seal --repo repo --key other/mykey.key --sequence 1 stable && mkimage verify --repo repo --keys other/mykey.pub stable"},
 }
 
 // damage is a script that finds the object of a file, in a file that can be written
@@ -241,6 +254,7 @@ printf 'untrusted comment: signify public key\nRWQf6LRCGA9i53mlYecO4IzT51TGPpvWu
 printf 'untrusted comment: minisign encrypted secret key\nRWRTY0IyswIKycoFtlthvweDU5ZlJrW+1cmBDW3MTfuQfwijR+kAAAACAAAAAAAAAEAAAAAA8shIEbCTdGekiHEFAgIw+jhueXX78ILM/fWlshunfwaDvtw26/wjRG3RRJ53w9PfCJC2iUUhH02sH36Dp0RSLfWhk28/uc8mzZs0iJMOsxkomY5ehUd6Mu2iDATy5z/mns6S+Ap48Yk=\n' >locked.key
 mkimage key new mykey
 mkimage key new other/mykey
+minisign -G -W -p plain.pub -s plain.key
 mkimage build --repo repo --boot --ref stable --seal mykey.key --sequence 1 root >digest
 objcopy --remove-section=.sbat "$STUB" kernel
 ` + rightInitrd + "\n" + rightUKI + "\n"
@@ -251,7 +265,7 @@ var goesWrong = regexp.MustCompile(`strconv|invalid syntax|accepts \d+ arg|\.tmp
 // userMachine makes the machine, and mkimage a program that the shell finds.
 func userMachine(t *testing.T) (model string) {
 	t.Helper()
-	for _, tool := range []string{"objcopy", "mke2fs", "debugfs", "sfdisk", "mkfs.vfat", "mcopy", "tar", "openssl", "lz4", "depmod"} {
+	for _, tool := range []string{"objcopy", "mke2fs", "debugfs", "sfdisk", "mkfs.vfat", "mcopy", "tar", "openssl", "lz4", "depmod", "minisign"} {
 		testutil.RequireTool(t, tool)
 	}
 	testutil.RequireFile(t, ukiparts.StubPath(uki.StubLinux, runtime.GOARCH))
@@ -320,7 +334,7 @@ func TestMistakesAreNamedWithARemedyThatWorks(t *testing.T) {
 
 // tried reports whether a hint is among those that were said, for some repository.
 func tried(said map[string]bool, hint string) bool {
-	form := regexp.MustCompile("^" + strings.NewReplacer("REPO", `\S+`, "PACKAGE", ".+", "ROOT", `\S+`, "VERSION", `\S+`).Replace(regexp.QuoteMeta(hint)) + "$")
+	form := regexp.MustCompile("^" + strings.NewReplacer("REPO", `\S+`, "IMAGE", "[0-9a-f]{64}", "PACKAGE", ".+", "ROOT", `\S+`, "VERSION", `\S+`).Replace(regexp.QuoteMeta(hint)) + "$")
 	for text := range said {
 		if form.MatchString(text) {
 			return true

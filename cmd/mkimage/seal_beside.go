@@ -34,14 +34,13 @@ func trustedKeys(names []string) (sign.Keyring, error) {
 // objects/xx/yyyy. Where a seal lies proves nothing.
 func sealBeside(image string) sign.ReadSeal {
 	dir := filepath.Dir(image)
-	return func(name string, limit int64) (text []byte, err error) {
-		_, ending, _ := strings.Cut(name, ".") // HEX.seal, HEX.seal.minisig …
+	return func(f sign.File) (text []byte, err error) {
 		for _, file := range []string{
-			image + "." + ending,
-			filepath.Join(dir, "..", "seals", name),
-			filepath.Join(dir, "..", "..", "seals", name),
+			image + strings.TrimPrefix(f.Name(), f.Image.Hex()),
+			filepath.Join(dir, "..", sign.Directory, f.Name()),
+			filepath.Join(dir, "..", "..", sign.Directory, f.Name()),
 		} {
-			if text, err = readSmall(file, limit); !errors.Is(err, fs.ErrNotExist) {
+			if text, err = readSmall(file, f.Limit()); !errors.Is(err, fs.ErrNotExist) {
 				break
 			}
 		}

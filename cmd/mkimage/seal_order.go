@@ -20,7 +20,7 @@ func storedSequence(r *repo.Repo, image verity.Digest) (sequence uint64, ok bool
 		return 0, false
 	}
 	s, err := sign.ParseSeal(have.Text)
-	return s.Sequence, err == nil
+	return s.Statement().Sequence, err == nil
 }
 
 // checkSeal refuses a sequence that is lower than that in the image's seal.

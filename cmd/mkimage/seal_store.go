@@ -2,8 +2,8 @@ package main
 
 import (
 	"fmt"
+	"path"
 	"slices"
-	"strings"
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/store/repo"
@@ -16,16 +16,20 @@ type sealed struct {
 	Digest   verity.Digest `json:"digest"`
 	Sequence uint64        `json:"sequence"`
 	Refs     []string      `json:"refs,omitempty"` // that it is for
-	Keys     []string      `json:"keys"`           // that signed now
+	Keys     []sign.KeyID  `json:"keys"`           // that signed now
 	File     string        `json:"file"`           // in the repository
 }
 
-// statement is what a seal says about the image.
-func (o *sealOptions) statement(image verity.Digest, format erofs.Format, size int64) sign.Seal {
-	return sign.Seal{
+func newSealed(s sign.Statement, keys []sign.KeyID) sealed {
+	return sealed{s.Digest, s.Sequence, s.Refs, keys, path.Join(sign.Directory, sign.TextFile(s.Digest).Name())}
+}
+
+// newSeal returns the seal that the options ask for. They may say what no seal may.
+func (o *sealOptions) newSeal(image verity.Digest, format erofs.Format, size int64) (sign.Seal, error) {
+	return sign.NewSeal(sign.Statement{
 		Digest: image, Format: format.String(), Size: uint64(size),
-		OSID: o.osID, OSVersion: o.osVersion, Sequence: o.sequence, Refs: sign.Refs(strings.Join(o.refs(), " ")),
-	}
+		OSID: o.osID, OSVersion: o.osVersion, Sequence: o.sequence, Refs: o.refs(),
+	})
 }
 
 // refs returns the names in one order, so that the same options make the same text.
@@ -35,28 +39,24 @@ func (o *sealOptions) refs() []string {
 	return slices.Compact(refs)
 }
 
-// seal signs the statement about an image and stores both. The public half of a key that
-// is forgotten is written first: a seal that nobody can check would be worse than a key
+// store signs a seal and stores it with the signatures. The public half of a key that is
+// forgotten is written first: a seal that nobody can check would be worse than a key
 // without one.
-func (o *sealOptions) seal(u *ui, r *repo.Repo, image verity.Digest, format erofs.Format, size int64, signers []signer) (sealed, error) {
-	text := o.statement(image, format, size).Text()
-	result := sealed{Digest: image, Sequence: o.sequence, Refs: o.refs(), File: "seals/" + sign.SealName(image)}
-	var signatures []repo.Signature
+func (o *sealOptions) store(u *ui, r *repo.Repo, seal sign.Seal, signers []signer) (sealed, error) {
+	said := seal.Statement()
+	var signatures []sign.Signature
 	var known sign.Keyring
+	var ids []sign.KeyID
 	for _, s := range signers {
-		signature, err := sign.Sign(text, s.key)
+		signature, err := sign.Sign(seal, s.key)
 		if err == nil && s.public != "" {
 			err = u.writeOutputBytes(s.public, s.key.Public("").Text())
 		}
 		if err != nil {
-			return result, fmt.Errorf("seal image %s: %w", image.Hex(), err)
+			return sealed{}, fmt.Errorf("seal image %s: %w", said.Digest.Hex(), err)
 		}
-		signatures = append(signatures, repo.Signature{KeyID: s.key.ID(), Text: signature})
+		signatures, ids = append(signatures, signature), append(ids, s.key.ID())
 		known = append(known, s.key.Public(""))
-		result.Keys = append(result.Keys, s.key.ID().String())
 	}
-	if err := r.WriteSeal(image, text, signatures, known); err != nil {
-		return result, fmt.Errorf("seal image %s: %w", image.Hex(), err)
-	}
-	return result, nil
+	return newSealed(said, ids), r.AddSignatures(seal, signatures, known)
 }

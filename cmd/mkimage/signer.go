@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -12,10 +13,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/await"
 	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/internal/printable"
 	"github.com/composefs-go/composefs/sign"
+	"github.com/composefs-go/composefs/verity"
 )
 
 // sealOptions is what build and seal take to seal an image.
@@ -52,6 +55,10 @@ func (o *sealOptions) check(cmd *cobra.Command) error {
 		if err := sign.CheckRef(name); err != nil {
 			return usagef(cmd, "--for-ref: %w", err)
 		}
+	}
+	// What fits into a seal with the longest digest and size fits into every one.
+	if _, err := o.newSeal(verity.Sum(verity.SHA512, nil), erofs.V1, math.MaxInt64); err != nil {
+		return usagef(cmd, "%w", err)
 	}
 	if !cmd.Flags().Changed("sequence") && (o.oneUse == "" || len(o.keys) > 0) {
 		return usagef(cmd, "sealing needs --sequence N: a number that grows with each release, so that a machine can refuse older images")

@@ -51,7 +51,7 @@ type Options struct {
 type Report struct {
 	At      string         `json:"at"`
 	Digest  *verity.Digest `json:"digest,omitempty"`
-	Key     string         `json:"key,omitempty"`
+	Key     sign.KeyID     `json:"key,omitzero"`
 	KeyName string         `json:"key-name,omitempty"`
 	Verity  bool           `json:"verity"` // every file is checked when it is read
 	Lack    error          `json:"-"`      // with Try, why they aren't: a *NoVerityError or *kernel.MissingError
@@ -192,7 +192,7 @@ func (o *Options) verify(image *os.File, result *Report) error {
 	if err != nil {
 		return err
 	}
-	result.Key, result.KeyName = verdict.Key.ID.String(), verdict.Key.Name
+	result.Key, result.KeyName = verdict.Key.ID, verdict.Key.Name
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/composefs-go/composefs/internal/boot/mount"
 	"github.com/composefs-go/composefs/internal/imagemount"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -174,7 +175,7 @@ func TestWhatWasCheckedIsWhatIsMounted(t *testing.T) {
 // A seal that is wanted and isn't there refuses an image that would be mounted without.
 func TestAnImageWithoutASealIsRefusedWhereOneIsWanted(t *testing.T) {
 	x := newFixture(t)
-	none := func(string, int64) ([]byte, error) { return nil, os.ErrNotExist }
+	none := func(sign.File) ([]byte, error) { return nil, os.ErrNotExist }
 	o := imagemount.Options{Verity: imagemount.Off, Signed: true, ReadSeal: none, Basedirs: []string{x.path("objects")}}
 	if _, err := o.Plan(kernel.New(), x.open(t, "image"), x.path("m")); err == nil {
 		t.Error("planned without a seal")

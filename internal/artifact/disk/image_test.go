@@ -17,6 +17,7 @@ import (
 
 	"github.com/composefs-go/composefs/internal/artifact/disk"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -50,7 +51,7 @@ func sample(t *testing.T, alg verity.Algorithm) disk.Image {
 	layout := disk.Layout{
 		Algorithm: alg, Meta: []byte("{\n  \"version\": 1\n}\n"), Objects: append(objects, objects[0]),
 		Images: []verity.Digest{image}, Refs: map[string]verity.Digest{"stable": image, "os/v1": image},
-		Seals: map[string][]byte{image.Hex() + ".seal": []byte("composefs-seal 1\n")},
+		Seals: map[sign.File][]byte{sign.TextFile(image): []byte("composefs-seal 1\n")},
 		Deploy: []disk.Deployment{{Image: image, Var: []disk.Entry{
 			{Path: ".", Mode: fs.ModeDir | 0o755},
 			{Path: "lib/dpkg/status", Mode: 0o644, Size: 3, Open: disk.Bytes([]byte("dpk"))},

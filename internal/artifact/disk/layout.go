@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -42,7 +43,7 @@ type Layout struct {
 	Objects   []Object
 	Images    []verity.Digest          // of which images/<hex> is made; they must be among Objects
 	Refs      map[string]verity.Digest // name, with slashes perhaps, to image
-	Seals     map[string][]byte        // file name to content
+	Seals     map[sign.File][]byte     // their contents
 	Deploy    []Deployment
 }
 
@@ -50,7 +51,7 @@ type Layout struct {
 func (l Layout) Entries() ([]Entry, error) {
 	out := []Entry{
 		dir("composefs", 0o755), dir("composefs/objects", 0o700), dir("composefs/images", 0o755),
-		dir("composefs/images/refs", 0o755), dir("composefs/seals", 0o755),
+		dir("composefs/images/refs", 0o755), dir(path.Join("composefs", sign.Directory), 0o755),
 		dir("composefs/streams", 0o755), dir("composefs/streams/refs", 0o755), dir("state/deploy", 0o755),
 		{
 			Path: "composefs/meta.json", Mode: 0o644, Size: int64(len(l.Meta)), Open: Bytes(l.Meta),
@@ -78,8 +79,8 @@ func (l Layout) Entries() ([]Entry, error) {
 		up := strings.Repeat("../", 1+strings.Count(name, "/"))
 		out = append(out, symlink("composefs/images/refs/"+name, up+l.Refs[name].Hex()))
 	}
-	for _, name := range slices.Sorted(maps.Keys(l.Seals)) {
-		out = append(out, Entry{Path: "composefs/seals/" + name, Mode: 0o644, Size: int64(len(l.Seals[name])), Open: Bytes(l.Seals[name])})
+	for _, f := range slices.SortedFunc(maps.Keys(l.Seals), sign.File.Compare) {
+		out = append(out, Entry{Path: path.Join("composefs", sign.Directory, f.Name()), Mode: 0o644, Size: int64(len(l.Seals[f])), Open: Bytes(l.Seals[f])})
 	}
 	for _, d := range l.Deploy {
 		out = append(out, d.entries()...)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
+	"maps"
 	"path"
 	"slices"
 
@@ -21,9 +21,6 @@ type Source struct {
 	Repo   *repo.Repo
 	Images []string // digests or refs
 	Var    bool     // /var begins as a copy of the image's
-
-	// Check compares the content of an image with its digest, and returns its size.
-	Check func(*os.File, verity.Digest) (int64, error)
 }
 
 // Layout collects what a root partition needs for the images.
@@ -31,7 +28,7 @@ func (s Source) Layout() (Layout, error) {
 	r := s.Repo
 	l := Layout{
 		Algorithm: r.Meta().Algorithm, Meta: r.Meta().Text(),
-		Refs: map[string]verity.Digest{}, Seals: map[string][]byte{},
+		Refs: map[string]verity.Digest{}, Seals: map[sign.File][]byte{},
 	}
 	for _, name := range s.Images {
 		d, err := r.Resolve(name)
@@ -56,16 +53,12 @@ func (s Source) Layout() (Layout, error) {
 
 // addImage adds an image, its objects, its seal and the state that it begins with.
 func (s Source) addImage(l *Layout, d verity.Digest) error {
-	f, err := s.Repo.OpenImage(d)
+	f, err := s.Repo.Verify(d, sign.Policy{Need: sign.Off}, repo.AnyContent)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	size, err := s.Check(f, d)
-	if err != nil {
-		return err
-	}
-	img, err := erofs.Open(f, size)
+	img, err := erofs.Open(f, f.Size)
 	if err != nil {
 		return err
 	}
@@ -121,10 +114,8 @@ func (s Source) addSeal(l *Layout, d verity.Digest) error {
 	if err != nil {
 		return err
 	}
-	l.Seals[sign.SealName(d)] = seal.Text
-	for suffix, signature := range seal.Signatures {
-		l.Seals[sign.SealName(d)+suffix] = signature
-	}
+	l.Seals[sign.TextFile(d)] = seal.Text
+	maps.Copy(l.Seals, seal.Signatures)
 	return nil
 }
 

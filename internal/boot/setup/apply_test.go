@@ -37,7 +37,7 @@ func writeTestFile(t testing.TB, name, text string) {
 type fake struct {
 	t      testing.TB
 	images map[verity.Digest]verity.Digest // by name, what is measured
-	seals  map[string][]byte               // files of composefs/seals
+	seals  map[sign.File][]byte            // files of composefs/seals
 	fails  map[string]error                // by method
 	open   verity.Digest
 	calls  []string
@@ -82,7 +82,7 @@ func (f *fake) ReadImage() error { return f.call("ReadImage") }
 func (f *fake) HashImage(verity.Algorithm) (verity.Digest, error) {
 	return f.images[f.open], f.call("HashImage")
 }
-func (f *fake) ReadSeal(name string, _ int64) ([]byte, error) {
+func (f *fake) ReadSeal(name sign.File) ([]byte, error) {
 	if text, ok := f.seals[name]; ok {
 		return text, f.call("ReadSeal")
 	}
@@ -179,7 +179,7 @@ func TestApplyRefusesWithAStatusAndCleansUp(t *testing.T) {
 		{"another image in its place", argA, "", wrong, setup.CodeMismatch, "found " + hexB},
 		{"the first is bad, the second good", argA + " " + argB, "", wrong, setup.CodeMismatch, "found " + hexB},
 		{"no fs-verity on the image", argA, "", fail("Measure", verity.ErrNotEnabled), setup.CodeMismatch, "has no fs-verity digest"},
-		{"no fs-verity on the file system", argA, "", fail("Measure", verity.ErrUnsupported), setup.CodeMismatch, "tune2fs -O verity"},
+		{"no fs-verity on the file system", argA, "", fail("Measure", verity.ErrUnsupported), setup.CodeMismatch, "has no fs-verity"},
 		{"a digest of another kind", argA, "", fail("Measure", verity.ErrMismatch), setup.CodeMismatch, "digest mismatch"},
 		{"a damaged block", argA, "", fail("ReadImage", syscall.EIO), setup.CodeMismatch, "is damaged"},
 		{"the wrong hash in user space", argA, "[verify]\nfs-verity = \"userspace\"", wrong, setup.CodeMismatch, "found " + hexB},
@@ -268,13 +268,13 @@ func TestTheMarkIsForAbsentVerityOnly(t *testing.T) {
 // Every text of the record comes back as it was, whatever is in it, but for what isn't UTF-8.
 func TestTheRecordIsJSON(t *testing.T) {
 	key := newKey(t)
-	text := sign.Seal{Digest: digest(t, hexA), Sequence: 7, OSID: "debian", Refs: "os/stable"}.Text()
-	signature, err := sign.Sign(text, key)
+	seal := newSeal(t, sign.Statement{Digest: digest(t, hexA), Sequence: 7, OSID: "debian", Refs: []string{"os/stable"}})
+	signature, err := sign.Sign(seal, key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := machine(t)
-	f.seals = map[string][]byte{sign.SealName(digest(t, hexA)): text, sign.SignatureName(digest(t, hexA)): signature}
+	f.seals = map[sign.File][]byte{sign.TextFile(digest(t, hexA)): seal.Text(), sign.SignatureFile(digest(t, hexA)): signature.Text()}
 	o := options(t, argA, "[measure]\ntpm = \"require\"", 0)
 	o.Keys = sign.Keyring{key.Public("k\"\x01")}
 	o.Cmdline.Images[0].Argument = "composefs=\"\x01\\é\xff"

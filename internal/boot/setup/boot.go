@@ -21,7 +21,7 @@ const recordPath = "/run/composefs/boot.json"
 type Boot struct {
 	Digest   verity.Digest
 	Argument string
-	Seal     sealRecord
+	Seal     sign.Verdict
 	FSVerity bootcfg.Requirement
 	TPM      tpmRecord
 	// NoRoom are the directories whose state is in memory for want of room.
@@ -30,16 +30,6 @@ type Boot struct {
 	Milliseconds timings
 	Version      string
 	kernel       *kernel.Kernel
-}
-
-// sealRecord is the outcome of the signature check.
-type sealRecord struct {
-	Status   string // "valid", "none" or "not-required"
-	Key      string // its number, 16 hex digits
-	KeyName  string
-	Sequence uint64
-	OSID     string
-	Refs     sign.Refs
 }
 
 // timings are how long each stage took, in the order that they ran.
@@ -60,21 +50,22 @@ func (t *timings) add(s Stage, took time.Duration) {
 }
 
 func newBoot(o Options, k *kernel.Kernel) Boot {
-	return Boot{Version: o.Version, Seal: sealRecord{Status: "not-required"}, TPM: tpmRecord{Status: "off"}, Config: o.Config, kernel: k}
+	return Boot{Version: o.Version, Seal: sign.Verdict{Status: sign.NotRequired}, TPM: tpmRecord{Status: "off"}, Config: o.Config, kernel: k}
 }
 
 // JSON returns the record as a line of JSON. maxRSS is our largest memory use in
 // KiB. It is written by hand: encoding/json would be a tenth of the program.
 func (b *Boot) JSON(maxRSS int64) string {
-	seal := object{{"status", quote(b.Seal.Status)}}
-	if b.Seal.Status == "valid" {
-		seal = append(seal, [][2]string{{"key", quote(b.Seal.Key)}, {"key-name", quote(b.Seal.KeyName)},
-			{"sequence", strconv.FormatUint(b.Seal.Sequence, 10)}}...)
-		if b.Seal.OSID != "" {
-			seal = append(seal, [2]string{"os-id", quote(b.Seal.OSID)})
+	seal := object{{"status", quote(b.Seal.Status.String())}}
+	if b.Seal.Status == sign.Sealed {
+		said := b.Seal.Statement
+		seal = append(seal, [][2]string{{"key", quote(b.Seal.Key.ID.String())}, {"key-name", quote(b.Seal.Key.Name)},
+			{"sequence", strconv.FormatUint(said.Sequence, 10)}}...)
+		if said.OSID != "" {
+			seal = append(seal, [2]string{"os-id", quote(said.OSID)})
 		}
-		if b.Seal.Refs != "" { // names that need no quoting but the marks
-			seal = append(seal, [2]string{"refs", `["` + strings.Join(b.Seal.Refs.List(), `","`) + `"]`})
+		if len(said.Refs) > 0 {
+			seal = append(seal, [2]string{"refs", list(said.Refs)})
 		}
 	}
 	var features, took object

@@ -115,6 +115,6 @@ func imageLimit() int64 {
 	return min(maxImage, int64(uint64(info.Totalram)*uint64(info.Unit)/2))
 }
 
-func (l *linux) ReadSeal(name string, limit int64) ([]byte, error) {
-	return osfile.ReadFileIn(l.store, path.Join("seals", name), limit)
+func (l *linux) ReadSeal(f sign.File) ([]byte, error) {
+	return osfile.ReadFileIn(l.store, path.Join(sign.Directory, f.Name()), f.Limit())
 }

@@ -417,13 +417,13 @@ func newKey(t *testing.T) sign.PrivateKey {
 // seal writes the seal and its signature beside the image.
 func (d disk) seal(t *testing.T, key sign.PrivateKey, sequence uint64) {
 	t.Helper()
-	text := sign.Seal{Digest: d.image, Sequence: sequence}.Text()
-	signature, err := sign.Sign(text, key)
+	seal := newSeal(t, sign.Statement{Digest: d.image, Sequence: sequence})
+	signature, err := sign.Sign(seal, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeTestFile(t, d.path("composefs/seals", sign.SealName(d.image)), string(text))
-	writeTestFile(t, d.path("composefs/seals", sign.SignatureName(d.image)), string(signature))
+	writeTestFile(t, d.path("composefs/seals", sign.TextFile(d.image).Name()), string(seal.Text()))
+	writeTestFile(t, d.path("composefs/seals", sign.SignatureFile(d.image).Name()), string(signature.Text()))
 }
 
 func TestASealedImageBootsByItsRef(t *testing.T) {
@@ -450,15 +450,15 @@ func TestASealIsRefused(t *testing.T) {
 		{"too old", "minimum-sequence = 8", nil, "too old"},
 		{"by another key", "", func(t *testing.T, d disk) { d.seal(t, newKey(t), 9) }, "no trusted key"},
 		{"without signature", "", func(t *testing.T, d disk) {
-			if err := os.Remove(d.path("composefs/seals", sign.SignatureName(d.image))); err != nil {
+			if err := os.Remove(d.path("composefs/seals", sign.SignatureFile(d.image).Name())); err != nil {
 				t.Fatal(err)
 			}
 		}, "no signature"},
 		{"bad, where one is optional", "signature = \"optional\"", func(t *testing.T, d disk) {
-			writeTestFile(t, d.path("composefs/seals", sign.SealName(d.image)), "x")
+			writeTestFile(t, d.path("composefs/seals", sign.TextFile(d.image).Name()), "x")
 		}, "signature"},
 		{"endless", "", func(t *testing.T, d disk) {
-			writeTestFile(t, d.path("composefs/seals", sign.SealName(d.image)), strings.Repeat("x", 1<<20))
+			writeTestFile(t, d.path("composefs/seals", sign.TextFile(d.image).Name()), strings.Repeat("x", 1<<20))
 		}, "too large"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

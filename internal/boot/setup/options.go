@@ -67,7 +67,7 @@ func readConfig(name string) (bootcfg.Config, error) {
 		return bootcfg.DefaultConfig(), nil
 	}
 	if err != nil {
-		return bootcfg.Config{}, explainLink(err)
+		return bootcfg.Config{}, err
 	}
 	defer f.Close()
 	text, err := osfile.ReadAll(f, bootcfg.MaxConfig)
@@ -92,22 +92,12 @@ func readKeys(name string) (sign.Keyring, error) {
 		err = cause.Err // what follows names it
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: read the trusted keys: %w", name, explainLink(err))
+		return nil, fmt.Errorf("%s: read the trusted keys: %w", name, err)
 	}
 	defer dir.Close()
 	keys, err := sign.LoadKeyring(osfile.PlainFS{Dir: dir}, ".")
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, explainLink(err))
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return keys, nil
-}
-
-// explainLink says what is wrong with a symbolic link in the place of what decides what is
-// trusted: the root partition, which anybody may have written, is mounted by then.
-func explainLink(err error) error {
-	var kind *osfile.KindError
-	if errors.As(err, &kind) && kind.Found&fs.ModeSymlink != 0 {
-		return fmt.Errorf("%w, which may lead out of the initramfs: put the file itself there", err)
-	}
-	return err
 }

@@ -3,6 +3,7 @@ package setup
 import (
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/boot/tpm"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -28,7 +29,7 @@ type System interface {
 	// mounted from, and returns the fs-verity digest of the copy.
 	HashImage(alg verity.Algorithm) (verity.Digest, error)
 	// ReadSeal reads a file of composefs/seals; see sign.ReadSeal.
-	ReadSeal(name string, limit int64) ([]byte, error)
+	ReadSeal(f sign.File) ([]byte, error)
 	// Extend extends a register of the TPM with the event, and logs it. A TPM that
 	// isn't there is fs.ErrNotExist; one that is needed is waited for.
 	Extend(pcr uint32, event string, needed bool) ([]tpm.Digest, error)

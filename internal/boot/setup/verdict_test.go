@@ -68,20 +68,31 @@ func (s *scene) trust(name string, k sign.PrivateKey) {
 	writeTestFile(s.t, filepath.Join(s.keys, name+".pub"), string(k.Public("").Text()))
 }
 
-func (s *scene) statement(sequence uint64) []byte {
-	return sign.Seal{Digest: s.image, Sequence: sequence}.Text()
+func (s *scene) statement(sequence uint64) sign.Seal {
+	return newSeal(s.t, sign.Statement{Digest: s.image, Sequence: sequence})
+}
+
+func newSeal(t *testing.T, said sign.Statement) sign.Seal {
+	t.Helper()
+	seal, err := sign.NewSeal(said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seal
 }
 
 // file is the place of the seal, or with a suffix that of a signature.
-func (s *scene) file(suffix string) string { return s.path("seals", sign.SealName(s.image)+suffix) }
+func (s *scene) file(suffix string) string {
+	return s.path(sign.Directory, sign.TextFile(s.image).Name()+suffix)
+}
 
-func (s *scene) seal(text []byte, key sign.PrivateKey) {
-	sig, err := sign.Sign(text, key)
+func (s *scene) seal(seal sign.Seal, key sign.PrivateKey) {
+	sig, err := sign.Sign(seal, key)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	writeTestFile(s.t, s.file(""), string(text))
-	writeTestFile(s.t, s.file(".minisig"), string(sig))
+	writeTestFile(s.t, s.file(""), string(seal.Text()))
+	writeTestFile(s.t, s.file(".minisig"), string(sig.Text()))
 }
 
 // remove makes room at a path.
@@ -97,9 +108,7 @@ type sealed struct {
 	store setup.System
 }
 
-func (s sealed) ReadSeal(name string, limit int64) ([]byte, error) {
-	return s.store.ReadSeal(name, limit)
-}
+func (s sealed) ReadSeal(f sign.File) ([]byte, error) { return s.store.ReadSeal(f) }
 
 // boot returns what the boot says.
 func (s *scene) boot() (string, setup.Code, string) {
@@ -122,7 +131,7 @@ func (s *scene) boot() (string, setup.Code, string) {
 	if err != nil {
 		return err.Error(), setup.CodeOf(err), ""
 	}
-	return "", setup.CodeOK, f.record.Seal.Status + " " + f.record.Seal.KeyName
+	return "", setup.CodeOK, f.record.Seal.Status.String() + " " + f.record.Seal.Key.Name
 }
 
 // verify returns what mkimage says.
@@ -182,7 +191,7 @@ func TestMkimageGivesTheVerdictOfTheBoot(t *testing.T) {
 		}, setup.CodeSignature, "symbolic link"},
 		{"seal that is a directory", func(s *scene) { s.remove(s.file("")); writeTestFile(s.t, s.file("")+"/x", "") }, setup.CodeSignature, "want a regular file"},
 		{"CRLF", func(s *scene) {
-			writeTestFile(s.t, s.file(""), strings.ReplaceAll(string(s.statement(42)), "\n", "\r\n"))
+			writeTestFile(s.t, s.file(""), strings.ReplaceAll(string(s.statement(42).Text()), "\n", "\r\n"))
 		}, setup.CodeSignature, "bad signature"},
 		{"by another key", func(s *scene) { s.seal(s.statement(42), s.theirs) }, setup.CodeSignature, "signed by no trusted key"},
 		{"by a key that was removed", func(s *scene) { s.remove(filepath.Join(s.keys, "ours.pub")); s.trust("theirs", s.theirs) }, setup.CodeSignature, "signed by no trusted key"},
@@ -198,7 +207,7 @@ func TestMkimageGivesTheVerdictOfTheBoot(t *testing.T) {
 		{"of another system", func(s *scene) { s.policy = "os-id = [\"kiosk\"]" }, setup.CodeSignature, "want os-id kiosk, found none"},
 		{"of one of the systems", func(s *scene) {
 			s.policy = "os-id = [\"kiosk\", \"debian\"]"
-			s.seal(sign.Seal{Digest: s.image, Sequence: 42, OSID: "debian", Refs: "debian/stable"}.Text(), s.ours)
+			s.seal(newSeal(s.t, sign.Statement{Digest: s.image, Sequence: 42, OSID: "debian", Refs: []string{"debian/stable"}}), s.ours)
 		}, setup.CodeOK, "valid ours"},
 		{"an image that is a file and not a link to one", func(s *scene) {
 			s.remove(s.path("images", s.image.Hex()))
@@ -211,7 +220,7 @@ func TestMkimageGivesTheVerdictOfTheBoot(t *testing.T) {
 			}
 		}, setup.CodeOK, "valid ours"},
 		{"signed again, and stopped before all was in its place", func(s *scene) {
-			next := s.path("seals", sign.NextSignatureName(s.image, s.ours.ID()))
+			next := s.path("seals", sign.NextSignatureFile(s.image, s.ours.ID()).Name())
 			if err := os.Rename(s.file(".minisig"), next); err != nil {
 				s.t.Fatal(err)
 			}
@@ -226,10 +235,10 @@ func TestMkimageGivesTheVerdictOfTheBoot(t *testing.T) {
 		}, setup.CodeSignature, "image is revoked"},
 		{"a signature of a stranger beside", func(s *scene) {
 			s.trust("theirs", s.theirs)
-			writeTestFile(s.t, s.path("seals", sign.KeySignatureName(s.image, s.theirs.ID())), "junk")
+			writeTestFile(s.t, s.path("seals", sign.KeySignatureFile(s.image, s.theirs.ID()).Name()), "junk")
 		}, setup.CodeOK, "valid ours"},
 		{"a good one beside a link", func(s *scene) {
-			if err := os.Rename(s.file(".minisig"), s.path("seals", sign.KeySignatureName(s.image, s.ours.ID()))); err != nil {
+			if err := os.Rename(s.file(".minisig"), s.path("seals", sign.KeySignatureFile(s.image, s.ours.ID()).Name())); err != nil {
 				s.t.Fatal(err)
 			}
 			if err := os.Symlink("elsewhere", s.file(".minisig")); err != nil {

@@ -104,16 +104,6 @@ func (s *session) checkSeal() error {
 		return refuse(CodeConfig, err)
 	}
 	policy.Ref = s.o.Cmdline.Ref
-	verdict, err := policy.Check(s.image.Digest, s.sys.ReadSeal)
-	switch {
-	case err != nil:
-		return err
-	case policy.Need == sign.Off:
-		return nil
-	case verdict.Seal.Digest.IsZero():
-		s.boot.Seal.Status = "none"
-		return nil
-	}
-	s.boot.Seal = sealRecord{Status: "valid", Key: verdict.Key.ID.String(), KeyName: verdict.Key.Name, Sequence: verdict.Seal.Sequence, OSID: verdict.Seal.OSID, Refs: verdict.Seal.Refs}
-	return nil
+	s.boot.Seal, err = policy.Check(s.image.Digest, s.sys.ReadSeal)
+	return err
 }

@@ -134,8 +134,8 @@ func (s *diskStore) ReadObject(d verity.Digest, size int64) ([]byte, error) {
 	return s.read(objectPath(d), size)
 }
 
-func (s *diskStore) ReadSeal(name string, limit int64) ([]byte, error) {
-	return s.read("/composefs/seals/"+name, limit)
+func (s *diskStore) ReadSeal(f sign.File) ([]byte, error) {
+	return s.read(path.Join("/composefs", sign.Directory, f.Name()), f.Limit())
 }
 
 func (s *diskStore) HasVerity(d verity.Digest) (on, known bool) {

@@ -20,6 +20,7 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/check/doctor"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -32,7 +33,7 @@ type objects map[verity.Digest][]byte
 
 func (o objects) Ref(string) (verity.Digest, error)                { return verity.Digest{}, fs.ErrNotExist }
 func (o objects) ReadImage(verity.Digest) ([]byte, error)          { return nil, fs.ErrNotExist }
-func (o objects) ReadSeal(string, int64) ([]byte, error)           { return nil, fs.ErrNotExist }
+func (o objects) ReadSeal(sign.File) ([]byte, error)               { return nil, fs.ErrNotExist }
 func (o objects) HasVerity(verity.Digest) (on, known bool)         { return true, true }
 func (o objects) Missing([]verity.Digest) ([]verity.Digest, error) { return nil, nil }
 func (o objects) ReadObject(d verity.Digest, _ int64) ([]byte, error) {

@@ -22,7 +22,7 @@ type Store interface {
 	// ReadImage returns the content of an image; fs.ErrNotExist if there is none.
 	ReadImage(d verity.Digest) ([]byte, error)
 	// ReadSeal is a sign.ReadSeal.
-	ReadSeal(name string, limit int64) ([]byte, error)
+	ReadSeal(f sign.File) ([]byte, error)
 	// Missing returns those of the objects that aren't there.
 	Missing(objects []verity.Digest) ([]verity.Digest, error)
 	// ReadObject returns the content of an object, which has size bytes;
@@ -101,8 +101,8 @@ func checkSeal(r *Report, s Store, d verity.Digest, ref string, trust Trust) {
 	switch {
 	case err != nil:
 		r.Stop("seal", "%v", err)
-	case !v.Seal.Digest.IsZero():
-		sealFact(r, v.Key.ID.String(), v.Key.Name, v.Seal.Sequence, v.Seal.OSID, v.Seal.Refs.List())
+	case v.Status == sign.Sealed:
+		sealFact(r, v.Key.ID.String(), v.Key.Name, v.Statement.Sequence, v.Statement.OSID, v.Statement.Refs)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/sign"
 )
 
 // A created is what this process has made of a repository: Discard removes nothing
@@ -17,7 +18,7 @@ type created struct {
 }
 
 // topNames are those that a repository without an image has.
-var topNames = []string{"images", "meta.json", "objects", "seals", "tmp"}
+var topNames = []string{"images", "meta.json", "objects", sign.Directory, "tmp"}
 
 // Discard is Close for a repository that came to nothing. If Init made it, nobody
 // else has it open and there is no image in it, not even one by somebody else, it is
@@ -73,7 +74,7 @@ func (r *Repo) holdsMore() (more bool, err error) {
 
 // directories lists those that a repository has, parents first.
 func (r *Repo) directories() (all []string) {
-	for _, top := range []string{r.layout.objects, "images", "seals", r.layout.tmp} {
+	for _, top := range []string{r.layout.objects, "images", sign.Directory, r.layout.tmp} {
 		fs.WalkDir(r.root.FS(), top, func(name string, e fs.DirEntry, err error) error {
 			if err == nil && e.IsDir() {
 				all = append(all, name)

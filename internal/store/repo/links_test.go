@@ -76,14 +76,16 @@ func TestAnObjectBehindALinkIsNotThere(t *testing.T) {
 func TestARefOrASealIsNotWrittenBehindALink(t *testing.T) {
 	r, dir := open(t)
 	d := verity.Sum(verity.SHA256, []byte("image"))
-	if err := errors.Join(r.SetRef("debian/13", d), r.WriteSeal(d, []byte("text"), nil, nil)); err != nil {
+	first, _ := sealOf(t, d, 1, 0)
+	other, _ := sealOf(t, d, 2, 0)
+	if err := errors.Join(r.SetRef("debian/13", d), r.AddSignatures(first, nil, nil)); err != nil {
 		t.Fatal(err)
 	}
 	for _, link := range []string{"images/refs/debian", "images/refs", "seals"} {
 		behindLink(t, filepath.Join(dir, link))
 		err := r.SetRef("debian/14", d)
 		if link == "seals" {
-			err = r.WriteSeal(d, []byte("other"), nil, nil)
+			err = r.AddSignatures(other, nil, nil)
 		}
 		if err == nil {
 			t.Errorf("%s: written", link)

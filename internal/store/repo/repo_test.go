@@ -321,13 +321,13 @@ func TestASealReplacesTheOneBeforeWithItsSignatures(t *testing.T) {
 	if _, err := r.ReadSeal(d); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no seal: found %v", err)
 	}
-	first := []repo.Signature{{KeyID: 1, Text: []byte("s")}, {KeyID: 2, Text: []byte("t")}}
-	for text, signatures := range map[string][]repo.Signature{"one": first, "two": first[:1]} {
-		if err := r.WriteSeal(d, []byte(text), signatures, nil); err != nil {
+	for sequence, signers := range map[uint64]int{1: 2, 2: 1} {
+		seal, signatures := sealOf(t, d, sequence, signers)
+		if err := r.AddSignatures(seal, signatures, nil); err != nil {
 			t.Fatal(err)
 		}
 		got, err := r.ReadSeal(d)
-		if err != nil || string(got.Text) != text || len(got.Signatures) != len(signatures) {
+		if err != nil || !bytes.Equal(got.Text, seal.Text()) || len(got.Signatures) != signers {
 			t.Errorf("found %q, %v", got, err)
 		}
 	}

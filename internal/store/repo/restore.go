@@ -12,6 +12,7 @@ import (
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -130,10 +131,9 @@ func (s *Store) survey() (*survey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return seen, s.eachFile("seals", func(name string) {
-		hex, _, _ := strings.Cut(name, ".")
-		if d, err := verity.ParseAnyHex(hex); err == nil {
-			seen.algorithms[d.Algorithm()] = path.Join("seals", name)
+	return seen, s.eachFile(sign.Directory, func(name string) {
+		if f, ok := sign.ParseFile(name); ok {
+			seen.algorithms[f.Image.Algorithm()] = sealPath(f)
 		}
 	})
 }

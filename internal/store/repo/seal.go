@@ -5,73 +5,68 @@ import (
 	"io"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
-// Seals and their signatures are read up to these sizes, in bytes and in number.
-const (
-	sealMax       = 4096
-	signatureMax  = 1024
-	signaturesMax = 256 // as many as a keyring may have keys
-)
-
-// A Seal is the statement about an image and the signatures over it, as files.
-type Seal struct {
+// SealFiles are the contents of the files of an image's seal. Nobody has verified them.
+type SealFiles struct {
 	Text       []byte
-	Signatures map[string][]byte // by the part of the name after ".seal": ".minisig", ".<key-id>.minisig"
+	Signatures map[sign.File][]byte
 }
 
-// ReadSeal returns an image's seal; without one the error is an fs.ErrNotExist.
-func (r *Repo) ReadSeal(d verity.Digest) (Seal, error) {
-	name := d.Hex() + ".seal"
-	text, err := r.readBounded(path.Join("seals", name), sealMax+1)
+// ReadSeal returns the files of an image's seal; without a text the error is an
+// fs.ErrNotExist. Of a file that is too large it returns more than its Limit.
+func (r *Repo) ReadSeal(d verity.Digest) (SealFiles, error) {
+	text, err := r.readStart(sign.TextFile(d))
 	if err != nil {
-		return Seal{}, fmt.Errorf("read seal: %w", err)
+		return SealFiles{}, fmt.Errorf("read seal: %w", err)
 	}
-	signatures, err := r.readSignatures(name)
-	return Seal{text, signatures}, err
+	signatures, err := r.readSignatures(d)
+	return SealFiles{text, signatures}, err
 }
 
-func (r *Repo) readSignatures(name string) (map[string][]byte, error) {
-	found := map[string][]byte{}
-	dir, err := osfile.OpenDirPlain(r.lock, "seals")
+func (r *Repo) readSignatures(d verity.Digest) (map[sign.File][]byte, error) {
+	found := map[sign.File][]byte{}
+	dir, err := osfile.OpenDirPlain(r.lock, sign.Directory)
 	if err != nil {
 		return nil, fmt.Errorf("read seals: %w", err)
 	}
 	defer dir.Close()
-	all, err := dir.Readdirnames(-1)
+	names, err := dir.Readdirnames(-1)
 	if err != nil {
 		return nil, fmt.Errorf("read seals: %w", err)
 	}
-	slices.Sort(all)
-	for _, file := range all {
-		rest, ok := strings.CutPrefix(file, name)
-		if !ok || !strings.HasSuffix(rest, ".minisig") || len(found) == signaturesMax {
+	slices.Sort(names)
+	for _, name := range names {
+		f, ok := sign.ParseFile(name)
+		if !ok || f.Image != d || !f.IsSignature() || len(found) == sign.MaxSignatures {
 			continue
 		}
-		if found[rest], err = r.readBounded(path.Join("seals", file), signatureMax+1); err != nil {
+		if found[f], err = r.readStart(f); err != nil {
 			return nil, fmt.Errorf("read seal: %w", err)
 		}
 	}
 	return found, nil
 }
 
-// ReadSealFile reads a file of the directory of seals as composefs-setup-root does:
-// a regular file of at most limit bytes, through no symbolic link. It is a
-// sign.ReadSeal.
-func (r *Repo) ReadSealFile(name string, limit int64) ([]byte, error) {
-	return osfile.ReadFileIn(r.lock, path.Join("seals", name), limit)
+// sealPath is where a file of a seal is.
+func sealPath(f sign.File) string { return path.Join(sign.Directory, f.Name()) }
+
+// ReadSealFile reads a file of a seal as composefs-setup-root does: a regular file,
+// through no symbolic link. It is a sign.ReadSeal.
+func (r *Repo) ReadSealFile(f sign.File) ([]byte, error) {
+	return osfile.ReadFileIn(r.lock, sealPath(f), f.Limit())
 }
 
-// readBounded reads the start of a regular file, through no symbolic link.
-func (r *Repo) readBounded(name string, limit int64) ([]byte, error) {
-	f, err := osfile.OpenRegularPlain(r.lock, name)
+// readStart reads the start of a regular file, through no symbolic link.
+func (r *Repo) readStart(name sign.File) ([]byte, error) {
+	f, err := osfile.OpenRegularPlain(r.lock, sealPath(name))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit))
+	return io.ReadAll(io.LimitReader(f, name.Limit()+1))
 }

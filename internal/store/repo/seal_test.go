@@ -2,7 +2,6 @@ package repo_test
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -17,15 +16,34 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
+// sealOf returns a seal of the image, and signatures of it by new keys.
+func sealOf(t *testing.T, d verity.Digest, sequence uint64, signers int) (sign.Seal, []sign.Signature) {
+	t.Helper()
+	seal, err := sign.NewSeal(sign.Statement{Digest: d, Sequence: sequence})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var signatures []sign.Signature
+	for range signers {
+		key, err := sign.NewKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		signature, err := sign.Sign(seal, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signatures = append(signatures, signature)
+	}
+	return seal, signatures
+}
+
 // As many may sign as a keyring has keys, and none of them gets lost.
 func TestAHundredSigners(t *testing.T) {
 	r, _ := open(t)
 	d := verity.Sum(verity.SHA256, []byte("image"))
-	var signatures []repo.Signature
-	for i := range 100 {
-		signatures = append(signatures, repo.Signature{KeyID: sign.KeyID(i), Text: fmt.Append(nil, i)})
-	}
-	if err := r.WriteSeal(d, []byte("text"), signatures, nil); err != nil {
+	seal, signatures := sealOf(t, d, 1, 100)
+	if err := r.AddSignatures(seal, signatures, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := r.ReadSeal(d); err != nil || len(got.Signatures) != 100 {
@@ -40,18 +58,20 @@ func TestASealIsReadFromRegularFilesOnly(t *testing.T) {
 	link := func(name string) error {
 		return errors.Join(os.WriteFile(name+".target", []byte("text"), 0o644), os.Symlink(filepath.Base(name)+".target", name))
 	}
+	first, _ := sealOf(t, d, 1, 0)
+	other, _ := sealOf(t, d, 2, 0)
 	for what, make := range map[string]func(string) error{"a pipe": pipe, "a link": link} {
-		for _, suffix := range []string{"", ".x.minisig"} {
+		for _, suffix := range []string{"", ".0123456789ABCDEF.minisig"} {
 			r, dir := open(t)
 			seal := filepath.Join(dir, "seals", d.Hex()+".seal")
-			if err := r.WriteSeal(d, []byte("text"), nil, nil); err != nil {
+			if err := r.AddSignatures(first, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			os.Remove(seal + suffix)
 			if err := make(seal + suffix); err != nil {
 				t.Fatal(err)
 			}
-			for _, err := range []error{second(r.ReadSeal(d)), r.WriteSeal(d, []byte("other"), nil, nil)} {
+			for _, err := range []error{second(r.ReadSeal(d)), r.AddSignatures(other, nil, nil)} {
 				if err == nil || !strings.Contains(err.Error(), "want a regular file") {
 					t.Errorf("%s as .seal%s: found %v", what, suffix, err)
 				}
@@ -94,23 +114,29 @@ func TestAPipeIsNoObjectNorADirectoryOfThem(t *testing.T) {
 // ReadSealFile reads plain files of the directory of seals and nothing else.
 func TestReadSealFile(t *testing.T) {
 	r, dir := open(t)
-	if _, err := r.ReadSealFile("x.seal", 10); !errors.Is(err, fs.ErrNotExist) {
+	d := verity.Sum(verity.SHA256, []byte("image"))
+	text, link, folder := sign.TextFile(d), sign.SignatureFile(d), sign.KeySignatureFile(d, 1)
+	if _, err := r.ReadSealFile(text); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no directory: found %v", err)
 	}
 	seals := filepath.Join(dir, "seals")
-	if err := errors.Join(os.MkdirAll(seals, 0o755), os.WriteFile(filepath.Join(seals, "x.seal"), []byte("0123456789"), 0o644),
-		os.Symlink("x.seal", filepath.Join(seals, "link")), os.Mkdir(filepath.Join(seals, "dir"), 0o755)); err != nil {
+	file := filepath.Join(seals, text.Name())
+	if err := errors.Join(os.MkdirAll(seals, 0o755), os.WriteFile(file, []byte("0123456789"), 0o644),
+		os.Symlink(text.Name(), filepath.Join(seals, link.Name())), os.Mkdir(filepath.Join(seals, folder.Name()), 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	if text, err := r.ReadSealFile("x.seal", 10); err != nil || string(text) != "0123456789" {
-		t.Errorf("found %q, %v", text, err)
+	if content, err := r.ReadSealFile(text); err != nil || string(content) != "0123456789" {
+		t.Errorf("found %q, %v", content, err)
 	}
-	for _, name := range []string{"link", "dir"} {
-		if text, err := r.ReadSealFile(name, 1<<20); err == nil {
-			t.Errorf("%s: found %q", name, text)
+	for _, f := range []sign.File{link, folder} {
+		if content, err := r.ReadSealFile(f); err == nil {
+			t.Errorf("%s: found %q", f.Name(), content)
 		}
 	}
-	if text, err := r.ReadSealFile("x.seal", 9); err == nil {
-		t.Errorf("of 10 bytes: found %q", text)
+	if err := os.Truncate(file, text.Limit()+1); err != nil {
+		t.Fatal(err)
+	}
+	if content, err := r.ReadSealFile(text); err == nil {
+		t.Errorf("of more bytes than a seal has: found %d", len(content))
 	}
 }

@@ -34,25 +34,30 @@ func (s *stopping) step(do func() error) error {
 	return do()
 }
 
-func (s *stopping) put(suffix string, content []byte) error {
-	return s.step(func() error { return s.sealStore.put(suffix, content) })
+func (s *stopping) put(f sign.File, content []byte) error {
+	return s.step(func() error { return s.sealStore.put(f, content) })
 }
 
-func (s *stopping) remove(suffix string) error {
-	return s.step(func() error { return s.sealStore.remove(suffix) })
+func (s *stopping) remove(f sign.File) error {
+	return s.step(func() error { return s.sealStore.remove(f) })
 }
 
 // memory is a store without a disk, which would be waited for at each of thousands of
 // steps.
-type memory map[string][]byte
+type memory map[sign.File][]byte
 
-func (m memory) put(suffix string, content []byte) error { m[suffix] = content; return nil }
-func (m memory) remove(suffix string) error              { delete(m, suffix); return nil }
+func (m memory) put(f sign.File, content []byte) error { m[f] = content; return nil }
+func (m memory) remove(f sign.File) error              { delete(m, f); return nil }
 
-// seal is what WriteSeal finds there.
-func (m memory) seal() Seal {
-	s := Seal{m[""], maps.Clone(m)}
-	delete(s.Signatures, "")
+// seal is what AddSignatures finds there.
+func (m memory) seal() SealFiles {
+	s := SealFiles{Signatures: maps.Clone(m)}
+	for f, content := range m {
+		if !f.IsSignature() {
+			s.Text = content
+			delete(s.Signatures, f)
+		}
+	}
 	return s
 }
 
@@ -77,19 +82,22 @@ func newSealTest(t *testing.T) *sealTest {
 }
 
 // signed is a statement with the signatures by some keys.
-func (s *sealTest) signed(sequence uint64, signers string) ([]byte, []Signature, sign.Keyring) {
-	text := sign.Seal{Digest: s.image, Sequence: sequence}.Text()
-	var signatures []Signature
+func (s *sealTest) signed(sequence uint64, signers string) ([]byte, []sign.Signature, sign.Keyring) {
+	seal, err := sign.NewSeal(sign.Statement{Digest: s.image, Sequence: sequence})
+	if err != nil {
+		s.Fatal(err)
+	}
+	var signatures []sign.Signature
 	var known sign.Keyring
 	for _, name := range signers {
-		sig, err := sign.Sign(text, s.keys[name])
+		sig, err := sign.Sign(seal, s.keys[name])
 		if err != nil {
 			s.Fatal(err)
 		}
-		signatures = append(signatures, Signature{s.keys[name].ID(), sig})
+		signatures = append(signatures, sig)
 		known = append(known, s.keys[name].Public(string(name)))
 	}
-	return text, signatures, known
+	return seal.Text(), signatures, known
 }
 
 // seal seals, and stops after so many steps.
@@ -104,15 +112,15 @@ func (s *sealTest) sealing(store sealStore, known sign.Keyring) *sealing {
 
 // boots gives the verdict of a boot that trusts just this key.
 func (s *sealTest) boots(key rune) (uint64, error) {
-	read := func(name string, _ int64) ([]byte, error) {
-		content, ok := s.files[strings.TrimPrefix(name, sign.SealName(s.image))]
+	read := func(f sign.File) ([]byte, error) {
+		content, ok := s.files[f]
 		if !ok {
 			return nil, fs.ErrNotExist
 		}
 		return content, nil
 	}
 	v, err := sign.Policy{Keys: sign.Keyring{s.keys[key].Public("")}}.Check(s.image, read)
-	return v.Seal.Sequence, err
+	return v.Statement.Sequence, err
 }
 
 func (s *sealTest) wantBoots(keys, when string, sequences ...uint64) {
@@ -197,11 +205,11 @@ type failing struct {
 	at int
 }
 
-func (f *failing) put(suffix string, content []byte) error {
+func (f *failing) put(file sign.File, content []byte) error {
 	if f.at--; f.at == -1 {
 		return errStopped
 	}
-	return f.sealStore.put(suffix, content)
+	return f.sealStore.put(file, content)
 }
 
 // Without the public keys, what an interruption left is kept rather than guessed at.
