@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -32,17 +31,17 @@ func hang(dir string) {
 	if err == nil {
 		_, err = osfile.NewScratchDir(dir, ".tmp-disk-")
 	}
-	var file *osfile.Temp
-	if err == nil {
-		file, err = osfile.NewTemp(d, 0o644)
+	if err != nil {
+		fmt.Println("ready", err)
+		return
 	}
-	if err == nil {
-		// As in the moment before Replace renames it.
-		err = unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", file.File().Fd()), int(d.Fd()), ".tmp-composefs-1-0", unix.AT_SYMLINK_FOLLOW)
-	}
-	fmt.Println("ready", err)
-	time.Sleep(time.Hour)
-	runtime.KeepAlive(file)
+	_ = osfile.Replace(d, "file", 0o644, func(f *os.File) error {
+		// As in the moment before it is renamed.
+		err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), int(d.Fd()), ".tmp-composefs-1-0", unix.AT_SYMLINK_FOLLOW)
+		fmt.Println("ready", err)
+		time.Sleep(time.Hour)
+		return err
+	})
 }
 
 // other starts a process that makes a temporary file and directory in dir and waits.

@@ -9,7 +9,7 @@ import (
 )
 
 // Lock takes flock(2) on dir and waits for it: exclusive, or shared with other
-// shared holders. It is given up by Unlock or when dir is closed.
+// shared holders. It is given up when dir is closed.
 func Lock(dir *os.File, exclusive bool) error { return flock(dir, exclusive, 0) }
 
 // TryLock is Lock that doesn't wait: if somebody else holds the lock it returns
@@ -21,9 +21,6 @@ func TryLock(dir *os.File, exclusive bool) (bool, error) {
 	}
 	return err == nil, err
 }
-
-// Unlock gives the lock up.
-func Unlock(dir *os.File) error { return unix.Flock(int(dir.Fd()), unix.LOCK_UN) }
 
 func flock(dir *os.File, exclusive bool, how int) error {
 	if exclusive {

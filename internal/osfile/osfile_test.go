@@ -176,7 +176,7 @@ func TestLocksExcludeEachOther(t *testing.T) {
 	if ok, err := osfile.TryLock(b, true); ok || err != nil {
 		t.Errorf("an exclusive lock beside a shared one: %v, %v", ok, err)
 	}
-	if err := osfile.Unlock(a); err != nil {
+	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if ok, err := osfile.TryLock(b, true); !ok || err != nil {

@@ -68,9 +68,6 @@ func tempName(i int) string {
 	return tempPrefix + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i)
 }
 
-// File is the open file: writable until Freeze, read-only after it.
-func (t *Temp) File() *os.File { return t.file }
-
 // Freeze replaces the writable descriptor by a read-only one: fs-verity can be
 // turned on only when nobody has the file open for writing.
 func (t *Temp) Freeze() error {

@@ -32,8 +32,6 @@ func (e *BootEntryError) Error() string {
 	return e.Entry + ": the entry has no initrd, so nothing will verify and mount the image"
 }
 
-func (e *BootEntryError) Unwrap() error { return e.Err }
-
 // CheckBootEntries returns what keeps the boot loader entries from booting. A disk can be
 // made all the same: they may be there to be replaced.
 func CheckBootEntries(esp []Entry) (problems []*BootEntryError, err error) {

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,48 +39,8 @@ type Module struct {
 	Needs []string
 }
 
-// directories are where modules are below a root, newest convention first.
-var directories = []string{"usr/lib/modules", "lib/modules"}
-
-// KernelVersions returns the kernel versions that have modules below root.
-func KernelVersions(root string) ([]string, error) {
-	for _, dir := range directories {
-		entries, err := os.ReadDir(filepath.Join(root, dir))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		var out []string
-		for _, e := range entries {
-			if e.IsDir() {
-				out = append(out, e.Name())
-			}
-		}
-		if len(out) > 0 {
-			return out, nil
-		}
-	}
-	return nil, nil
-}
-
-// OpenKernel reads what depmod has written about the modules of a kernel version
-// below root, in usr/lib/modules/VERSION or lib/modules/VERSION.
-func OpenKernel(root, version string) (*Kernel, error) {
-	if !fs.ValidPath(version) || filepath.Base(version) != version || version == "." {
-		return nil, fmt.Errorf("%w: %q is not a kernel version", ErrModules, version)
-	}
-	for _, dir := range directories {
-		dir = filepath.Join(root, dir, version)
-		if _, err := os.Stat(dir); err == nil {
-			return NewKernel(os.DirFS(dir), dir, version)
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-	}
-	found, _ := KernelVersions(root)
-	return nil, fmt.Errorf("%w: want modules of kernel %s in %s, found modules of %q", ErrModules, version, filepath.Join(root, directories[0]), found)
-}
-
-// NewKernel is OpenKernel for modules anywhere; dir is what messages call it.
+// NewKernel reads what depmod has written about the modules of a kernel version; dir is
+// what messages call their directory.
 func NewKernel(fsys fs.FS, dir, version string) (*Kernel, error) {
 	k := &Kernel{
 		fsys: fsys, dir: dir, version: version,
@@ -209,14 +167,4 @@ func (r *resolver) visit(name string) {
 	for _, after := range r.soft[name].post {
 		r.find(after)
 	}
-}
-
-// Names returns the names of all modules of the kernel that can be loaded, sorted.
-func (k *Kernel) Names() []string {
-	out := make([]string, 0, len(k.modules))
-	for name := range k.modules {
-		out = append(out, name)
-	}
-	slices.Sort(out)
-	return out
 }

@@ -58,15 +58,6 @@ func NewBuilder() *Builder {
 	return b
 }
 
-// Read returns the tree of one text.
-func Read(r io.Reader) (*tree.Node, error) {
-	b := NewBuilder()
-	if err := b.Apply(r); err != nil {
-		return nil, err
-	}
-	return b.Tree(), nil
-}
-
 // Apply adds the entries of a text to the tree, or changes those that are there.
 func (b *Builder) Apply(r io.Reader) error {
 	p := &parser{Builder: b, entry: -1}

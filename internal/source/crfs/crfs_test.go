@@ -3,6 +3,7 @@ package crfs_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -17,6 +18,15 @@ func read(texts ...string) (*tree.Node, error) {
 		if err := b.Apply(strings.NewReader(t)); err != nil {
 			return nil, err
 		}
+	}
+	return b.Tree(), nil
+}
+
+// readFrom returns the tree of one text.
+func readFrom(r io.Reader) (*tree.Node, error) {
+	b := crfs.NewBuilder()
+	if err := b.Apply(r); err != nil {
+		return nil, err
 	}
 	return b.Tree(), nil
 }

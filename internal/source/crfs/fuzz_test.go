@@ -30,7 +30,7 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var root *tree.Node
 		var err error
-		testutil.BoundMemory(t, len(b), func() { root, err = crfs.Read(bytes.NewReader(b)) })
+		testutil.BoundMemory(t, len(b), func() { root, err = readFrom(bytes.NewReader(b)) })
 		if err != nil {
 			var where *crfs.Error
 			if !errors.As(err, &where) || !errors.Is(err, crfs.ErrSyntax) {
@@ -41,7 +41,7 @@ func FuzzRead(f *testing.F) {
 		if err := tree.Check(root); err != nil {
 			t.Fatal(err)
 		}
-		again, err := crfs.Read(iotest.OneByteReader(bytes.NewReader(b)))
+		again, err := readFrom(iotest.OneByteReader(bytes.NewReader(b)))
 		if err != nil {
 			t.Fatalf("in small pieces: %v", err)
 		}
@@ -50,7 +50,7 @@ func FuzzRead(f *testing.F) {
 		if !ok {
 			return
 		}
-		if again, err = crfs.Read(bytes.NewReader(text)); err != nil {
+		if again, err = readFrom(bytes.NewReader(text)); err != nil {
 			t.Fatalf("as written: %v\n%s", err, text)
 		}
 		same(t, root, again)
@@ -148,7 +148,7 @@ func TestMemoryIsBoundedByTheText(t *testing.T) {
 				list = append(list, tt.entry(i))
 			}
 			testutil.BoundMemoryInUse(t, []byte(entries(list...)), func(r io.Reader) *tree.Node {
-				root, err := crfs.Read(r)
+				root, err := readFrom(r)
 				if err != nil && !strings.Contains(err.Error(), "too many directories") {
 					t.Error(err)
 				}

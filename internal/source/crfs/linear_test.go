@@ -29,7 +29,7 @@ func TestAFileThatComesAgainAndAgainTakesNoMoreThanItsText(t *testing.T) {
 	const n = 20_000
 	text := repeated(n)
 	testutil.BoundMemory(t, 4*len(text), func() {
-		root, err := crfs.Read(strings.NewReader(text))
+		root, err := readFrom(strings.NewReader(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func BenchmarkRepeated(b *testing.B) {
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := crfs.Read(strings.NewReader(text)); err != nil {
+		if _, err := readFrom(strings.NewReader(text)); err != nil {
 			b.Fatal(err)
 		}
 	}

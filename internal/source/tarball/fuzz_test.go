@@ -59,7 +59,7 @@ func FuzzRead(f *testing.F) {
 		if err := tree.Check(root); err != nil {
 			t.Fatal(err)
 		}
-		again, err := tarball.Read(context.Background(), iotest.HalfReader(bytes.NewReader(b)), options(limit))
+		again, err := readFrom(context.Background(), iotest.HalfReader(bytes.NewReader(b)), options(limit))
 		if err != nil || list(again) != list(root) {
 			t.Fatalf("in small pieces: %v", err)
 		}

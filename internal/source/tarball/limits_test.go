@@ -205,10 +205,10 @@ func TestTheLimitOfExpansionGrowsWithTheArchive(t *testing.T) {
 	f, err := os.Open(name)
 	must(t, err)
 	defer f.Close()
-	if _, err := tarball.Read(context.Background(), f, options()); err != nil {
+	if _, err := readFrom(context.Background(), f, options()); err != nil {
 		t.Errorf("with the size of the file: %v", err)
 	}
-	if _, err := tarball.Read(context.Background(), io.MultiReader(bytes.NewReader(huge(17<<30))), options()); !errors.As(err, &e) {
+	if _, err := readFrom(context.Background(), io.MultiReader(bytes.NewReader(huge(17<<30))), options()); !errors.As(err, &e) {
 		t.Errorf("without: %v", err)
 	}
 }

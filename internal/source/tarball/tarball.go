@@ -108,15 +108,6 @@ func (b *Builder) remark(err error) {
 	}
 }
 
-// Read returns the tree of one archive.
-func Read(ctx context.Context, r io.Reader, opts Options) (*tree.Node, error) {
-	b := NewBuilder(opts)
-	if err := b.Apply(ctx, r); err != nil {
-		return nil, err
-	}
-	return b.Tree(), nil
-}
-
 // workersMax is the number of workers that one stream can keep busy.
 const workersMax = 8
 

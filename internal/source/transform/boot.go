@@ -30,11 +30,6 @@ func ParseRelease(name string) (Release, error) {
 	return 0, fmt.Errorf("want %s, found %q", strings.Join(releases[:], " or "), name)
 }
 
-func (r Release) String() string { return releases[r] }
-
-// Boot is Boot of the first release.
-func Boot(root *tree.Node, content Content) error { return Release090.Boot(root, content) }
-
 // Boot transforms the tree of a root file system into that of an image to boot.
 // The content is wanted of a few files below /etc/selinux. The tree is changed in
 // place; after an error it is of no use.

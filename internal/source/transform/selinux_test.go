@@ -71,7 +71,7 @@ func labelOf(t testing.TB, policy policyFiles, path string, kind tree.Kind) (str
 		n.SetXattr("security.selinux", []byte("old"))
 		add(t, root, path[1:], n)
 	}
-	err := transform.Boot(root, nil)
+	err := transform.Release090.Boot(root, nil)
 	label, _ := n.Xattr("security.selinux")
 	return string(label), err
 }
@@ -216,7 +216,7 @@ func TestConfig(t *testing.T) {
 			add(t, root, "etc/selinux/config", file(test.config))
 			add(t, root, fileContexts, file("/.* ok\n"))
 			root.SetXattr("security.selinux", []byte("old"))
-			err := transform.Boot(root, nil)
+			err := transform.Release090.Boot(root, nil)
 			if test.message != "" {
 				if !errors.Is(err, transform.ErrPolicy) || !strings.Contains(err.Error(), test.message) {
 					t.Errorf("found %v, want ErrPolicy that says %q", err, test.message)
@@ -241,7 +241,7 @@ func TestContentIsWantedOfPolicyFilesOnly(t *testing.T) {
 		}
 		return []byte("/usr ok\n"), nil
 	}
-	if err := transform.Boot(root, content); err != nil {
+	if err := transform.Release090.Boot(root, content); err != nil {
 		t.Fatal(err)
 	}
 	if label, _ := root.Lookup("usr").Xattr("security.selinux"); string(label) != "ok" {
@@ -253,12 +253,12 @@ func TestContentIsWantedOfPolicyFilesOnly(t *testing.T) {
 		"medium error":               func(*tree.Node) ([]byte, error) { return nil, errRead },
 		"its content is not at hand": nil,
 	} {
-		if err := transform.Boot(root, content); !errors.Is(err, transform.ErrPolicy) || !strings.Contains(err.Error(), name) {
+		if err := transform.Release090.Boot(root, content); !errors.Is(err, transform.ErrPolicy) || !strings.Contains(err.Error(), name) {
 			t.Errorf("found %v, want ErrPolicy: %s", err, name)
 		}
 	}
 	contexts.Size = 1 << 40
-	if err := transform.Boot(root, content); !errors.Is(err, transform.ErrPolicy) {
+	if err := transform.Release090.Boot(root, content); !errors.Is(err, transform.ErrPolicy) {
 		t.Errorf("a policy of 1 TiB: found %v", err)
 	}
 }
@@ -271,7 +271,7 @@ func TestPolicyThatIsNoFile(t *testing.T) {
 	} {
 		root := emptyRoot(t)
 		add(t, root, name, &tree.Node{Kind: kind, Target: "x"})
-		if err := transform.Boot(root, nil); !errors.Is(err, transform.ErrPolicy) {
+		if err := transform.Release090.Boot(root, nil); !errors.Is(err, transform.ErrPolicy) {
 			t.Errorf("%s: found %v, want ErrPolicy", name, err)
 		}
 	}
@@ -357,7 +357,7 @@ func BenchmarkBoot(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := transform.Boot(root, nil); err != nil {
+		if err := transform.Release090.Boot(root, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

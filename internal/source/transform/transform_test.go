@@ -35,7 +35,7 @@ func TestVectors(t *testing.T) {
 				t.Fatal(err)
 			}
 			compare(t, root, name+".oci.dump", digests[name+"-oci"])
-			if err := transform.Boot(root, nil); err != nil {
+			if err := transform.Release090.Boot(root, nil); err != nil {
 				t.Fatal(err)
 			}
 			compare(t, root, name+".boot.dump", digests[name+"-boot"])
@@ -179,7 +179,7 @@ func TestFilesOutliveTheirOriginalNames(t *testing.T) {
 	if kernel := usr.Lookup("kernel"); kernel.Nlink != 3 {
 		t.Errorf("/usr/kernel: found %d links, want 3", kernel.Nlink)
 	}
-	if err := transform.Boot(root, nil); err != nil {
+	if err := transform.Release090.Boot(root, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := tree.Check(root); err != nil {
@@ -197,7 +197,7 @@ func TestTransformsTwiceGiveTheSame(t *testing.T) {
 	var texts [2]string
 	root := load(t, "policy.input.dump")
 	for i := range texts {
-		if err := errors.Join(transform.OCI(root, transform.AllowlistOnly), transform.Boot(root, nil)); err != nil {
+		if err := errors.Join(transform.OCI(root, transform.AllowlistOnly), transform.Release090.Boot(root, nil)); err != nil {
 			t.Fatal(err)
 		}
 		texts[i] = text(t, root)
@@ -225,7 +225,7 @@ func TestLayoutErrors(t *testing.T) {
 		{"boot a file", without("/boot") + "/boot 1 100644 1 0 0 0 0.0 - b -\n", "/boot, found a file that is none"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := transform.Boot(parse(t, test.dump), nil)
+			err := transform.Release090.Boot(parse(t, test.dump), nil)
 			if !errors.Is(err, transform.ErrLayout) || !strings.Contains(err.Error(), test.message) {
 				t.Errorf("found %v, want ErrLayout that says %q", err, test.message)
 			}
