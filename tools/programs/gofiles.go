@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// askers are functions by which argument they name a program. Those of a package that
-// hand a parameter on to one of them are askers too.
+// askers maps functions to the argument that names a program. Functions of a package
+// that pass a parameter on to an asker are askers too.
 var askers = map[string]int{
 	"exec.Command": 0, "exec.CommandContext": 1, "exec.LookPath": 0, "testutil.RequireTool": 1,
 }
 
-// A goPackage is what is known of the functions of one directory.
+// A goPackage has what is known about the functions in one directory.
 type goPackage struct {
 	u      *uses
 	file   string
@@ -23,7 +23,7 @@ type goPackage struct {
 	asks   map[string]int      // functions of the package
 }
 
-// goFiles adds what the Go files of one directory ask for.
+// goFiles adds the programs that the Go files in one directory use.
 func (u *uses) goFiles(files map[string]*ast.File) {
 	p := goPackage{
 		u: u, consts: map[string]string{}, tables: map[string]*ast.CompositeLit{},
@@ -32,7 +32,7 @@ func (u *uses) goFiles(files map[string]*ast.File) {
 	for _, f := range files {
 		p.declarations(f)
 	}
-	// A function may be handed on by a function that comes before.
+	// A function may be passed a program by a function that was seen earlier.
 	for before := -1; before != len(p.asks); {
 		before = len(p.asks)
 		for _, f := range files {
@@ -49,8 +49,8 @@ func (u *uses) goFiles(files map[string]*ast.File) {
 	}
 }
 
-// declarations notes constants that are texts, variables that are tables, and the fields
-// of structs.
+// declarations records string constants, variables that are tables, and the fields of
+// structs.
 func (p *goPackage) declarations(f *ast.File) {
 	for _, d := range f.Decls {
 		g, ok := d.(*ast.GenDecl)
@@ -76,8 +76,8 @@ func (p *goPackage) declarations(f *ast.File) {
 	}
 }
 
-// forwarders finds functions that hand a parameter on as the name of a program, or the
-// first of many.
+// forwarders finds functions that pass a parameter on as the name of a program, or as
+// the first of several words.
 func (p *goPackage) forwarders(f *ast.File) {
 	for _, d := range f.Decls {
 		fn, ok := d.(*ast.FuncDecl)
@@ -101,7 +101,7 @@ func (p *goPackage) forwarders(f *ast.File) {
 	}
 }
 
-// program returns the argument of a call by which it names a program, or nil.
+// program returns the argument of a call that names a program, or nil.
 func (p *goPackage) program(n ast.Node) ast.Expr {
 	call, ok := n.(*ast.CallExpr)
 	if !ok {
@@ -125,7 +125,7 @@ func (p *goPackage) program(n ast.Node) ast.Expr {
 	return call.Args[i]
 }
 
-// root is the variable in x, x[0], x.f or x.f[0].
+// root returns the variable in x, x[0], x.f or x.f[0].
 func root(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.Ident:
@@ -138,7 +138,7 @@ func root(e ast.Expr) string {
 	return ""
 }
 
-// function adds what a function asks for.
+// function adds the programs that a function uses.
 func (p *goPackage) function(fn *ast.FuncDecl) {
 	values := p.rangedOver(fn.Body)
 	ast.Inspect(fn.Body, func(n ast.Node) bool {
@@ -164,7 +164,7 @@ func (p *goPackage) function(fn *ast.FuncDecl) {
 	})
 }
 
-// arguments looks for what a program runs in turn, such as sh -c.
+// arguments looks for programs that a program runs in turn, such as sh -c.
 func (p *goPackage) arguments(call *ast.CallExpr, program ast.Expr) {
 	var words []string
 	for _, a := range call.Args {
@@ -179,7 +179,7 @@ func (p *goPackage) arguments(call *ast.CallExpr, program ast.Expr) {
 	p.u.command(p.file, words)
 }
 
-// list adds a command that stands in a table, {"mount", "-o", …}, or a name in one.
+// list adds a command in a table, {"mount", "-o", …}, or a name in one.
 func (p *goPackage) list(e ast.Expr) {
 	list, ok := e.(*ast.CompositeLit)
 	if !ok {
@@ -193,13 +193,13 @@ func (p *goPackage) list(e ast.Expr) {
 	p.u.command(p.file, words)
 }
 
-// A row is an element of a list, and the type of the list's elements.
+// A row is an element of a list with the type of the list's elements.
 type row struct {
 	kind  ast.Expr
 	value ast.Expr
 }
 
-// field returns what of a row the argument x, x[0] or x.f names.
+// field returns the part of a row that the argument x, x[0] or x.f names.
 func field(r row, argument ast.Expr, fields map[string][]string) ast.Expr {
 	if i, ok := argument.(*ast.IndexExpr); ok {
 		argument = i.X
@@ -238,7 +238,7 @@ func fieldNames(s *ast.StructType) (names []string) {
 }
 
 // rangedOver maps a variable of a range statement to the rows that it goes through, if
-// they are written there or in a variable of the package.
+// they are a literal there or in a variable of the package.
 func (p *goPackage) rangedOver(body ast.Node) map[string][]row {
 	values := map[string][]row{}
 	ast.Inspect(body, func(n ast.Node) bool {
@@ -266,7 +266,7 @@ func (p *goPackage) rangedOver(body ast.Node) map[string][]row {
 	return values
 }
 
-// text returns a text that is written there, joined of parts or not.
+// text returns a string literal, or a concatenation of string literals.
 func text(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:

@@ -17,11 +17,11 @@ import (
 
 const tree = "../.."
 
-// elsewhere are directories whose programs run in another machine than this one: the
-// guests of the tests and the initramfs.
+// elsewhere are directories whose programs run on other machines: the guests of the
+// tests and the initramfs.
 var elsewhere = []string{".git", "build", "test/guest", "test/mount/testdata", "scripts/rootfs", "dracut/90composefs", "tools/programs"}
 
-// asked returns what the tree asks for: program → the files that do.
+// asked returns the programs that the tree uses: program → the files that use it.
 func asked(t *testing.T) map[string][]string {
 	t.Helper()
 	u := uses{functions: map[string]bool{}}
@@ -64,7 +64,7 @@ func asked(t *testing.T) map[string][]string {
 
 var script = regexp.MustCompile(`^#!/bin/(ba)?sh\n|^# shellcheck shell=bash`)
 
-// file adds what a file that isn't Go asks for.
+// file adds the programs that a file other than Go source uses.
 func (u *uses) file(path, name string) error {
 	if filepath.Ext(name) == ".txtar" {
 		content, err := os.ReadFile(path)
@@ -89,7 +89,7 @@ func (u *uses) file(path, name string) error {
 	return nil
 }
 
-// listed are the packages that scripts/setup installs.
+// listed returns the packages that scripts/setup installs.
 func listed(t *testing.T) []string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(tree, "scripts/setup"))
@@ -126,7 +126,7 @@ func TestEveryProgramComesFromAPackageThatSetupInstalls(t *testing.T) {
 	}
 }
 
-// What is in everywhere is on every Debian.
+// Every Debian has the packages in everywhere.
 func TestEverywhereIsEverywhere(t *testing.T) {
 	query, err := exec.LookPath("dpkg-query")
 	if err != nil {
@@ -141,7 +141,7 @@ func TestEverywhereIsEverywhere(t *testing.T) {
 	}
 }
 
-// The table is right where Debian can be asked.
+// On Debian, dpkg confirms the table.
 func TestTheTableAgreesWithDpkg(t *testing.T) {
 	paths, args := map[string][]string{}, []string{"--search"}
 	for program := range table() {
@@ -149,7 +149,7 @@ func TestTheTableAgreesWithDpkg(t *testing.T) {
 		if err != nil || !slices.Contains([]string{"/usr/bin", "/usr/sbin", "/bin", "/sbin"}, filepath.Dir(path)) {
 			continue
 		}
-		// A name may be a link that alternatives made, and may stand in /bin or in /usr/bin.
+		// A name may be a link made by alternatives, and may be in /bin or in /usr/bin.
 		target, err := filepath.EvalSymlinks(path)
 		if err != nil {
 			t.Fatal(err)

@@ -9,14 +9,14 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// A use is a place that asks for a program.
+// A use is a place that uses a program.
 type use struct {
 	program string
 	file    string
 }
 
-// uses collects them. Functions are what our scripts define; scripts source each other,
-// so a function is none of a program's anywhere.
+// uses collects them. functions are the ones that our scripts define; scripts source
+// each other, so in no script is such a name a program.
 type uses struct {
 	all       []use
 	functions map[string]bool
@@ -28,7 +28,7 @@ func (u *uses) add(file, program string) {
 	}
 }
 
-// shell adds what a script asks for, and notes its functions.
+// shell adds the programs that a script uses, and records its functions.
 func (u *uses) shell(file string, r io.Reader) error {
 	parsed, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(r, file)
 	if err != nil {
@@ -50,10 +50,10 @@ func (u *uses) shell(file string, r io.Reader) error {
 	return nil
 }
 
-// unknown stands for a word that only running the script would tell.
+// unknown stands for a word that is known only when the script runs.
 const unknown = "$"
 
-// literal returns a word without its quotes; variables in it are unknown.
+// literal returns a word without quotes; variables in it become unknown.
 func literal(w *syntax.Word) string {
 	var b strings.Builder
 	for _, p := range w.Parts {
@@ -71,18 +71,18 @@ func literal(w *syntax.Word) string {
 	return b.String()
 }
 
-// wrappers run what follows their options and so many further words.
+// wrappers run the command that follows their options and this number of further words.
 var wrappers = map[string]int{
 	"env": 0, "exec": 0, "nice": 0, "sudo": 0, "time": 0, "xargs": 0, "unshare": 0, "setpriv": 0,
 	"timeout": 1, "flock": 1, "strace": 0, "eval": 0, "as_root": 0, "step": 2, "look": 1,
 }
 
-// valued are options of wrappers whose value is a word of its own.
+// valued are options of wrappers that take the next word as their value.
 var valued = []string{"-u", "-n", "-e", "-o", "-P", "-L", "-I", "--reuid", "--regid"}
 
 var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
-// command adds what one command asks for: the program, and those that it runs in turn.
+// command adds the program of one command, and the programs that it runs in turn.
 func (u *uses) command(file string, words []string) {
 	for len(words) > 0 && assignment.MatchString(words[0]) {
 		words = words[1:]
@@ -115,13 +115,15 @@ func (u *uses) command(file string, words []string) {
 	}
 }
 
-// nested adds what a shell runs that gets its script as an argument, and find.
+// nested adds the programs that are run by find, and by a shell with its script as an
+// argument.
 func (u *uses) nested(file, name string, rest []string) {
 	isShell := name == "sh" || name == "bash" || name == "dash"
 	for i, word := range rest[:max(len(rest)-1, 0)] {
 		switch {
 		case isShell && strings.HasPrefix(word, "-") && !strings.HasPrefix(word, "--") && strings.HasSuffix(word, "c"):
-			// Not every text is meant for bash; who can't be parsed has no programs.
+			// Not every text is a script for bash; one that can't be parsed has no
+			// programs.
 			_ = u.shell(file, strings.NewReader(rest[i+1]))
 			return
 		case name == "find" && (word == "-exec" || word == "-execdir"):
@@ -146,7 +148,7 @@ func withoutOptions(words []string) []string {
 
 var variable = regexp.MustCompile(`\$\([^()]*\)`)
 
-// makefile adds what the recipes ask for.
+// makefile adds the programs that the recipes use.
 func (u *uses) makefile(file, text string) error {
 	text = strings.ReplaceAll(text, "\\\n", " ")
 	for line := range strings.Lines(text) {
@@ -166,8 +168,8 @@ func (u *uses) makefile(file, text string) error {
 
 var condition = regexp.MustCompile(`\[!?have:([^]]+)\]`)
 
-// testscript adds what the commands of a txtar file ask for, and its conditions. Of its
-// files those named *.sh are scripts too.
+// testscript adds the programs in the commands and conditions of a txtar file. Its
+// files named *.sh are scripts too.
 func (u *uses) testscript(file, text string) error {
 	script, files, _ := strings.Cut("\n"+text, "\n-- ")
 	for line := range strings.Lines(script) {
@@ -193,8 +195,8 @@ func (u *uses) testscript(file, text string) error {
 	return nil
 }
 
-// split takes the line of a testscript apart: only single quotes count, and two of them
-// within quotes are one.
+// split splits a line of a testscript into words: only single quotes count, and two of
+// them within quotes are one.
 func split(line string) (words []string) {
 	var word strings.Builder
 	in, quoted := false, false

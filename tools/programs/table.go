@@ -2,12 +2,12 @@ package programs
 
 import "strings"
 
-// everywhere are packages that every Debian has, because their priority is "required", and
-// those that README has somebody install before anything else.
+// everywhere are packages that every Debian has because their priority is "required",
+// and the ones that README installs first.
 var everywhere = strings.Fields(`bash coreutils dash diffutils dpkg findutils grep gzip libc-bin login mount ncurses-bin sed tar util-linux
 	apt git make sudo mawk`)
 
-// rows say which package has which programs.
+// rows has the programs of each package.
 var rows = []struct{ pkg, programs string }{
 	{"bash", "bash"},
 	{"coreutils", `basename cat chmod chown chroot cp cut dd df dirname du env expand fold head id install ln ls mkdir mkfifo mknod
@@ -65,7 +65,7 @@ var rows = []struct{ pkg, programs string }{
 	{"zstd", "zstd"},
 }
 
-// others are programs that setup doesn't install, and where they come from.
+// others are programs that setup doesn't install, with their origin.
 var others = map[string]string{
 	"cargo":                "make interop builds cfsctl with it, and says what to do without",
 	"cfsctl":               "make interop builds it",
@@ -77,7 +77,7 @@ var others = map[string]string{
 	"dracut":               "of the root directory that scripts/dracut-initramfs works in",
 }
 
-// builtins are the shell's own words.
+// builtins are commands of the shell itself.
 var builtins = strings.Fields(`. : [ break cd continue declare echo eval exec exit export false getopts hash kill local mapfile
 	popd printf pushd pwd read readarray readonly return set shift shopt source test trap true type ulimit umask unset wait`)
 

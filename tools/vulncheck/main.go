@@ -67,9 +67,9 @@ func check(database, dir string) ([]finding, error) {
 	return read(&out)
 }
 
-// A finding is one of govulncheck's, see its documentation of -format json. The trace
-// ends in the module that has the vulnerability at its first place; there is a function
-// if the program may call it.
+// A finding is one of govulncheck's, see its documentation of -format json. The first
+// entry of the trace is in the module with the vulnerability; it has a function if the
+// program may call it.
 type finding struct {
 	OSV   string `json:"osv"`
 	Fixed string `json:"fixed_version"`
@@ -94,12 +94,12 @@ func read(r io.Reader) (all []finding, err error) {
 	}
 }
 
-// judge says each vulnerability that a program may reach once.
+// judge reports each vulnerability that a program may reach once.
 func judge(all []finding) (errors, remarks []string) {
 	for _, f := range all {
 		at := f.Trace[0]
 		if at.Function == "" {
-			continue // it is in something that we require and never call
+			continue // it is in something that we require but never call
 		}
 		fixed := "not fixed yet"
 		if f.Fixed != "" {
