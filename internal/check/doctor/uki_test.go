@@ -6,9 +6,6 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"fmt"
-	"io/fs"
-	"maps"
 	"math/big"
 	"os"
 	"slices"
@@ -61,7 +58,7 @@ func TestWhatAUKINeeds(t *testing.T) {
 	arm := bytes.Clone(stub)
 	at := int(arm[0x3c]) | int(arm[0x3d])<<8
 	arm[at+4], arm[at+5] = 0x64, 0xaa
-	image := archive(asInit(t, setupRoot(t, "GOARCH=amd64")))
+	image := testutil.Cpio(asInit(t, setupRoot(t, "GOARCH=amd64")))
 	for _, test := range []struct {
 		name   string
 		change func([]uki.Section) []uki.Section
@@ -94,8 +91,8 @@ func TestWhatAUKINeeds(t *testing.T) {
 		{name: "an initrd of zeros", change: put(".initrd", make([]byte, 4096)), want: "initrd", says: "malformed initrd"},
 		{name: "no command line", change: without(".cmdline"), want: "?cmdline", says: "the boot loader decides"},
 
-		{name: "microcode", change: add(".ucode", archive(fstest.MapFS{"kernel/x86/microcode/GenuineIntel.bin": text("x")})), want: ""},
-		{name: "a key with the microcode", change: add(".ucode", archive(fstest.MapFS{"kernel/x86/microcode/GenuineIntel.bin": text("x"), keyFile: text("x")})), want: "microcode", says: `"usr" is not below kernel/x86/microcode`},
+		{name: "microcode", change: add(".ucode", testutil.Cpio(fstest.MapFS{"kernel/x86/microcode/GenuineIntel.bin": text("x")})), want: ""},
+		{name: "a key with the microcode", change: add(".ucode", testutil.Cpio(fstest.MapFS{"kernel/x86/microcode/GenuineIntel.bin": text("x"), keyFile: text("x")})), want: "microcode", says: `"usr" is not below kernel/x86/microcode`},
 		{name: "another first program", change: put(".cmdline", []byte(goodLine+" rdinit=/bin/sh")), want: "rdinit", says: "rdinit=/bin/sh"},
 
 		{name: "no name for a menu", change: without(".osrel"), want: "?os-release", says: "systemd-boot leaves it out"},
@@ -127,37 +124,6 @@ func TestWhatAUKINeeds(t *testing.T) {
 			wantOne(t, e.UKI(bytes.NewReader(signed)), test.want, test.says)
 		})
 	}
-}
-
-// archive is a tree as an initrd: cpio, in the format newc.
-func archive(root fstest.MapFS) []byte {
-	var out bytes.Buffer
-	add := func(name string, mode fs.FileMode, data []byte) {
-		kind := 0o100000
-		switch mode.Type() {
-		case fs.ModeSymlink:
-			kind = 0o120000
-		case fs.ModeDir:
-			kind = 0o040000
-		}
-		fmt.Fprintf(&out, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\x00",
-			0, kind|int(mode.Perm()), 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name)+1, 0, name)
-		out.Write(make([]byte, -out.Len()&3))
-		out.Write(data)
-		out.Write(make([]byte, -out.Len()&3))
-	}
-	made := map[string]bool{}
-	for _, name := range slices.Sorted(maps.Keys(root)) {
-		for i := range name {
-			if dir := name[:i]; strings.HasPrefix(name[i:], "/") && !made[dir] {
-				made[dir] = true
-				add(dir, fs.ModeDir|0o755, nil)
-			}
-		}
-		add(name, root[name].Mode, root[name].Data)
-	}
-	add("TRAILER!!!", 0, nil)
-	return out.Bytes()
 }
 
 func newCertificate(t *testing.T) (*rsa.PrivateKey, *x509.Certificate) {
