@@ -20,12 +20,12 @@ var commands = []func(*ui) *cobra.Command{
 	newMount, newUmount, newCompletion,
 }
 
-const long = `mkimage makes Linux root file systems that can't be changed unnoticed.
+const long = `mkimage makes Linux root file systems that can't be changed without being noticed.
 
-From a directory it makes an image (names, modes, owners, times, attributes and
-the fs-verity digest of each file's content) and an object store (the contents).
-The digest of the image stands for all of it. Seal it with a key, put it on a disk
-with a signed kernel image, and composefs-setup-root boots that and nothing else.
+From a directory it makes an image (names, modes, owners, times, attributes and the
+fs-verity digest of each file's content) and an object store (the contents). The digest
+of the image covers all of it. Seal the image with a key and put it on a disk with a
+signed kernel image, and composefs-setup-root boots that image and nothing else.
 
 A machine from a directory, in five commands:
 
@@ -37,20 +37,20 @@ A machine from a directory, in five commands:
       --image $DIGEST --cmdline "root=PARTLABEL=root ro" --output linux.efi
   mkimage disk --repo repo --image $DIGEST --uki linux.efi --output disk.img
 
-Where a command writes a FILE, - is standard output; the result that it prints goes
-to standard error then. A symbolic link stays, and the file that it points to is
-replaced. Devices and directories are refused; see mkimage disk --write-device.
+If a command writes a FILE, - means standard output; its result is then printed on
+standard error. If FILE is a symbolic link, the link stays and the file that it points to
+is replaced. Devices and directories are refused; see mkimage disk --write-device.
 
-Exit status: 0 done; 1 a failure that has no number of its own; 2 wrong usage;
+Exit status: 0 done; 1 a failure without a number of its own; 2 wrong usage;
 4 image or object not found; 5 digest mismatch; 6 seal or signature refused;
 7 the kernel or the file system lacks something; 130 interrupted (^C, SIGINT);
 143 terminated (SIGTERM).
-A file, directory or repository that isn't there is always 1 (of diff, and of the
-keys and policy of verify, 2).`
+A missing file, directory or repository is always 1, except that it is 2 for diff and for
+the keys and the policy of verify.`
 
-// gcPercent is how much may be added to what lives in memory before the garbage is
-// collected, in percent. Nearly all that is in memory is a tree, which lives to the
-// end: to collect twice as often as Go does by itself costs little.
+// gcPercent is by how much the live heap may grow before garbage is collected, in percent.
+// Nearly all memory holds a tree, which lives to the end, so collecting twice as often as
+// Go does by default costs little.
 const gcPercent = 50
 
 func main() {
