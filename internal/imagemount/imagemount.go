@@ -107,7 +107,7 @@ func (p *Plan) make(k *kernel.Kernel, o *Options, image *os.File) error {
 	}
 	if header.HasACL {
 		if err := k.Need(kernel.EROFSACL); err != nil {
-			return fmt.Errorf("the image has access control lists: %w", err)
+			return needsRoot(fmt.Errorf("the image has access control lists: %w", err))
 		}
 	}
 	p.Image = mount.Image{
@@ -144,11 +144,8 @@ func (p *Plan) make(k *kernel.Kernel, o *Options, image *os.File) error {
 // Mount does what was planned.
 func (p *Plan) Mount(k *kernel.Kernel) error {
 	root, err := p.Image.Mount(k)
-	if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
-		return fmt.Errorf("%w: mounting needs root", err)
-	}
 	if err != nil {
-		return err
+		return needsRoot(err)
 	}
 	defer root.Close()
 	if p.set|p.clear != 0 {
@@ -157,6 +154,14 @@ func (p *Plan) Mount(k *kernel.Kernel) error {
 		}
 	}
 	return mount.Attach(root, p.at, "")
+}
+
+// needsRoot says so if that is why an error came.
+func needsRoot(err error) error {
+	if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
+		return fmt.Errorf("%w: mounting needs root", err)
+	}
+	return err
 }
 
 // Close closes what Plan has opened. What was mounted stays.

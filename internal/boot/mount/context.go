@@ -32,7 +32,7 @@ func Pick(dir *os.File) (*Context, error) {
 	return &Context{os.NewFile(uintptr(fd), "file system of "+dir.Name())}, nil
 }
 
-// Close gives the context up. What was mounted from it stays.
+// Close ends the configuration. What was mounted from it stays.
 func (c *Context) Close() error { return c.f.Close() }
 
 // SetString sets an option that has a value.
@@ -40,7 +40,7 @@ func (c *Context) SetString(key, value string) error {
 	return c.wrap("set "+key+"="+value, unix.FsconfigSetString(int(c.f.Fd()), key, value))
 }
 
-// SetFlag sets an option that has none.
+// SetFlag sets an option that has no value.
 func (c *Context) SetFlag(key string) error {
 	return c.wrap("set "+key, unix.FsconfigSetFlag(int(c.f.Fd()), key))
 }
@@ -50,13 +50,13 @@ func (c *Context) SetFile(key string, f *os.File) error {
 	return c.wrap("set "+key+" to "+f.Name(), unix.FsconfigSetFd(int(c.f.Fd()), key, int(f.Fd())))
 }
 
-// Reconfigure makes the changes of a picked file system.
+// Reconfigure applies the changes to a file system that was picked.
 func (c *Context) Reconfigure() error {
 	return c.wrap("reconfigure", unix.FsconfigReconfigure(int(c.f.Fd())))
 }
 
-// Mount creates the file system and returns its root, mounted nowhere yet, with
-// the attributes (unix.MOUNT_ATTR_*).
+// Mount creates the file system and returns its root, mounted nowhere yet.
+// attributes are unix.MOUNT_ATTR_*.
 func (c *Context) Mount(attributes int) (*os.File, error) {
 	if err := c.wrap("create", unix.FsconfigCreate(int(c.f.Fd()))); err != nil {
 		return nil, err

@@ -10,10 +10,10 @@ import (
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 )
 
-// EROFS mounts the image that is open as image, read-only, and returns the root
-// of it, mounted nowhere yet. acl says whether the image may have POSIX ACLs; if not,
-// the kernel needn't look. Kernels that don't mount from a file, and files in
-// memory, get a loop device, which goes away with the mount.
+// EROFS mounts an open image read-only and returns its root, mounted nowhere yet. acl
+// says whether the image may have POSIX ACLs; if not, the kernel doesn't look for them.
+// For a kernel that can't mount EROFS from a file, and for a file in memory, it makes a
+// loop device, which disappears with the mount.
 func EROFS(k *kernel.Kernel, image *os.File, acl bool) (*os.File, error) {
 	if err := errors.Join(k.Need(kernel.MountAPI), k.Need(kernel.EROFS)); err != nil {
 		return nil, err
@@ -38,13 +38,13 @@ func EROFS(k *kernel.Kernel, image *os.File, acl bool) (*os.File, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w, and no loop device instead: %w", k.Need(kernel.EROFSFile), err)
 	}
-	// The mount keeps the device; closing our descriptor lets go of it afterwards.
+	// The mount keeps the device, which frees itself after the mount once we have closed it.
 	defer loop.Close()
 	return erofs(loop.Name(), acl)
 }
 
-// onTmpfs finds files that EROFS can't read by itself, whatever the kernel: it takes
-// their pages from the file system, which tmpfs has no call for.
+// onTmpfs reports whether a file is on tmpfs, from which no kernel's EROFS can read
+// directly: tmpfs lacks the call by which EROFS gets the pages of a file.
 func onTmpfs(f *os.File) bool {
 	var st unix.Statfs_t
 	return unix.Fstatfs(int(f.Fd()), &st) == nil && st.Type == unix.TMPFS_MAGIC

@@ -11,7 +11,7 @@ import (
 )
 
 // An Image is a composefs image that is to be mounted with the contents of its
-// files. What of it is to be verified before, the caller has verified, by File.
+// files. It isn't verified here: the caller has done that, through File.
 type Image struct {
 	// Source is what /proc/self/mountinfo shows.
 	Source string
@@ -19,10 +19,10 @@ type Image struct {
 	File *os.File
 	// ACL says that some file may have an ACL.
 	ACL bool
-	// Hides says that the image's root hides directories named 00 to ff. Objects of
-	// such an image may be ordinary layers where there are no data-only ones.
+	// Hides says that the image's root hides directories named 00 to ff. On kernels
+	// without data-only layers, its objects may be in ordinary layers then.
 	Hides bool
-	// Objects are the open directories of contents, looked through in this order.
+	// Objects are the open directories of contents, in the order of the search.
 	Objects []*os.File
 	// Upper and Work make it writable; both or none.
 	Upper, Work *os.File
@@ -35,13 +35,13 @@ type Image struct {
 }
 
 // Mount returns the root of the image, mounted nowhere yet. Nothing else stays
-// mounted, neither then nor after an error.
+// mounted, and nothing at all after an error.
 func (i Image) Mount(k *kernel.Kernel) (root *os.File, err error) {
 	o := Overlay{
 		Source: i.Source, Data: i.Objects, PlainData: i.Hides,
 		Upper: i.Upper, Work: i.Work, Verity: i.Verity, ReadOnly: i.ReadOnly,
 	}
-	// What the kernel can't do at all is said before anything is tried.
+	// A feature that the kernel lacks is reported before anything is tried.
 	if err := o.check(k); err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (i Image) Mount(k *kernel.Kernel) (root *os.File, err error) {
 			return nil, err
 		}
 	}
-	// From 6.15 on a layer needn't be mounted anywhere, so that nobody sees it.
+	// From 6.15 on a layer needn't be mounted anywhere, so no other process sees it.
 	if k.Has(kernel.OverlayFD) {
 		return o.Mount(k)
 	}

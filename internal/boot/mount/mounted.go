@@ -12,31 +12,36 @@ import (
 // ErrNotMounted is the cause when nothing is mounted at a directory.
 var ErrNotMounted = errors.New("nothing is mounted there")
 
-// A Mounted is what the kernel says of a mount.
-type Mounted struct {
-	Type   string // of the file system, "overlay"
-	Source string // "composefs:<hex>"
-}
-
-// At returns what is mounted at dir, the topmost if there are several.
-func At(dir *os.File) (Mounted, error) {
-	var st unix.Statx_t
-	if err := unix.Statx(int(dir.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st); err != nil {
-		return Mounted{}, fmt.Errorf("look at %s: %w", dir.Name(), err)
+// At returns what is mounted at dir: the topmost mount if there are several.
+func At(dir *os.File) (Info, error) {
+	st, err := statMount(dir)
+	if err != nil {
+		return Info{}, err
 	}
 	if st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
-		return Mounted{}, fmt.Errorf("%s: %w", dir.Name(), ErrNotMounted)
+		return Info{}, fmt.Errorf("%s: %w", dir.Name(), ErrNotMounted)
 	}
-	m, err := Of(dir)
-	return Mounted{m.Type, m.Source}, err
+	return findMount(dir, st.Mnt_id)
 }
 
 // Of returns the mount that a file is in.
 func Of(f *os.File) (Info, error) {
-	var st unix.Statx_t
-	if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st); err != nil {
-		return Info{}, fmt.Errorf("look at %s: %w", f.Name(), err)
+	st, err := statMount(f)
+	if err != nil {
+		return Info{}, err
 	}
+	return findMount(f, st.Mnt_id)
+}
+
+func statMount(f *os.File) (st unix.Statx_t, err error) {
+	if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st); err != nil {
+		return st, fmt.Errorf("look at %s: %w", f.Name(), err)
+	}
+	return st, nil
+}
+
+// findMount looks the number of the mount that a file is in up in mountinfo.
+func findMount(f *os.File, number uint64) (Info, error) {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return Info{}, err
@@ -45,7 +50,7 @@ func Of(f *os.File) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	id := strconv.FormatUint(st.Mnt_id, 10)
+	id := strconv.FormatUint(number, 10)
 	for _, m := range all {
 		if m.ID == id {
 			return m, nil

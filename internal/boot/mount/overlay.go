@@ -17,12 +17,13 @@ type Overlay struct {
 	Source string
 	// Lower is the read-only layer. It must be mounted somewhere.
 	Lower *os.File
-	// Data are directories of file contents that Lower refers to; may be none.
+	// Data are the directories of the file contents that Lower refers to; may be none.
 	Data []*os.File
 	// Upper and Work make it writable; both or none.
 	Upper, Work *os.File
-	// PlainData lets Data be ordinary lower layers on kernels without data-only
-	// ones: what Lower doesn't hide of them is seen. Without it they are refused.
+	// PlainData allows Data to be ordinary lower layers on kernels without data-only
+	// ones. What Lower doesn't hide of them is visible then. Without it, such a kernel
+	// is refused.
 	PlainData bool
 	// Verity has the kernel compare each file's content with the digest that Lower holds.
 	Verity bool
@@ -75,7 +76,7 @@ func (o Overlay) check(k *kernel.Kernel) error {
 	return nil
 }
 
-// setOptions sets what a composefs image relies on. Without metacopy and
+// setOptions sets the options that a composefs image relies on. Without metacopy and
 // redirect_dir the contents of its files aren't found.
 func (o Overlay) setOptions(c *Context) error {
 	if len(o.Data) == 0 {
@@ -92,7 +93,7 @@ func (o Overlay) setOptions(c *Context) error {
 	return nil
 }
 
-// setLayers gives the layers in the best way that the kernel is known to have.
+// setLayers passes the layers in the best way that the kernel is known to have.
 func (o Overlay) setLayers(c *Context, k *kernel.Kernel) error {
 	// Ordinary layers show what the image doesn't hide: only for a kernel that is known to
 	// have no others.
@@ -125,9 +126,9 @@ func (o Overlay) setLayers(c *Context, k *kernel.Kernel) error {
 	return set("workdir", o.Work)
 }
 
-// setLayerString is for kernels before 6.7: "lower::data::data", and for those
-// before 6.5: "lower:data:data". The layers go by their descriptors, so that no
-// name has to be escaped, which these kernels do in different ways.
+// setLayerString is for kernels before 6.7, as "lower::data::data", and before 6.5, as
+// "lower:data:data". The layers are named by their descriptors, so that no name needs
+// escaping, which these kernels do in different ways.
 func (o Overlay) setLayerString(c *Context, separator string) error {
 	layers := []string{procPath(o.Lower)}
 	for _, d := range o.Data {

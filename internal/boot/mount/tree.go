@@ -40,19 +40,19 @@ func SetReadOnly(m *os.File) error {
 	return setattr(m, "read-only", &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
 }
 
-// SetWritable takes read-only off the mount m.
+// SetWritable undoes SetReadOnly.
 func SetWritable(m *os.File) error {
 	return setattr(m, "writable", &unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY})
 }
 
-// SetPrivate cuts the mount m off from its peers: what is mounted and unmounted
-// below it stays here, and it may be moved.
+// SetPrivate separates the mount m from its peers: mounting and unmounting below it
+// doesn't affect them any more, and it may be moved.
 func SetPrivate(m *os.File) error {
 	return setattr(m, "private", &unix.MountAttr{Propagation: unix.MS_PRIVATE})
 }
 
-// SetAttributes takes the attributes in clear (unix.MOUNT_ATTR_*) off the mount m
-// and gives it those in set.
+// SetAttributes clears the attributes in clear (unix.MOUNT_ATTR_*) of the mount m and
+// then sets the ones in set.
 func SetAttributes(m *os.File, set, clear uint64) error {
 	return setattr(m, "a mount with other attributes", &unix.MountAttr{Attr_set: set, Attr_clr: clear})
 }
@@ -70,8 +70,8 @@ func setattr(m *os.File, what string, attr *unix.MountAttr) error {
 	return nil
 }
 
-// Unmount takes the mount at path away. One in use, or with others below it, stays
-// (unix.EBUSY).
+// Unmount removes the mount at path. If it is in use or has others below it, it stays,
+// and the error is a unix.EBUSY.
 func Unmount(path string) error {
 	if err := unix.Unmount(path, unix.UMOUNT_NOFOLLOW); err != nil {
 		return &fs.PathError{Op: "unmount", Path: path, Err: err}
@@ -79,8 +79,8 @@ func Unmount(path string) error {
 	return nil
 }
 
-// Detach takes the topmost mount at path, with all below it, out of the tree. It
-// goes away when the last file in it is closed.
+// Detach removes the topmost mount at path, with all below it, from the tree of mounts.
+// It is unmounted when the last file in it is closed.
 func Detach(path string) error {
 	if err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
 		return &fs.PathError{Op: "unmount", Path: path, Err: err}
