@@ -32,9 +32,9 @@ func TestThePlacesThatTheArchitectureNamesExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, places, ok := strings.Cut(string(text), "\n## Where do I add")
+	_, places, ok := strings.Cut(string(text), "\n## Words\n")
 	if !ok {
-		t.Fatalf("%s has no section that says where to add things", architecture)
+		t.Fatalf("%s has no section ## Words", architecture)
 	}
 	d := declarations(t)
 	names := 0
