@@ -103,11 +103,11 @@ func (o *nativeOrder) children(dir *tree.Node, number uint32) error {
 func checkNative(n *tree.Node, names uint32) error {
 	switch {
 	case n.IsWhiteout() && names > 1:
-		return errors.New("a whiteout with several names, which V2 images don't have: make each its own")
+		return errors.New("a whiteout with several names, which V2 images don't have")
 	case len(n.Target) > nativeTargetMax:
 		return fmt.Errorf("a symlink of %d bytes, in V2 images they have at most %d", len(n.Target), nativeTargetMax)
 	case len(n.Inline) > nativeInlineMax:
-		return fmt.Errorf("%d bytes of content in the image, V2 images have at most %d: make it an object", len(n.Inline), nativeInlineMax)
+		return fmt.Errorf("%d bytes of content in the image, V2 images have at most %d", len(n.Inline), nativeInlineMax)
 	case !hasObject(n):
 		return nil
 	case n.Payload == "" && !n.Object.IsZero():

@@ -33,16 +33,31 @@ func prepareBoot(u *ui, t source.Tree, name, boot string) error {
 		return err
 	}
 	r, err := transform.Prepare(t.Root, t.Content, release, mountPoints)
-	if errors.Is(err, transform.ErrLayout) && !mountPoints {
-		err = fmt.Errorf("%w; or say --boot alone, which makes what is missing", err)
-	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", name, adviseBoot(err, mountPoints))
 	}
 	for _, remark := range bootRemarks(r, name) {
 		u.remark("%s", remark)
 	}
 	return nil
+}
+
+// adviseBoot adds to an error of making a tree one to boot from what helps. It is said
+// whether missing mount points are made.
+func adviseBoot(err error, mountPoints bool) error {
+	var layout *transform.LayoutError
+	var contexts *transform.NoContextsError
+	switch {
+	case errors.As(err, &layout) && layout.Missing && mountPoints:
+		return fmt.Errorf("%w: make it, even if it is empty", err)
+	case errors.As(err, &layout) && layout.Missing:
+		return fmt.Errorf("%w: make it, even if it is empty; or say --boot alone, which makes what is missing", err)
+	case errors.As(err, &contexts):
+		return fmt.Errorf("%w: install it, or remove /%s", err, contexts.Config)
+	case errors.Is(err, source.ErrNotKept):
+		return fmt.Errorf("%w; build from a directory", err)
+	}
+	return err
 }
 
 // bootRemarks says what was added to the tree of the name, what isn't in the image though

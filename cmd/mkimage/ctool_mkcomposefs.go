@@ -149,7 +149,7 @@ func (f flusher) Close() error { return f.Flush() }
 func (m *mkcomposefs) write(ctx context.Context, u *ui, w io.Writer) (verity.Digest, error) {
 	root, err := m.tree(ctx, u)
 	if err != nil {
-		return verity.Digest{}, err
+		return verity.Digest{}, adviseSource(err)
 	}
 	format, err := m.format(root)
 	if err != nil {

@@ -15,6 +15,7 @@ func adviseSource(err error) error {
 	var other *filekind.Error
 	var noDirectory *source.DirectoryError
 	var mount *directory.MountError
+	var noNumber *tarball.NoNumberError
 	var packed *tarball.PackedError
 	var link *tarball.LinkError
 	var expansion *tarball.ExpansionError
@@ -25,6 +26,12 @@ func adviseSource(err error) error {
 		return fmt.Errorf("%w, or the name of the directory alone", err)
 	case errors.As(err, &mount):
 		return fmt.Errorf("%w; unmount it, or say --mounts=empty for an empty directory in its place, --mounts=include for the mounted files", err)
+	case errors.Is(err, directory.ErrChanged):
+		return fmt.Errorf("%w; build from a tree that no program writes to", err)
+	case errors.Is(err, directory.ErrSocket):
+		return fmt.Errorf("%w; remove it from the tree", err)
+	case errors.As(err, &noNumber):
+		return fmt.Errorf("%w; make the archive with --xattrs --xattrs-include='*'", err)
 	case errors.Is(err, tarball.ErrTooMany):
 		return fmt.Errorf("%w; if you trust the archive, raise the limit: mkimage build --max-entries N", err)
 	case errors.As(err, &expansion):

@@ -13,10 +13,10 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// Errors that a caller may want to tell apart.
+// Causes of errors that a caller may want to tell apart.
 var (
-	ErrChanged = errors.New("the file changed while it was read; build from a tree that nobody writes to")
-	ErrSocket  = errors.New("a socket can't be part of an image; remove it from the tree")
+	ErrChanged = errors.New("the file changed while it was read")
+	ErrSocket  = errors.New("a socket can't be part of an image")
 )
 
 // A worker describes files. What it has is its own.

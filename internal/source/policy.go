@@ -64,6 +64,10 @@ func objectContent(open func(verity.Digest) (*os.File, error)) transform.Content
 // keptMax is how many bytes of an archive's SELinux policies are kept in memory.
 const keptMax = 256 << 20
 
+// ErrNotKept is the cause when a file of an SELinux policy in an archive can't be read
+// again.
+var ErrNotKept = errors.New("it has another name too, which came first in the archive")
+
 // A policyKeeper keeps the files of SELinux policies while an archive is read: it
 // can't be read again.
 type policyKeeper struct {
@@ -85,7 +89,7 @@ func (k *policyKeeper) tee(name string, n *tree.Node) io.Writer {
 func (k *policyKeeper) content(n *tree.Node) ([]byte, error) {
 	b, ok := k.files[n]
 	if !ok {
-		return nil, errors.New("it has another name too, which came first in the archive; build from a directory")
+		return nil, ErrNotKept
 	}
 	return b.Bytes(), nil
 }

@@ -90,7 +90,7 @@ func parseACLEntry(item string) (aclEntry, error) {
 		}
 		id, err := strconv.ParseUint(number, 10, 32)
 		if err != nil || id == aclNoID {
-			return e, fmt.Errorf("the number of %q isn't in the archive; make it with --xattrs --xattrs-include='*'", who)
+			return e, &NoNumberError{who}
 		}
 		e.id = uint32(id)
 	}

@@ -26,6 +26,14 @@ func (e *LinkError) Error() string {
 	return fmt.Sprintf("want a directory at %.300q, found a symbolic link to %.300q", e.Path, e.Target)
 }
 
+// A NoNumberError says that an access control list names a user or group whose number
+// isn't in the archive.
+type NoNumberError struct{ Name string }
+
+func (e *NoNumberError) Error() string {
+	return fmt.Sprintf("the number of %q isn't in the archive", e.Name)
+}
+
 // A PackedError says that an archive is packed in a way that isn't read here, and
 // which program unpacks it.
 type PackedError struct {

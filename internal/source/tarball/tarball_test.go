@@ -259,7 +259,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"an attribute without a name", []entry{file("a", "").pax("SCHILY.xattr.", "v")}, `want a name of 1 to 255 bytes, without NUL`},
 		{"an attribute that is too large", []entry{file("a", "").pax("SCHILY.xattr.user.a", strings.Repeat("v", 65536))}, `extended attribute "user.a": want at most 65535 bytes, found 65536`},
 		{"an attribute twice", []entry{file("a", "").pax("SCHILY.xattr.user.%", "", "SCHILY.xattr.user.%25", "")}, `extended attribute "user.%" is there twice`},
-		{"an ACL with a name only", []entry{file("a", "").pax("SCHILY.acl.access", "user:joe:rwx")}, `SCHILY.acl.access: "user:joe:rwx": the number of "joe" isn't in the archive; make it with`},
+		{"an ACL with a name only", []entry{file("a", "").pax("SCHILY.acl.access", "user:joe:rwx")}, `SCHILY.acl.access: "user:joe:rwx": the number of "joe" isn't in the archive`},
 		{"an ACL with two of a kind", []entry{file("a", "").pax("SCHILY.acl.access", "user::rwx,user::rwx")}, `two entries for the same user or group`},
 		{"an ACL that is none", []entry{file("a", "").pax("SCHILY.acl.default", "user::rwX")}, `"user::rwX": want three letters like r-x, found "rwX"`},
 		{"a global header with an attribute", []entry{global("SCHILY.xattr.user.a", "1")}, `a global header with SCHILY.xattr.user.a: only uid, gid and mtime are supported`},

@@ -12,6 +12,22 @@ import (
 // ErrLayout is the cause when a tree lacks a directory that a root must have.
 var ErrLayout = errors.New("tree is no root file system")
 
+// A LayoutError names a directory that a root must have. It wraps ErrLayout.
+type LayoutError struct {
+	Directory string // at the top
+	Missing   bool   // else there is a file of another kind
+}
+
+func (e *LayoutError) Error() string {
+	found := "a file of another kind"
+	if e.Missing {
+		found = "none"
+	}
+	return fmt.Sprintf("%v: want a directory /%s, found %s", ErrLayout, e.Directory, found)
+}
+
+func (e *LayoutError) Unwrap() error { return ErrLayout }
+
 // XattrMode says which extended attributes OCI keeps.
 type XattrMode uint8
 
@@ -53,9 +69,9 @@ func directory(root *tree.Node, name string) (*tree.Node, error) {
 	n := root.Lookup(name)
 	switch {
 	case n == nil:
-		return nil, fmt.Errorf("%w: want a directory /%s, found none: make it, even if it is empty", ErrLayout, name)
+		return nil, &LayoutError{name, true}
 	case n.Kind != tree.Directory:
-		return nil, fmt.Errorf("%w: want a directory /%s, found a file that is none", ErrLayout, name)
+		return nil, &LayoutError{name, false}
 	}
 	return n, nil
 }

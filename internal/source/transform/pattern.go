@@ -46,7 +46,7 @@ type backtracking struct{ re *regexp2.Regexp }
 func (b backtracking) match(subject []byte) (bool, error) {
 	ok, err := b.re.MatchString(string(subject))
 	if err != nil {
-		return false, fmt.Errorf("pattern %q takes more than %s: write it without nested repetition", b.re, backtrackMax)
+		return false, fmt.Errorf("pattern %q takes more than %s", b.re, backtrackMax)
 	}
 	return ok, nil
 }

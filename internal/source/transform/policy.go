@@ -11,6 +11,19 @@ import (
 // ErrPolicy is the cause when the SELinux policy in the tree can't be read.
 var ErrPolicy = errors.New("unusable SELinux policy")
 
+// A NoContextsError says that the policy which a tree's configuration names isn't in the
+// tree. It wraps ErrPolicy.
+type NoContextsError struct {
+	File   string // with the labels, which is missing
+	Config string // that names the policy
+}
+
+func (e *NoContextsError) Error() string {
+	return fmt.Sprintf("%v: want the file %s, since %s names its policy, found none", ErrPolicy, e.File, e.Config)
+}
+
+func (e *NoContextsError) Unwrap() error { return ErrPolicy }
+
 // A policy says which label a path has.
 type policy struct {
 	rules   index
@@ -45,7 +58,7 @@ func loadPolicy(root *tree.Node, content Content) (*policy, error) {
 	for _, suffix := range [...]string{"", ".local", ".homedirs"} {
 		text, ok, err := files.read(base + suffix)
 		if err == nil && !ok && suffix == "" {
-			err = fmt.Errorf("%w: want the file %s, since %s/config names that policy: install it, or remove the latter", ErrPolicy, base, selinuxDir)
+			err = &NoContextsError{base, selinuxDir + "/config"}
 		}
 		if err == nil {
 			err = eachLine(base+suffix, text, p.rules.parseLine)

@@ -173,7 +173,7 @@ func TestUnusablePolicies(t *testing.T) {
 		policy  policyFiles
 		message string
 	}{
-		{"no file_contexts", policyFiles{".local": "/a b"}, "want the file " + fileContexts + ", since etc/selinux/config names that policy"},
+		{"no file_contexts", policyFiles{".local": "/a b"}, "want the file " + fileContexts + ", since etc/selinux/config names its policy"},
 		{"one word", policyFiles{"": "/a x\n/b"}, fileContexts + `, line 2: want REGEX [-KIND] CONTEXT, found "/b"`},
 		{"four words", policyFiles{"": "/a -- x y"}, `line 1: want REGEX [-KIND] CONTEXT`},
 		{"unknown kind", policyFiles{"": "/a -x y"}, `line 1: want the kind of file as one of`},
@@ -182,7 +182,7 @@ func TestUnusablePolicies(t *testing.T) {
 		{"malformed pattern", policyFiles{"": "\n/a(b x"}, `line 2: pattern "/a(b"`},
 		{"malformed pattern in local", policyFiles{"": "", ".local": "/a[ x"}, fileContexts + ".local, line 1"},
 		{"alias alone", policyFiles{"": "", ".subs": "/a"}, fileContexts + ".subs, line 1: want ALIAS ORIGINAL, found 1 words"},
-		{"endless pattern", policyFiles{"": "/(?!b)(a*)*(a*)*(a*)*(a*)*c x"}, "write it without nested repetition"},
+		{"endless pattern", policyFiles{"": "/(?!b)(a*)*(a*)*(a*)*(a*)*c x"}, " takes more than "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if testing.Short() && test.name == "endless pattern" {

@@ -218,11 +218,11 @@ func TestLayoutErrors(t *testing.T) {
 		return b.String()
 	}
 	for _, test := range []struct{ name, dump, message string }{
-		{"no usr", without("/usr"), "want a directory /usr, found none: make it"},
+		{"no usr", without("/usr"), "want a directory /usr, found none"},
 		{"no boot", without("/boot"), "want a directory /boot, found none"},
 		{"no sysroot", without("/sysroot"), "want a directory /sysroot, found none"},
-		{"usr a symlink", without("/usr") + "/usr 3 120777 1 0 0 0 0.0 bin - -\n", "/usr, found a file that is none"},
-		{"boot a file", without("/boot") + "/boot 1 100644 1 0 0 0 0.0 - b -\n", "/boot, found a file that is none"},
+		{"usr a symlink", without("/usr") + "/usr 3 120777 1 0 0 0 0.0 bin - -\n", "/usr, found a file of another kind"},
+		{"boot a file", without("/boot") + "/boot 1 100644 1 0 0 0 0.0 - b -\n", "/boot, found a file of another kind"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := transform.Release090.Boot(parse(t, test.dump), nil)
