@@ -1,16 +1,17 @@
-// Package osfile opens files without leaving a directory and publishes files
-// so that a crash leaves either the old state or the new one.
+// Package osfile opens files beneath a directory, and publishes files such that after a
+// crash there is either the old state or the new one.
 //
 // A directory is always an open *os.File and a path is always relative to it:
 //
-//	OpenIn        stays beneath the directory, symbolic links included
-//	OpenPlain     the same, and refuses every symbolic link
+//	OpenIn        stays beneath the directory, also where it follows symbolic links
+//	OpenPlain     the same, but refuses every symbolic link
 //	OpenRegularPlain, OpenDirPlain
 //	              the same, and say what is there instead
-//	OpenTrusted   neither the file nor its directory is a link: for what decides what is trusted
+//	OpenTrusted   for files that decide what is trusted: neither the file nor its
+//	              directory may be a symbolic link
 //	OpenInRoot    takes the directory for "/", as chroot would
 //	Publish       temporary file, write, fsync, link, fsync of the directory
 //
-// The confinement is the kernel's (openat2, Linux 5.6); there is no fallback
-// that walks the path in user space.
+// The kernel keeps paths beneath the directory (openat2, Linux 5.6). There is no
+// fallback that walks a path in user space.
 package osfile

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nextData returns where the next data of the file begins, at off or behind it, and where
-// it ends; behind the last data both are the file's end. Where the file system doesn't
-// know, all is data. The descriptor's offset moves.
+// nextData returns the offsets where the first data of the file at or after off begins and
+// ends. After the last data, both are the end of the file. If the file system can't tell,
+// everything is data. It changes the descriptor's offset.
 func nextData(fd int, name string, off int64) (start, end int64, err error) {
 	seek := func(off int64, whence int) int64 {
 		at, e := unix.Seek(fd, off, whence)
@@ -39,8 +39,8 @@ func pathError(op, name string, err error) error {
 	return &os.PathError{Op: op, Path: name, Err: err}
 }
 
-// A Holed is an open file whose holes are asked for. Nobody may use the descriptor's
-// offset meanwhile.
+// A Holed is an open file that can tell where its holes are. The descriptor's offset must
+// not be used meanwhile.
 type Holed struct{ *os.File }
 
 // NextData returns where the next data begins and ends; see verity.Sparse.
@@ -48,13 +48,13 @@ func (h Holed) NextData(off int64) (start, end int64, err error) {
 	return nextData(int(h.Fd()), h.Name(), off)
 }
 
-// A SparseSource is a Source that knows its holes.
+// A SparseSource is a Source that can tell where its holes are.
 type SparseSource interface {
 	Source
 	NextData(off int64) (start, end int64, err error)
 }
 
-// Sparse returns f if it may have holes and knows them, and otherwise nil.
+// Sparse returns f if it may have holes and can tell where, and otherwise nil.
 func Sparse(f Source) SparseSource {
 	if r, ok := f.(*Raw); ok && r.HasHoles() {
 		return r

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A KindError is something that has to be a regular file or a directory and is something
-// else.
+// A KindError is about a path where there should be a regular file or a directory, and
+// there is something else.
 type KindError struct {
 	Path  string
 	Want  string // "a regular file" or "a directory"
@@ -20,7 +20,7 @@ type KindError struct {
 
 func (e *KindError) Error() string { return e.Path + ": want " + e.Want + ", found " + Kind(e.Found) }
 
-// Kind says in words what a file is, as in "a block device".
+// Kind returns what a file is in words, as in "a block device".
 func Kind(mode fs.FileMode) string {
 	switch {
 	case mode.IsRegular():

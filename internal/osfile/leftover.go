@@ -11,21 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What has a temporary name is locked, shared, by the process that makes it. What can be
-// locked exclusively is left over: its process was killed, or the machine lost power.
+// A process holds a shared lock on whatever it makes under a temporary name. Whatever can
+// be locked exclusively was left over: its process was killed, or the machine lost power.
 
 // tempPrefix begins the temporary names of files.
 const tempPrefix = ".tmp-composefs-"
 
 // Sweep removes the temporary files that killed processes of this user left in dir. A
-// program that writes into a directory of users does it first.
+// program calls it before it writes into a directory that a user has named.
 func Sweep(dir *os.File) {
 	eachLeftover(dir, tempPrefix, unix.S_IFREG, func(name string) { _ = unix.Unlinkat(int(dir.Fd()), name, 0) })
 }
 
-// eachLeftover calls remove for what begins with the prefix in a directory, is of the type,
-// is ours, and is locked by nobody. What can't be read or removed stays: it is in nobody's
-// way.
+// eachLeftover calls remove for each name in a directory that begins with the prefix and
+// whose file has the type, belongs to this user and isn't locked. Files that can't be opened
+// stay, since they do no harm.
 func eachLeftover(dir *os.File, prefix string, kind uint32, remove func(name string)) {
 	list, err := OpenPlain(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
@@ -50,9 +50,9 @@ func eachLeftover(dir *os.File, prefix string, kind uint32, remove func(name str
 	}
 }
 
-// holdName takes the lock of something that was just made in dir, and reports whether it
-// still has its name then: somebody else may have taken it for a leftover. On a file system
-// without locks nothing is ever taken for one.
+// holdName locks something that was just made in dir, and reports whether it still has its
+// name then: another process may have taken it for a leftover. On a file system without
+// locks nothing is ever taken for one.
 func holdName(dir *os.File, name string, f *os.File) bool {
 	if Lock(f, false) != nil {
 		return true
@@ -64,14 +64,14 @@ func holdName(dir *os.File, name string, f *os.File) bool {
 	return st.Dev == there.Dev && st.Ino == there.Ino
 }
 
-// A ScratchDir is a directory for temporary files, which others leave alone.
+// A ScratchDir is a directory for temporary files, which other processes don't sweep.
 type ScratchDir struct {
 	Path string
 	lock *os.File
 }
 
-// NewScratchDir makes a directory whose name begins with prefix. Those of that prefix that
-// killed processes left behind are removed first.
+// NewScratchDir makes a directory in parent whose name begins with prefix. It first removes
+// directories with that prefix that killed processes left behind.
 func NewScratchDir(parent, prefix string) (*ScratchDir, error) {
 	dir, err := OpenDir(parent)
 	if err != nil {
@@ -96,10 +96,10 @@ func NewScratchDir(parent, prefix string) (*ScratchDir, error) {
 		}
 		lock.Close()
 	}
-	return nil, fmt.Errorf("make a directory for temporary files in %s: others remove it every time", parent)
+	return nil, fmt.Errorf("make a directory for temporary files in %s: another process removes it every time", parent)
 }
 
-// Remove removes the directory with what is in it.
+// Remove removes the directory and everything in it.
 func (s *ScratchDir) Remove() error {
 	return errors.Join(os.RemoveAll(s.Path), s.lock.Close())
 }

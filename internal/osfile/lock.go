@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lock takes flock(2) on dir and waits for it: exclusive, or shared with other
-// shared holders. It is given up when dir is closed.
+// Lock takes the lock of flock(2) on a file or directory, exclusive or shared, and waits
+// for it. It is released when dir is closed.
 func Lock(dir *os.File, exclusive bool) error { return flock(dir, exclusive, 0) }
 
-// TryLock is Lock that doesn't wait: if somebody else holds the lock it returns
-// false and no error.
+// TryLock is like Lock, but doesn't wait: if the lock is held by another, it returns false
+// and no error.
 func TryLock(dir *os.File, exclusive bool) (bool, error) {
 	err := flock(dir, exclusive, unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {

@@ -13,8 +13,8 @@ import (
 // ErrTooLarge is the cause when a file is larger than the caller's limit.
 var ErrTooLarge = errors.New("file is too large")
 
-// maxRaces is how often a lookup is tried again after the kernel saw a rename
-// beside it (EAGAIN). More than this is an attack rather than an accident.
+// maxRaces is how often a lookup is tried again after the kernel noticed a rename during
+// it (EAGAIN). More of them are an attack rather than an accident.
 const maxRaces = 32
 
 // OpenDir opens a directory by its path, for use as the base of the others.
@@ -66,8 +66,8 @@ func retry(call func() (int, error)) (int, error) {
 	}
 }
 
-// Anything opens what may be anything: a FIFO must not keep us waiting for its
-// writer, nor a terminal become ours.
+// Anything are the flags to open a file of unknown kind: a FIFO must not block until it has
+// a writer, and a terminal must not become the controlling one.
 const Anything = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY
 
 // OpenRegularIn opens the regular file at path beneath dir, as OpenIn does.
@@ -92,8 +92,8 @@ func WantRegular(f *os.File) error {
 	return err
 }
 
-// ReadLinkIn returns the text of the symbolic link at path beneath dir, at most limit
-// bytes of it, following no other on the way.
+// ReadLinkIn returns the first limit bytes of the text of the symbolic link at path
+// beneath dir. It follows no other link on the way.
 func ReadLinkIn(dir *os.File, path string, limit int) (string, error) {
 	link, err := OpenPlain(dir, path, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
@@ -115,8 +115,8 @@ func ReadLinkIn(dir *os.File, path string, limit int) (string, error) {
 	return string(buf[:n]), nil
 }
 
-// ReadFileIn reads the regular file at path beneath dir, following no symbolic
-// link. A file longer than limit bytes is ErrTooLarge: nothing is read of it.
+// ReadFileIn reads the regular file at path beneath dir, following no symbolic link. If the
+// file has more than limit bytes, the error is ErrTooLarge and nothing is read.
 func ReadFileIn(dir *os.File, path string, limit int64) ([]byte, error) {
 	f, err := OpenPlain(dir, path, Anything)
 	if err != nil {
@@ -126,7 +126,7 @@ func ReadFileIn(dir *os.File, path string, limit int64) ([]byte, error) {
 	return ReadAll(f, limit)
 }
 
-// ReadAll reads the regular file f from its start, at most limit bytes of it.
+// ReadAll is ReadFileIn for an open file, which it reads from the start.
 func ReadAll(f *os.File, limit int64) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -138,7 +138,7 @@ func ReadAll(f *os.File, limit int64) ([]byte, error) {
 	if info.Size() > limit {
 		return nil, fmt.Errorf("read %s: %w: %d bytes, at most %d expected", f.Name(), ErrTooLarge, info.Size(), limit)
 	}
-	// The size may change underneath us: the reader, not stat, has the last word.
+	// The file may grow meanwhile: what is read counts, not what stat said.
 	data, err := io.ReadAll(io.NewSectionReader(f, 0, limit+1))
 	if err != nil {
 		return nil, err
@@ -149,5 +149,5 @@ func ReadAll(f *os.File, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// join is how a path beneath dir is called in messages.
+// join returns the name of a path beneath dir for messages.
 func join(dir *os.File, name string) string { return path.Join(dir.Name(), name) }

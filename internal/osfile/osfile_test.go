@@ -100,6 +100,51 @@ func TestReadFileInIsBounded(t *testing.T) {
 	}
 }
 
+func TestWhatMustBeARegularFileIsSaidToBeAnother(t *testing.T) {
+	dir := base(t)
+	for name, want := range map[string]string{"fifo": "a pipe", "images": "a directory"} {
+		_, err := osfile.OpenRegularIn(dir, name)
+		if kind := (*osfile.KindError)(nil); !errors.As(err, &kind) || !strings.HasSuffix(err.Error(), "found "+want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	f, err := osfile.OpenRegularIn(dir, "images/good")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+}
+
+func TestReadLinkInReadsTheTextOfALink(t *testing.T) {
+	dir := base(t)
+	want, err := os.Readlink(filepath.Join(dir.Name(), "images/good"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := osfile.ReadLinkIn(dir, "images/good", 100); err != nil || text != want {
+		t.Errorf("%q, %v, want %q", text, err, want)
+	}
+	if text, err := osfile.ReadLinkIn(dir, "images/good", 3); err != nil || text != want[:3] {
+		t.Errorf("with a limit: %q, %v", text, err)
+	}
+	if _, err := osfile.ReadLinkIn(dir, "plain", 100); err == nil || !strings.Contains(err.Error(), "want a symbolic link") {
+		t.Errorf("a file: %v", err)
+	}
+	if _, err := osfile.ReadLinkIn(dir, "absent", 100); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+func TestPlainFSHasNoLinks(t *testing.T) {
+	fsys := osfile.PlainFS{Dir: base(t)}
+	if b, err := fs.ReadFile(fsys, "plain"); err != nil || string(b) != "plain" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := fs.ReadFile(fsys, "images/good"); !errors.As(err, new(*osfile.KindError)) {
+		t.Errorf("a link: %v", err)
+	}
+}
+
 func write(text string) func(*os.File) error {
 	return func(f *os.File) error { _, err := f.WriteString(text); return err }
 }
@@ -189,36 +234,37 @@ func TestNothingButAFileOrALinkGivesWay(t *testing.T) {
 	at := func(name string) string { return filepath.Join(dir.Name(), name) }
 	for _, c := range []struct {
 		name, kind string
-		err        error
+		make       func(path string) error
 	}{
-		{"fifo", "a pipe", unix.Mkfifo(at("fifo"), 0o644)},
-		{"socket", "a socket", unix.Mknod(at("socket"), unix.S_IFSOCK|0o644, 0)},
-		{"directory", "a directory", os.Mkdir(at("directory"), 0o755)},
-		{"char", "a character device", unix.Mknod(at("char"), unix.S_IFCHR|0o644, int(unix.Mkdev(1, 7)))},
-		{"block", "a block device", unix.Mknod(at("block"), unix.S_IFBLK|0o644, int(unix.Mkdev(7, 250)))},
+		{"fifo", "a pipe", func(p string) error { return unix.Mkfifo(p, 0o644) }},
+		{"socket", "a socket", func(p string) error { return unix.Mknod(p, unix.S_IFSOCK|0o644, 0) }},
+		{"directory", "a directory", func(p string) error { return os.Mkdir(p, 0o755) }},
+		{"char", "a character device", func(p string) error { return unix.Mknod(p, unix.S_IFCHR|0o644, int(unix.Mkdev(1, 7))) }},
+		{"block", "a block device", func(p string) error { return unix.Mknod(p, unix.S_IFBLK|0o644, int(unix.Mkdev(7, 250))) }},
 	} {
-		if errors.Is(c.err, unix.EPERM) {
+		if err := c.make(at(c.name)); errors.Is(err, unix.EPERM) {
 			continue // only root makes devices
-		} else if c.err != nil {
-			t.Fatal(c.err)
+		} else if err != nil {
+			t.Fatal(err)
 		}
 		before, _ := os.Lstat(at(c.name))
 		never := func(*os.File) error { t.Errorf("%s: the work was done before the refusal", c.name); return nil }
-		err := osfile.Replace(dir, c.name, 0o644, never)
-		temp, tempErr := osfile.NewTemp(dir, 0o644)
-		if tempErr != nil {
-			t.Fatal(tempErr)
-		}
-		for _, err := range []error{err, temp.Replace(c.name), osfile.Replaceable(at(c.name))} {
+		meanwhile := func(*os.File) error { return c.make(at(c.name + " made meanwhile")) }
+		for name, err := range map[string]error{
+			c.name:                     errors.Join(osfile.Replace(dir, c.name, 0o644, never), osfile.Replaceable(at(c.name))),
+			c.name + " made meanwhile": osfile.Replace(dir, c.name+" made meanwhile", 0o644, meanwhile),
+		} {
 			var special *osfile.SpecialError
-			if !errors.As(err, &special) || special.Kind() != c.kind || !strings.HasPrefix(err.Error(), at(c.name)+": ") {
-				t.Errorf("%s: found %v", c.name, err)
+			if !errors.As(err, &special) || special.Kind() != c.kind || !strings.HasPrefix(err.Error(), at(name)+": ") {
+				t.Errorf("%s: found %v", name, err)
 			}
 		}
-		temp.Close()
 		if after, err := os.Lstat(at(c.name)); err != nil || after.Mode() != before.Mode() || !os.SameFile(before, after) {
 			t.Errorf("%s: it has become %v, %v", c.name, after, err)
 		}
+	}
+	if left, _ := filepath.Glob(at(".tmp*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
 	}
 	os.Symlink("fifo", at("link"))
 	if err := osfile.Replace(dir, "link", 0o644, write("x")); err != nil {

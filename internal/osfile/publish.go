@@ -14,21 +14,21 @@ import (
 // maxNames is how many temporary names are tried before giving up.
 const maxNames = 1000
 
-// A Temp is a file that has no final name yet. Where the file system allows it
+// A temp is a file that has no final name yet. Where the file system allows it
 // (O_TMPFILE) it has no name at all, so that a crash leaves nothing behind.
-type Temp struct {
+type temp struct {
 	dir  *os.File
 	file *os.File
 	name string // of the temporary file; "" with O_TMPFILE
 }
 
-// NewTemp creates a temporary file in dir, to be linked there later.
-func NewTemp(dir *os.File, mode os.FileMode) (*Temp, error) {
+// newTemp creates a temporary file in dir, to be linked there later.
+func newTemp(dir *os.File, mode os.FileMode) (*temp, error) {
 	f, err := OpenPlain(dir, ".", unix.O_TMPFILE|unix.O_RDWR)
-	t := &Temp{dir: dir, file: f}
+	t := &temp{dir: dir, file: f}
 	switch {
 	case err == nil:
-		_ = Lock(f, false) // Replace will give it a temporary name
+		_ = Lock(f, false) // replace will give it a temporary name
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EISDIR), errors.Is(err, unix.EINVAL):
 		if err := t.createNamed(); err != nil {
 			return nil, err
@@ -37,14 +37,14 @@ func NewTemp(dir *os.File, mode os.FileMode) (*Temp, error) {
 		return nil, fmt.Errorf("create a temporary file in %s: %w", dir.Name(), err)
 	}
 	if err := t.file.Chmod(mode); err != nil {
-		t.Close()
+		t.close()
 		return nil, err
 	}
 	return t, nil
 }
 
-// createNamed is for file systems without O_TMPFILE, such as FAT.
-func (t *Temp) createNamed() (err error) {
+// createNamed creates the file on file systems without O_TMPFILE, such as FAT.
+func (t *temp) createNamed() (err error) {
 	for i := range maxNames {
 		t.name = tempName(i)
 		t.file, err = OpenPlain(t.dir, t.name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR)
@@ -63,26 +63,26 @@ func (t *Temp) createNamed() (err error) {
 	return nil
 }
 
-// tempName returns the names to try for a file.
+// tempName returns the i-th name to try for a temporary file.
 func tempName(i int) string {
 	return tempPrefix + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i)
 }
 
-// Freeze replaces the writable descriptor by a read-only one: fs-verity can be
-// turned on only when nobody has the file open for writing.
-func (t *Temp) Freeze() error {
+// freeze replaces the writable descriptor by a read-only one: fs-verity can only be enabled
+// on a file that isn't open for writing.
+func (t *temp) freeze() error {
 	ro, err := os.OpenFile(procPath(t.file), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("reopen a temporary file in %s for reading: %w", t.dir.Name(), err)
 	}
-	_ = Lock(ro, false) // before the other one's is gone
+	_ = Lock(ro, false) // before the other descriptor releases its lock
 	err = t.file.Close()
 	t.file = ro
 	return err
 }
 
-// Link gives the file its name, which must not exist yet (fs.ErrExist).
-func (t *Temp) Link(name string) error {
+// linkAs gives the file its name, which must not exist yet (fs.ErrExist).
+func (t *temp) linkAs(name string) error {
 	var err error
 	if t.name == "" {
 		err = unix.Linkat(unix.AT_FDCWD, procPath(t.file), int(t.dir.Fd()), name, unix.AT_SYMLINK_FOLLOW)
@@ -98,15 +98,15 @@ func (t *Temp) Link(name string) error {
 	return nil
 }
 
-// Replace gives the file its name; a regular file or a symbolic link of that name
-// gives way atomically. Anything else is a SpecialError and stays.
-func (t *Temp) Replace(name string) error {
+// replace gives the file its name, and atomically replaces a regular file or a symbolic
+// link of that name. Anything else stays, and the error is a SpecialError.
+func (t *temp) replace(name string) error {
 	if err := replaceableIn(t.dir, name); err != nil {
 		return err
 	}
 	for i := 0; t.name == ""; i++ {
 		old := tempName(i)
-		err := t.Link(old)
+		err := t.linkAs(old)
 		if err == nil {
 			t.name = old
 		} else if !errors.Is(err, fs.ErrExist) || i == maxNames {
@@ -120,8 +120,8 @@ func (t *Temp) Replace(name string) error {
 	return nil
 }
 
-// Close closes the file, and removes it if it got no name.
-func (t *Temp) Close() error {
+// close closes the file, and removes it if it hasn't got its name.
+func (t *temp) close() error {
 	if t.name != "" {
 		_ = unix.Unlinkat(int(t.dir.Fd()), t.name, 0)
 		t.name = ""
@@ -129,28 +129,29 @@ func (t *Temp) Close() error {
 	return t.file.Close()
 }
 
-// Publish makes the file name in dir, whole and durable or not at all. write
-// fills it; beforeLink, if not nil, gets it read-only while it has no name yet.
-// An existing file of that name is fs.ErrExist and stays as it is.
+// Publish makes the file name in dir, whole and durable or not at all. It calls write to
+// write the content, and then beforeLink, if not nil, with the file open read-only and
+// without a name yet. If there is a file of that name, it stays and the error is
+// fs.ErrExist.
 func Publish(dir *os.File, name string, mode os.FileMode, write, beforeLink func(*os.File) error) error {
-	return publish(dir, name, mode, write, beforeLink, (*Temp).Link)
+	return publish(dir, name, mode, write, beforeLink, (*temp).linkAs)
 }
 
-// Replace is Publish that puts the new file in the place of an existing one, or of a
-// symbolic link. What is anything else stays, and is a SpecialError.
+// Replace is like Publish, but replaces a regular file or a symbolic link of that name.
+// Anything else stays, and the error is a SpecialError.
 func Replace(dir *os.File, name string, mode os.FileMode, write func(*os.File) error) error {
-	if err := replaceableIn(dir, name); err != nil { // before the work, too
+	if err := replaceableIn(dir, name); err != nil { // before the work as well
 		return err
 	}
-	return publish(dir, name, mode, write, nil, (*Temp).Replace)
+	return publish(dir, name, mode, write, nil, (*temp).replace)
 }
 
-func publish(dir *os.File, name string, mode os.FileMode, write, beforeLink func(*os.File) error, link func(*Temp, string) error) error {
-	t, err := NewTemp(dir, mode)
+func publish(dir *os.File, name string, mode os.FileMode, write, beforeLink func(*os.File) error, link func(*temp, string) error) error {
+	t, err := newTemp(dir, mode)
 	if err != nil {
 		return err
 	}
-	defer t.Close()
+	defer t.close()
 	if err := write(t.file); err != nil {
 		return err
 	}
@@ -159,7 +160,7 @@ func publish(dir *os.File, name string, mode os.FileMode, write, beforeLink func
 		return fmt.Errorf("publish %s: %w", path.Join(dir.Name(), name), err)
 	}
 	if beforeLink != nil {
-		if err := t.Freeze(); err != nil {
+		if err := t.freeze(); err != nil {
 			return err
 		}
 		if err := beforeLink(t.file); err != nil {
@@ -173,7 +174,7 @@ func publish(dir *os.File, name string, mode os.FileMode, write, beforeLink func
 	return SyncDir(dir)
 }
 
-// SyncDir makes the names in dir durable.
+// SyncDir makes the entries of a directory durable.
 func SyncDir(dir *os.File) error {
 	if err := dir.Sync(); err != nil {
 		return fmt.Errorf("sync the directory %s: %w", dir.Name(), err)
@@ -181,5 +182,5 @@ func SyncDir(dir *os.File) error {
 	return nil
 }
 
-// procPath names an open file by its descriptor, for calls that take only paths.
+// procPath returns a path of an open file, for system calls that take only paths.
 func procPath(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }

@@ -8,23 +8,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Source is an open file that content is taken from.
+// A Source is an open file whose content is read.
 type Source interface {
 	io.ReaderAt
 	Fd() uintptr
 }
 
-// A Raw is an open regular file that is read once and closed. An *os.File asks the
-// kernel three more questions about each, which is what reading a tree of small
-// files would then mostly consist of.
+// A Raw is an open regular file that is read once and closed. An *os.File makes three more
+// system calls for each, which would be most of the work of reading a tree of small files.
 type Raw struct {
 	fd    int
 	name  string // for messages
-	holes bool   // it may have some
+	holes bool   // whether it may have holes
 }
 
-// OpenRaw opens name in the directory dirfd for reading. Neither a symbolic link is
-// followed nor the writer of a FIFO waited for.
+// OpenRaw opens name in the directory dirfd for reading. It follows no symbolic link, and
+// doesn't wait for a FIFO to have a writer.
 func OpenRaw(dirfd int, name string) (Raw, error) {
 	fd, err := retry(func() (int, error) {
 		return unix.Openat(dirfd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
@@ -41,13 +40,13 @@ func (r Raw) Fd() uintptr { return uintptr(r.fd) }
 // Close closes the file.
 func (r Raw) Close() error { return unix.Close(r.fd) }
 
-// SetStat says what fstat has found: whether it is worth asking for holes.
+// SetStat tells the file what fstat returned, which shows whether it may have holes.
 func (r *Raw) SetStat(st *unix.Stat_t) { r.holes = st.Blocks*512 < st.Size }
 
 // HasHoles reports whether the file may have holes.
 func (r *Raw) HasHoles() bool { return r.holes }
 
-// NextData returns where the next data begins and ends; see verity.Sparse.
+// NextData returns where the next data begins and ends, see verity.Sparse.
 func (r *Raw) NextData(off int64) (start, end int64, err error) { return nextData(r.fd, r.name, off) }
 
 // ReadAt implements io.ReaderAt.

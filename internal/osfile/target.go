@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A SpecialError is the name of something that a file must not take the place of:
-// a rename would destroy a device node as readily as an old file.
+// A SpecialError is about something that must not be replaced by a file. A rename would
+// replace a device node as readily as an old file.
 type SpecialError struct {
 	Path string
 	Mode fs.FileMode
@@ -22,11 +22,11 @@ func (e *SpecialError) Error() string {
 	return e.Path + ": want a regular file or a new name, found " + e.Kind()
 }
 
-// Kind says what is there, as in "a block device".
+// Kind returns what is there, as in "a block device".
 func (e *SpecialError) Kind() string { return Kind(e.Mode) }
 
-// Replaceable returns a SpecialError unless the file at path may give way to another
-// one: there is none, or a regular file, or a symbolic link, which is only a name.
+// Replaceable returns a SpecialError unless a file may be put at path: there must be nothing
+// yet, or a regular file, or a symbolic link, which is only a name.
 func Replaceable(path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -42,7 +42,7 @@ func Replaceable(path string) error {
 func replaceableIn(dir *os.File, name string) error {
 	var st unix.Stat_t
 	if unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
-		return nil // most likely there is none; the rename will tell
+		return nil // most likely there is nothing; if not, the rename fails
 	}
 	if t := st.Mode & unix.S_IFMT; t != unix.S_IFREG && t != unix.S_IFLNK {
 		return Replaceable(filepath.Join(dir.Name(), name))
@@ -53,10 +53,10 @@ func replaceableIn(dir *os.File, name string) error {
 // maxLinks is how many symbolic links are followed, as by the kernel.
 const maxLinks = 40
 
-// FollowLinks returns the path of what name stands for if it is a symbolic link,
-// whether or not that is there. As by the kernel with fs.protected_symlinks, a link is
-// refused that somebody else put in a directory such as /tmp. The links of /proc/PID/fd stay: what they say is no
-// path.
+// FollowLinks returns the path that name leads to if it is a symbolic link, whether or not
+// there is a file. As the kernel does with fs.protected_symlinks, it refuses a link that
+// another user made in a directory such as /tmp. Links in /proc/PID/fd aren't followed,
+// since their text is no path.
 func FollowLinks(name string) (string, error) {
 	path := name
 	for range maxLinks {
@@ -64,7 +64,7 @@ func FollowLinks(name string) (string, error) {
 		if base == "" { // "dir/": the kernel's answer will be good enough
 			return path, nil
 		}
-		// Not by the text: ".." after a link leads elsewhere.
+		// Not path.Clean: ".." after a link leads elsewhere.
 		dir, err := filepath.EvalSymlinks(dir + ".")
 		if err != nil {
 			return "", err
@@ -85,7 +85,7 @@ func FollowLinks(name string) (string, error) {
 	return "", &os.PathError{Op: "open", Path: name, Err: unix.ELOOP}
 }
 
-// readLink returns the text of a symbolic link and who owns it.
+// readLink returns the text and the owner of a symbolic link.
 func readLink(path string) (target string, owner uint32, err error) {
 	fd, err := retry(func() (int, error) { return unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0) })
 	if err != nil {
@@ -107,8 +107,8 @@ func readLink(path string) (target string, owner uint32, err error) {
 	return string(buf[:n]), st.Uid, nil
 }
 
-// mayFollow refuses a link in a sticky directory that everybody may write to, unless we
-// or the owner of the directory made it.
+// mayFollow refuses a link in a sticky directory that everybody may write to, unless it
+// belongs to this user or to the owner of the directory.
 func mayFollow(dir string, owner uint32) error {
 	var st unix.Stat_t
 	if err := unix.Stat(dir, &st); err != nil {
