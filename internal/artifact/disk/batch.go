@@ -2,14 +2,14 @@ package disk
 
 import "os"
 
-// Limits on a batch. Two batches, or the largest file and a batch, bound the
-// space that temporary files take.
+// Limits on a batch. Temporary files take no more space than two batches, or the largest
+// file and a batch.
 const (
 	batchBytes = 32 * mib
 	batchFiles = 512
 )
 
-// batch is staging files that debugfs is told to copy.
+// A batch is a number of staging files that debugfs is told to copy.
 type batch struct {
 	names []string
 	bytes int64
@@ -22,8 +22,8 @@ func (b *batch) add(name string, size int64) {
 
 func (b *batch) full() bool { return b.bytes >= batchBytes || len(b.names) >= batchFiles }
 
-// settle waits for debugfs to have taken a batch that has been marked, and
-// removes the files. Nothing is to be done for an empty one.
+// settle waits until debugfs has copied a batch that has been marked, and removes the
+// files. For an empty batch it does nothing.
 func (w *writer) settle(s *session, b batch) error {
 	if len(b.names) == 0 {
 		return nil

@@ -11,11 +11,11 @@ import (
 	"github.com/composefs-go/composefs/bootcfg"
 )
 
-// entryMax is more than the longest boot loader entry.
+// entryMax bounds the size of a boot loader entry in bytes.
 const entryMax = 1 << 20
 
-// A BootEntryError says why a boot loader entry among the files of an EFI system
-// partition can't boot: what it names isn't there, it has no initrd, or it is malformed.
+// A BootEntryError says why a boot loader entry on an EFI system partition can't boot: it
+// names a file that isn't there, has no initrd, or is malformed.
 type BootEntryError struct {
 	Entry        string // its path
 	Key, Missing string // a file that it names and that isn't there
@@ -32,8 +32,8 @@ func (e *BootEntryError) Error() string {
 	return e.Entry + ": the entry has no initrd, so nothing will verify and mount the image"
 }
 
-// CheckBootEntries returns what keeps the boot loader entries from booting. A disk can be
-// made all the same: they may be there to be replaced.
+// CheckBootEntries returns why boot loader entries can't boot. The disk can be made
+// nevertheless: they may be meant to be replaced.
 func CheckBootEntries(esp []Entry) (problems []*BootEntryError, err error) {
 	for _, e := range esp {
 		name := strings.ToLower(e.Path)
@@ -62,8 +62,8 @@ func readBootEntry(e Entry) (bootcfg.Entry, error) {
 	return bootcfg.ParseEntry(io.LimitReader(r, entryMax))
 }
 
-// checkBootEntry finds the files that an entry names and that aren't there, and a
-// kernel without the initrd that verifies the image.
+// checkBootEntry finds files that an entry names and that aren't there, and a kernel
+// without an initrd to verify the image.
 func checkBootEntry(at string, entry bootcfg.Entry, esp []Entry) (problems []*BootEntryError) {
 	for _, key := range []string{bootcfg.EntryLinux, bootcfg.EntryInitrd, "efi", "uki"} {
 		for _, name := range entry.All(key) {

@@ -12,10 +12,10 @@ import (
 	"github.com/composefs-go/composefs/internal/disktool"
 )
 
-// session is a running debugfs that is fed commands.
+// A session is a running debugfs that is sent commands.
 //
-// It repeats every line before it does it, comments too. So a comment that
-// comes back says that all before it has been done; see mark and wait.
+// debugfs repeats every line before it executes it, comments too. So when a comment comes
+// back, everything before it has been done; see mark and wait.
 type session struct {
 	ctx   context.Context
 	cmd   *exec.Cmd
@@ -53,7 +53,7 @@ func (w *writer) debugfs(ctx context.Context, offset int64) (*session, error) {
 	return s, nil
 }
 
-// listen reads what debugfs prints to its end: it must never wait for us.
+// listen reads everything that debugfs prints, so that it never blocks.
 func (s *session) listen(out io.Reader) {
 	defer close(s.marks)
 	lines := bufio.NewReader(out)
@@ -68,8 +68,8 @@ func (s *session) listen(out io.Reader) {
 	}
 }
 
-// do sends a command whose arguments can have any character but a line end. An
-// error in sending shows in mark.
+// do sends a command. Its arguments may have any character but a line end. mark returns
+// the error of sending.
 func (s *session) do(command string, args ...string) {
 	s.in.WriteString(command)
 	for _, a := range args {
@@ -78,7 +78,7 @@ func (s *session) do(command string, args ...string) {
 	s.in.WriteByte('\n')
 }
 
-// mark asks debugfs to say when it has done all commands so far.
+// mark makes debugfs tell when it has done all commands so far.
 func (s *session) mark() error {
 	s.in.WriteString(comment + "\n")
 	if err := s.in.Flush(); err != nil {

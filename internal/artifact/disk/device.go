@@ -19,8 +19,8 @@ var (
 	ErrHeld      = errors.New("the device is in use")
 )
 
-// A Device is a disk that is about to be overwritten. While it is open nobody else
-// can mount it or a partition of it.
+// A Device is a disk that is about to be overwritten. While it is open, neither the disk
+// nor a partition of it can be mounted.
 type Device struct {
 	Name       string
 	Size       int64 // bytes
@@ -29,9 +29,9 @@ type Device struct {
 	file *os.File
 }
 
-// OpenDevice opens a disk for writing. ErrNotDevice is anything but a whole disk,
-// ErrHeld one that is mounted, swapped to, or part of something else, as a whole or
-// by a partition.
+// OpenDevice opens a disk for writing. The error is ErrNotDevice if it isn't a whole disk,
+// and ErrHeld if the disk or a partition of it is mounted, used for swapping or part of
+// something else.
 func OpenDevice(name string) (*Device, error) {
 	look, err := os.OpenFile(name, unix.O_PATH, 0)
 	if err != nil {
@@ -53,7 +53,7 @@ func OpenDevice(name string) (*Device, error) {
 		return nil, fmt.Errorf("%w: %s is %s", ErrHeld, name, by)
 	}
 	d := &Device{Name: name}
-	// O_EXCL is a claim upon the device and all its partitions, as a mount is one.
+	// O_EXCL claims the device and all its partitions, as a mount does.
 	if d.file, err = os.OpenFile(name, unix.O_RDWR|unix.O_EXCL|unix.O_CLOEXEC, 0); errors.Is(err, unix.EBUSY) {
 		return nil, fmt.Errorf("%w: the kernel has %s or a partition of it mounted or claimed", ErrHeld, name)
 	} else if err != nil {
@@ -66,7 +66,7 @@ func OpenDevice(name string) (*Device, error) {
 	return d, nil
 }
 
-// measure asks for the sizes of the device that was looked at.
+// measure asks for the sizes of the device, which must be the one that was looked at.
 func (d *Device) measure(rdev uint64) error {
 	fd := int(d.file.Fd())
 	var st unix.Stat_t
@@ -84,12 +84,12 @@ func (d *Device) measure(rdev uint64) error {
 	return nil
 }
 
-// Close gives the device up.
+// Close closes the device.
 func (d *Device) Close() error { return d.file.Close() }
 
-// WriteDevice makes the disk image on a device. It is made in a file below scratch
-// before the device is touched. While it is copied, and if that fails, the device has
-// no partition table.
+// WriteDevice makes the disk image and copies it to a device. The image is made in a file
+// below scratch before the device is touched. While it is being copied, and if that fails,
+// the device has no partition table.
 func WriteDevice(ctx context.Context, d *Device, scratch string, im Image, progress Progress) error {
 	if im.SectorSize == 0 {
 		im.SectorSize = d.SectorSize
@@ -108,8 +108,8 @@ func WriteDevice(ctx context.Context, d *Device, scratch string, im Image, progr
 	})
 }
 
-// copyTo overwrites the device with the image in f. First and last MiB, where the
-// partition table is, come last: nobody shall take half an image for a disk.
+// copyTo overwrites the device with the image in f. The first and the last MiB, which have
+// the partition table, come last: half an image must not be taken for a disk.
 func (w *writer) copyTo(ctx context.Context, d *Device, f *os.File) error {
 	first, last := span{0, mib}, span{d.Size - mib, d.Size}
 	for _, s := range []span{first, last} {
@@ -148,7 +148,7 @@ func (w *writer) copySpan(ctx context.Context, d *Device, f *os.File, s span) er
 		}
 		data := nextData(f, at, s.end)
 		if data > at {
-			// A piece at a time, so that it can be interrupted.
+			// In pieces, so that it can be interrupted.
 			data = min(data, at+256*mib)
 			if err := d.zero(span{at, data}); err != nil {
 				return err
@@ -170,7 +170,7 @@ func (w *writer) copySpan(ctx context.Context, d *Device, f *os.File, s span) er
 	return nil
 }
 
-// nextData returns where the file has data from at on, in whole blocks, or end.
+// nextData returns the offset of the first block with data at or after at, or end.
 func nextData(f *os.File, at, end int64) int64 {
 	data, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
 	if errors.Is(err, unix.ENXIO) {
@@ -182,7 +182,7 @@ func nextData(f *os.File, at, end int64) int64 {
 	return min(data/blockSize*blockSize, end)
 }
 
-// zero writes zeros, in whatever way the device is quickest with.
+// zero writes zeros in the way that is fastest on the device.
 func (d *Device) zero(s span) error {
 	area := [2]uint64{uint64(s.from), uint64(s.end - s.from)}
 	if err := zeroOut(d.file, &area); err == nil {
@@ -211,7 +211,7 @@ func zeroOut(f *os.File, area *[2]uint64) error {
 func (d *Device) Reread() error {
 	err := unix.IoctlSetInt(int(d.file.Fd()), unix.BLKRRPART, 0)
 	if errors.Is(err, unix.EINVAL) {
-		return nil // it has no partitions in the kernel's eyes, as a loop device may
+		return nil // for the kernel it is a device without partitions, as a loop device may be
 	}
 	return err
 }

@@ -14,23 +14,23 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// An Entry is a file, directory or symlink of a partition. Directories that
-// only appear in the paths of others need no entry of their own: they get mode
-// 0755 and belong to root.
+// An Entry is a file, directory or symlink of a partition. Directories that only appear
+// in paths of other entries need no entry of their own: they get mode 0755 and belong to
+// root.
 type Entry struct {
-	Path     string      // relative to the partition's root, as fs.ValidPath wants it
+	Path     string      // relative to the root of the partition, see fs.ValidPath
 	Mode     fs.FileMode // fs.ModeDir, fs.ModeSymlink or a regular file; permissions, setuid, setgid, sticky
 	UID, GID uint32
 	Size     int64                         // of a regular file, in bytes
 	Open     func() (io.ReadCloser, error) // content of a regular file, exactly Size bytes
 	Target   string                        // of a symlink
-	Digest   verity.Digest                 // not zero: the file has fs-verity on, and its content must have this digest
+	Digest   verity.Digest                 // if not zero, the file has fs-verity enabled, and its content must have this digest
 }
 
 // ErrEntry is the cause when the description of a partition makes no sense.
 var ErrEntry = errors.New("can't put this into a disk image")
 
-// Bytes returns what Entry.Open must be for content in memory.
+// Bytes returns a function for Entry.Open that opens content in memory.
 func Bytes(b []byte) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
 }
@@ -68,8 +68,8 @@ func (e Entry) check() error {
 	return fmt.Errorf("%w: %q is a %s; want a file, a directory or a symlink", ErrEntry, e.Path, e.Mode.Type())
 }
 
-// complete checks the entries, adds the directories that are only implied and
-// puts everything into an order in which parents come before what is in them.
+// complete checks the entries, adds directories that are only implied, and sorts
+// everything such that directories come before their entries.
 func complete(entries []Entry) ([]Entry, error) {
 	all := make(map[string]fs.FileMode, len(entries))
 	for _, e := range entries {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// fatEpoch is the earliest time that FAT can hold, 1980-01-01.
+// fatEpoch is the earliest time in FAT, 1980-01-01.
 const fatEpoch = 315532800
 
 // writeESP makes the FAT32 file system and copies the files into it.
@@ -31,9 +31,8 @@ func (w *writer) writeESP(ctx context.Context) error {
 	return w.checkESP(ctx, epoch, where)
 }
 
-// clusterSize returns the bytes of a cluster, such that there are at least as many
-// clusters as FAT32 must have. Left to itself, mkfs.vfat looks at the size of the whole
-// disk.
+// clusterSize returns the size of a cluster in bytes, such that there are as many clusters
+// as FAT32 must have. mkfs.vfat would go by the size of the whole disk.
 func clusterSize(size, sector int64) int64 {
 	switch {
 	case size < 260*mib:
@@ -60,7 +59,7 @@ func (w *writer) copyToESP(ctx context.Context, epoch int64, where string, e Ent
 	return err
 }
 
-// counter counts what is read through it.
+// A counter counts the bytes that are read through it.
 type counter struct {
 	r io.Reader
 	n int64

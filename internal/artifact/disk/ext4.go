@@ -8,9 +8,8 @@ import (
 	"path/filepath"
 )
 
-// mke2fsConf takes the place of the machine's own, so that all machines make
-// the same file system. verity is what we are here for; the others are what
-// kernels from 5.15 know.
+// mke2fsConf is used instead of the machine's own file, so that all machines make the
+// same file system. verity is what we need; kernels from 5.15 on know the other features.
 const mke2fsConf = `[defaults]
 	base_features = none
 	default_mntopts = acl,user_xattr
@@ -49,14 +48,14 @@ func (w *writer) mke2fs(ctx context.Context) error {
 	}
 	return w.run(ctx, w.epoch(), nil, "mke2fs", "-q", "-F", "-t", "ext4", "-b", fmt.Sprint(blockSize), "-I", fmt.Sprint(inodeSize),
 		"-N", fmt.Sprint(w.plan.inodes), "-m", "1", "-J", fmt.Sprintf("size=%d", journal), "-L", p.Name, "-U", uuid(w.Seed, "ext4"),
-		// Inode tables are not left to the kernel, which would write zeros for a
-		// while after the first mount, where there are zeros. The journal is
-		// never cleared by the kernel, and lies in a hole of the file.
+		// The kernel must not initialize the inode tables after the first mount: it would
+		// write zeros for a while where there are zeros already. It never clears the
+		// journal, which is a hole in the file.
 		"-E", fmt.Sprintf("offset=%d,hash_seed=%s,root_owner=0:0,lazy_itable_init=0,lazy_journal_init=1", p.Offset, uuid(w.Seed, "hash")),
 		imageFile, fmt.Sprintf("%dk", p.Size/1024))
 }
 
-// fill makes all files. Parents come before what is in them.
+// fill makes all files. Directories come before their entries.
 func (w *writer) fill(ctx context.Context, s *session) error {
 	var current, sent batch
 	for i, e := range w.Root {
@@ -85,7 +84,7 @@ func (w *writer) fill(ctx context.Context, s *session) error {
 	return w.settle(s, current)
 }
 
-// create has debugfs make one file, a regular one out of a staging file that is made here.
+// create makes debugfs create one file. For a regular file it first writes the staging file.
 func create(s *session, e Entry, staging string) error {
 	name := "/" + e.Path
 	switch {

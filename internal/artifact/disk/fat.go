@@ -9,16 +9,16 @@ import (
 	"strings"
 )
 
-// deviceNames are those that DOS had for devices. Linux and Windows allow no file
-// of these names on FAT, whatever suffix it has.
+// deviceNames are the names that devices had in DOS. Linux and Windows allow no file
+// of these names on FAT, with any suffix.
 var deviceNames = []string{
 	"con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8", "com9",
 	"lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
 }
 
-// checkFATName refuses a name that FAT can't hold, or that would be another one there:
-// long names may have more than ASCII, but mtools writes short ones where it can, and
-// their letters depend on the code page of whoever reads them.
+// checkFATName refuses a name that FAT can't hold, or that would become another one. Long
+// names may have more than ASCII, but mtools writes short ones where it can, and their
+// letters depend on the code page of the reader.
 func checkFATName(name string) error {
 	stem, _, _ := strings.Cut(name, ".")
 	notFAT := func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune(`"*?:<>|\[]`, r) }
@@ -69,7 +69,7 @@ func completeESP(entries []Entry) ([]Entry, error) {
 	return complete(out)
 }
 
-// checkESP compares the names that the file system has with those that it shall have.
+// checkESP checks that the file system has the names that it should have.
 func (w *writer) checkESP(ctx context.Context, epoch int64, where string) error {
 	if len(w.ESP) == 0 {
 		return nil

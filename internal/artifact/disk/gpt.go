@@ -12,14 +12,15 @@ import (
 	"unicode/utf16"
 )
 
-// sectorSizes are those that disks have: of 512 bytes, whatever is inside ("512e"), or
-// of 4096 ("4Kn"). Firmware and kernel look for the partition table in sector 1.
+// sectorSizes are the sizes in bytes of the sectors of disks: 512, whatever the disk has
+// inside ("512e"), or 4096 ("4Kn"). Firmware and kernel look for the partition table in
+// sector 1.
 var sectorSizes = []int{512, 4096}
 
-// ErrSector is the cause when disks don't have sectors of the size.
+// ErrSector is the cause when no disk has sectors of the size, or the device has others.
 var ErrSector = errors.New("unknown size of a sector")
 
-// Of a GPT (UEFI 2.10, chapter 5).
+// Constants of a GPT (UEFI 2.10, chapter 5).
 const (
 	gptRevision   = 1 << 16
 	gptEntries    = 128
@@ -98,7 +99,8 @@ func (w *writer) writeGPT(context.Context) error {
 	return f.Close()
 }
 
-// protectiveMBR has one partition over the whole disk, for those who don't know GPT.
+// protectiveMBR returns an MBR with one partition over the whole disk, for programs that
+// don't know GPT.
 func protectiveMBR(sectors int64) []byte {
 	b := make([]byte, 512)
 	entry := b[446:]
@@ -109,7 +111,7 @@ func protectiveMBR(sectors int64) []byte {
 	return b
 }
 
-// gptEntries is the array of all entries, most of them empty.
+// gptEntries returns the array of all entries, most of them empty.
 func (w *writer) gptEntries(sector int64) ([]byte, error) {
 	var b []byte
 	for _, p := range []Partition{w.plan.ESP, w.plan.Root} {
@@ -128,14 +130,14 @@ func (w *writer) gptEntries(sector int64) ([]byte, error) {
 
 func (h gptHeader) bytes() []byte {
 	h.CRC = 0
-	// A struct of numbers and arrays has its bytes.
+	// A struct of numbers and arrays can always be encoded.
 	b, _ := binary.Append(nil, binary.LittleEndian, h)
 	binary.LittleEndian.PutUint32(b[16:], crc32.ChecksumIEEE(b))
 	return b
 }
 
-// gptUUID is the form that a UUID has on the disk: its first three groups are little
-// endian.
+// gptUUID returns the form that a UUID has on disk, where its first three groups are
+// little-endian.
 func gptUUID(s string) (b [16]byte, err error) {
 	raw, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
 	if err != nil || len(raw) != len(b) {

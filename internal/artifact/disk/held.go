@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A number is what the kernel calls a device.
+// A number is the number that the kernel has for a device.
 type number struct{ major, minor uint32 }
 
 func (n number) sys() string { return fmt.Sprintf("/sys/dev/block/%d:%d", n.major, n.minor) }
@@ -21,9 +21,9 @@ func (n number) isPartition() bool {
 	return err == nil
 }
 
-// heldBy says what uses the device or a partition of it, as far as can be seen from
-// here; "" if that is nothing. Most of it the kernel knows better, but it names
-// nothing, and knows nothing of a loop device on top of another device.
+// heldBy says what uses the device or a partition of it, as far as that can be seen; ""
+// if nothing does. The kernel knows most of this better, but it doesn't say by what a
+// device is used, and doesn't refuse one that a loop device lies on.
 func (n number) heldBy() string {
 	all := n.withPartitions()
 	if at := mountedAt(all); at != "" {

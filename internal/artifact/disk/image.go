@@ -42,16 +42,16 @@ func (e *SpaceError) Error() string {
 
 func (e *SpaceError) Is(target error) bool { return target == syscall.ENOSPC }
 
-// Progress is told how far a long operation is, in bytes, and what it is at. It
-// is called from one goroutine at a time.
+// A Progress is called during a long operation with how far it is, in bytes, and what it
+// is doing. It is called from one goroutine at a time.
 type Progress func(done, total int64, what string)
 
-// Write makes the disk image as the file name, which appears only when it is
-// complete; a regular file of that name gives way to it. It needs the programs mke2fs,
-// debugfs, mkfs.vfat, mmd, mcopy and mdir. progress may be nil.
+// Write makes the disk image as the file name, which appears only when it is complete and
+// then replaces a regular file of that name. It needs the programs mke2fs, debugfs,
+// mkfs.vfat, mmd, mcopy and mdir. progress may be nil.
 func Write(ctx context.Context, name string, im Image, progress Progress) error {
-	// Beside the result: there is room for it there, and content from the same
-	// file system can be shared instead of copied.
+	// Beside the result: there must be room for it there, and content from the same file
+	// system can be shared instead of copied.
 	scratch := filepath.Join(filepath.Dir(name), ".tmp-"+filepath.Base(name)+"-")
 	return assemble(ctx, name, scratch, im, progress, func(w *writer) error {
 		if st, err := os.Lstat(name); err == nil && !st.Mode().IsRegular() {
@@ -61,8 +61,8 @@ func Write(ctx context.Context, name string, im Image, progress Progress) error 
 	})
 }
 
-// assemble makes the image in a directory whose name begins with scratch, and has
-// finish bring it to where it belongs.
+// assemble makes the image in a directory whose name begins with scratch, and calls finish
+// to bring it to its place.
 func assemble(ctx context.Context, name, scratch string, im Image, progress Progress, finish func(*writer) error) (err error) {
 	w, err := newWriter(im, progress)
 	if err != nil {
@@ -135,7 +135,7 @@ func (w *writer) report(n int64, what string) {
 // epoch returns the time of all files in seconds. The tools take 0 for "now".
 func (w *writer) epoch() int64 { return max(w.Time.Unix(), 1) }
 
-// allocate makes a file that is all hole, if there will be space to fill it.
+// allocate makes a file that is all hole, if there is enough space to fill it.
 func (w *writer) allocate(context.Context) error {
 	free, err := freeSpace(w.scratch)
 	if err != nil {

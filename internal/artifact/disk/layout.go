@@ -13,14 +13,14 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// An Object is a file of the object store. Images are objects too.
+// An Object is a file of the object store. Images are objects as well.
 type Object struct {
 	Digest verity.Digest
 	Size   int64
 	Open   func() (io.ReadCloser, error)
 }
 
-// Deployment is a Layout's writable state for one image.
+// A Deployment is the writable state of an image.
 type Deployment struct {
 	Image verity.Digest
 	Var   []Entry // what /var begins with; paths relative to it
@@ -36,18 +36,18 @@ type Deployment struct {
 //	state/deploy/<hex>/etc/{upper,work}
 //	state/deploy/<hex>/var
 //
-// Anything more, streams for instance, can be appended to what Entries returns.
+// More, for instance streams, can be appended to the result of Entries.
 type Layout struct {
 	Algorithm verity.Algorithm // fs-verity of meta.json
 	Meta      []byte           // text of meta.json
 	Objects   []Object
-	Images    []verity.Digest          // of which images/<hex> is made; they must be among Objects
+	Images    []verity.Digest          // get a link images/<hex>; must be among Objects
 	Refs      map[string]verity.Digest // name, with slashes perhaps, to image
 	Seals     map[sign.File][]byte     // their contents
 	Deploy    []Deployment
 }
 
-// Entries returns the partition's content.
+// Entries returns the entries of the partition.
 func (l Layout) Entries() ([]Entry, error) {
 	out := []Entry{
 		dir("composefs", 0o755), dir("composefs/objects", 0o700), dir("composefs/images", 0o755),
@@ -61,7 +61,7 @@ func (l Layout) Entries() ([]Entry, error) {
 	have := make(map[verity.Digest]bool, len(l.Objects))
 	for _, o := range l.Objects {
 		if have[o.Digest] {
-			continue // a list made of several images names common objects again
+			continue // images may have objects in common
 		}
 		have[o.Digest] = true
 		out = append(out, Entry{Path: "composefs/objects/" + o.Digest.ObjectPath(), Mode: 0o444, Size: o.Size, Open: o.Open, Digest: o.Digest})

@@ -15,11 +15,11 @@ const (
 	mib        = 1 << 20
 	blockSize  = 4096
 	inodeSize  = 256
-	inodeRatio = 16384 // bytes of the partition to an inode, as mke2fs has it
-	lineSize   = 64    // of a directory entry: an estimate, for names of objects are longer
+	inodeRatio = 16384 // bytes of the partition for each inode, as mke2fs has it
+	lineSize   = 64    // bytes of a directory entry besides its name, estimated
 )
 
-// A Partition is one of the disk's two.
+// A Partition is one of the two partitions of the disk.
 type Partition struct {
 	Name   string `json:"name"` // PARTLABEL
 	Type   string `json:"type"`
@@ -28,7 +28,7 @@ type Partition struct {
 	Size   int64  `json:"size"`   // bytes, a multiple of 1 MiB
 }
 
-// A Plan is where things will be on the disk.
+// A Plan says where things will be on the disk.
 type Plan struct {
 	Size      int64 // of the whole disk in bytes
 	UUID      string
@@ -53,10 +53,10 @@ var rootTypes = map[string]string{
 	"s390x":   "5EEAD9A9-FE09-4A1E-A1D7-520D00531306",
 }
 
-// ErrSize is the cause when the content does not fit into the size asked for.
+// ErrSize is the cause when the content doesn't fit into the given size.
 var ErrSize = errors.New("not enough room")
 
-// MakePlan says where things will be on the disk, without writing anything.
+// MakePlan returns where things will be on the disk, without writing anything.
 func MakePlan(im Image) (Plan, error) {
 	w, err := newWriter(im, nil)
 	if err != nil {
@@ -98,8 +98,8 @@ func makePlan(im Image) (Plan, error) {
 
 func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
 
-// espSize allows for two more sets of boot files beside those given, since an
-// update writes the new one before it removes the oldest.
+// espSize leaves room for two more sets of boot files, since an update writes the new set
+// before it removes the oldest.
 func espSize(im Image) (int64, error) {
 	const standard = 512 * mib
 	// FAT32 has at least 65525 clusters, each of at least a sector.
@@ -127,7 +127,7 @@ func choose(what string, asked, minimum, standard, content int64) (int64, error)
 	return asked, nil
 }
 
-// rootSize allows for updates: half as much again, and 512 MiB.
+// rootSize leaves room for updates: half as much again, and 512 MiB.
 func rootSize(im Image) (int64, error) {
 	content := contentSize(im.Root)
 	need := content + neededInodes(im.Root)*inodeSize
@@ -135,7 +135,7 @@ func rootSize(im Image) (int64, error) {
 	return choose("root partition", im.RootSize, need, need+need/2+512*mib, content)
 }
 
-// neededInodes leaves some for files of /etc and /var.
+// neededInodes returns the number of inodes, with some for files of /etc and /var.
 func neededInodes(entries []Entry) int64 { return int64(len(entries))*5/4 + 1024 }
 
 // contentSize returns how many bytes of blocks the entries take.
@@ -158,7 +158,7 @@ func contentSize(entries []Entry) (n int64) {
 	return n
 }
 
-// needed returns how many bytes will be written, temporary files too.
+// needed returns how many bytes will be written, including temporary files.
 func (w *writer) needed() int64 {
 	temporary := int64(2 * batchBytes)
 	for _, e := range w.Root {

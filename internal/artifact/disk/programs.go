@@ -13,12 +13,12 @@ import (
 	"github.com/composefs-go/composefs/bootcfg/uki"
 )
 
-// BootPath returns where firmware looks for a program on the EFI system partition when
-// nobody told it another place.
+// BootPath returns the path on the EFI system partition where firmware looks for a program
+// unless it was told another one.
 func BootPath(a uki.Arch) string { return "EFI/BOOT/BOOT" + strings.ToUpper(a.EFI) + ".EFI" }
 
-// An ESP collects the files of an EFI system partition. The EFI programs among them
-// must be for one architecture.
+// An ESP collects the files of an EFI system partition. All EFI programs among them must be
+// for the same architecture.
 type ESP struct {
 	Entries []Entry
 
@@ -26,11 +26,11 @@ type ESP struct {
 	arch  uki.Arch
 }
 
-// Arch returns the architecture that the programs are for, and whether there are any.
+// Arch returns the architecture of the programs, and whether there are any.
 func (p *ESP) Arch() (a uki.Arch, known bool) { return p.arch, p.first != "" }
 
-// A NotUKIError is about an EFI program that firmware would start, and that has no
-// kernel or no initrd in it: it would boot without composefs-setup-root.
+// A NotUKIError is about an EFI program that firmware would start, but that contains no
+// kernel or no initrd: it would boot without composefs-setup-root.
 type NotUKIError struct {
 	Path  string
 	Arch  uki.Arch
@@ -97,8 +97,8 @@ func (p *ESP) Add(name, file string) error {
 	return nil
 }
 
-// checkProgram refuses a program for another architecture than the others, or than its
-// name says. A file that is no EFI program may be for any.
+// checkProgram refuses a program for another architecture than the others have, or than its
+// name says. Files that aren't EFI programs are fine.
 func (p *ESP) checkProgram(name, file string) error {
 	f, err := os.Open(file)
 	if err != nil {

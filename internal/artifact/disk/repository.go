@@ -16,11 +16,11 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// A Source is what a disk gets of a repository.
+// A Source says what of a repository goes onto a disk.
 type Source struct {
 	Repo   *repo.Repo
 	Images []string // digests or refs
-	Var    bool     // /var begins as a copy of the image's
+	Var    bool     // /var begins as a copy of /var in the image
 }
 
 // Layout collects what a root partition needs for the images.
@@ -119,8 +119,8 @@ func (s Source) addSeal(l *Layout, d verity.Digest) error {
 	return nil
 }
 
-// state returns the files of a directory of the image as ordinary files. What isn't a
-// file, a directory or a symlink has no business in /var at rest.
+// state returns the files of a directory of the image as ordinary files. It leaves out
+// what isn't a file, a directory or a symlink.
 func (s Source) state(name string, n *tree.Node) []Entry {
 	e := Entry{Path: name, Mode: fileMode(n.Perm), UID: n.UID, GID: n.GID}
 	switch n.Kind {
@@ -145,7 +145,7 @@ func (s Source) state(name string, n *tree.Node) []Entry {
 	return []Entry{e}
 }
 
-// fileMode turns permission bits as the kernel has them into Go's.
+// fileMode converts permission bits of the kernel to those of Go.
 func fileMode(perm uint16) fs.FileMode {
 	mode := fs.FileMode(perm & 0o777)
 	for bit, flag := range map[uint16]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {

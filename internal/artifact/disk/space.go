@@ -2,7 +2,7 @@ package disk
 
 import "golang.org/x/sys/unix"
 
-// freeSpace returns the bytes that a user may still write below a directory.
+// freeSpace returns how many bytes a user may still write below a directory.
 func freeSpace(dir string) (int64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {

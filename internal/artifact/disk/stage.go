@@ -9,8 +9,8 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// stage writes a file as ext4 is to hold its blocks: the content, and for
-// fs-verity what doc.go draws. It checks the content against size and digest.
+// stage writes a file with the blocks that it shall have in ext4: the content, and with
+// fs-verity what doc.go draws. It checks the size and the digest of the content.
 func stage(name string, e Entry) (err error) {
 	content, err := e.Open()
 	if err != nil {
@@ -35,7 +35,7 @@ func stage(name string, e Entry) (err error) {
 	return appendVerity(f, e.Size, e.Digest)
 }
 
-// copyContent copies what is to have size bytes, or one more of what has more.
+// copyContent copies content, which should have size bytes; if it has more, one of them.
 func copyContent(f *os.File, content io.Reader, size int64) (int64, error) {
 	if from, ok := asSparse(content); ok {
 		return copySparse(f, from)
@@ -45,7 +45,7 @@ func copyContent(f *os.File, content io.Reader, size int64) (int64, error) {
 	return io.Copy(f, &io.LimitedReader{R: content, N: size + 1})
 }
 
-// appendVerity adds Merkle tree and descriptor to f, which holds size bytes.
+// appendVerity appends the Merkle tree and the descriptor to f, which has size bytes.
 func appendVerity(f *os.File, size int64, want verity.Digest) error {
 	const metadataAlign = 65536 // EXT4: ext4_verity_metadata_pos()
 	start := roundUp(size, metadataAlign)
