@@ -65,6 +65,7 @@ var exits = []struct {
 	{isA[*sign.DigestError], exitMismatch, "build the image into REPO again: that replaces what is damaged"},
 	{is(verity.ErrMismatch), exitMismatch, ""},
 	{is(ukicheck.ErrOtherImage), exitMismatch, ""},
+	{isA[*secretError], exitFailure, "name another file; remove that one yourself if nobody needs the key any more"},
 	{isLinked, exitFailure, "neither the boot nor overlayfs follows a link there: move what it leads to into its place"},
 }
 
@@ -229,6 +230,7 @@ func pathOf(err error) string {
 	var lack *imagemount.NoVerityError
 	var special *osfile.SpecialError
 	var kind *osfile.KindError
+	var secret *secretError
 	var gone *repo.GoneError
 	var lost *repo.LostMetaError
 	switch {
@@ -240,6 +242,8 @@ func pathOf(err error) string {
 		return special.Path
 	case errors.As(err, &kind):
 		return kind.Path
+	case errors.As(err, &secret):
+		return secret.Path
 	case errors.As(err, &lack):
 		return lack.Path
 	case errors.As(err, &path):

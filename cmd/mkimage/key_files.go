@@ -28,12 +28,7 @@ const maxForeignKey = 64 << 10
 
 // readKey reads a file, and refuses what is another kind of key than wanted.
 func readKey(file string, want filekind.Kind) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxForeignKey))
+	text, err := readStart(file, maxForeignKey)
 	if err != nil {
 		return nil, err
 	}
@@ -50,6 +45,16 @@ func readKey(file string, want filekind.Kind) ([]byte, error) {
 	}
 	e.remedy = otherHalf(file, kind, want)
 	return nil, e
+}
+
+// readStart reads at most so many bytes of a file.
+func readStart(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
 }
 
 // otherHalf says where the right key may be.

@@ -126,7 +126,27 @@ func outputPath(name string) (string, error) {
 	if err != nil || isStream(path) {
 		return path, err
 	}
-	return path, osfile.Replaceable(path)
+	if err := osfile.Replaceable(path); err != nil {
+		return path, err
+	}
+	return path, keepSecret(path)
+}
+
+// A secretError is a file with a private key, in whose place something would be written.
+type secretError struct{ Path string }
+
+func (e *secretError) Error() string { return "there is a private key, which is never replaced" }
+
+// keepSecret returns a secretError if the file at path holds a private key.
+func keepSecret(path string) error {
+	text, err := readStart(path, maxForeignKey)
+	if err != nil {
+		return nil // there is none, or none that can be told
+	}
+	if filekind.HoldsSecret(text) {
+		return &secretError{path}
+	}
+	return nil
 }
 
 // nullDevice is the number of /dev/null.

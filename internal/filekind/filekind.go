@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"regexp"
 	"slices"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -95,6 +96,16 @@ func Of(head []byte) Kind { return find(kinds, head) }
 // Key tells what the text of a file is if it is a key, or is taken for one. Otherwise it
 // is Unknown.
 func Key(text []byte) Kind { return find(keyKinds, text) }
+
+// secretMarks are in texts that hold a private key beside something else, such as a
+// certificate.
+var secretMarks = regexp.MustCompile(`-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY( BLOCK)?-----|AGE-SECRET-KEY-1`)
+
+// HoldsSecret reports whether the text of a file is or has a private key. What is no text
+// holds none: an archive may have a file with a key in it.
+func HoldsSecret(text []byte) bool {
+	return isText(text) && secretMarks.Match(text) || strings.HasPrefix(string(Key(text)), string(PrivateKey))
+}
 
 func find(rows []row, head []byte) Kind {
 	for _, r := range rows {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/composefs-go/composefs/internal/filekind"
+	"github.com/composefs-go/composefs/sign"
 )
 
 func TestAKindIsToldByTheFirstBytes(t *testing.T) {
@@ -80,5 +81,38 @@ func TestWhatIsNoDirectoryAndNoFileIsNamed(t *testing.T) {
 	defer f.Close()
 	if got := filekind.OfFile(f); got != filekind.Text {
 		t.Errorf("found %q", got)
+	}
+}
+
+// A text with a private key in it is one, whatever stands before the key; an archive isn't.
+func TestAFileThatHoldsASecretIsKnown(t *testing.T) {
+	private, err := sign.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := private.Text("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]bool{
+		string(secret):                          true,
+		string(private.Public("").Text()):       false,
+		"-----BEGIN PRIVATE KEY-----\nMC4C\n":   true,
+		"-----BEGIN RSA PRIVATE KEY-----\nMC\n": true,
+		"-----BEGIN ENCRYPTED PRIVATE KEY-----": true,
+		"-----BEGIN OPENSSH PRIVATE KEY-----\n": true,
+		"-----BEGIN PGP PRIVATE KEY BLOCK-----": true,
+		"-----BEGIN CERTIFICATE-----\nMC\n-----END CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\nMC\n": true,
+		"# created: 2026\nAGE-SECRET-KEY-1QQQ\n":                                                           true,
+		"age1qqqq\n":                                                                                       false,
+		"-----BEGIN CERTIFICATE-----\n":                                                                    false,
+		"-----BEGIN PUBLIC KEY-----\n":                                                                     false,
+		"ssh-ed25519 AAAA me":                                                                              false,
+		"070701\x00-----BEGIN PRIVATE KEY-----":                                                            false, // an archive
+		"":                                                                                                 false,
+	} {
+		if got := filekind.HoldsSecret([]byte(text)); got != want {
+			t.Errorf("%q: found %t", text, got)
+		}
 	}
 }
