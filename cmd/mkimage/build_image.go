@@ -128,7 +128,7 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 	if err := ctx.Err(); err != nil {
 		return buildReport{}, err
 	}
-	if err := o.checkOrder(u, r, digest); err != nil {
+	if err := o.checkOrder(u, r, digest, signers); err != nil {
 		return buildReport{}, err
 	}
 	u.progress.start("writing to disk")
@@ -148,14 +148,16 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 }
 
 // checkOrder refuses to replace what is newer, while the repository is as it was.
-func (o *buildOptions) checkOrder(u *ui, r *repo.Repo, image verity.Digest) error {
+func (o *buildOptions) checkOrder(u *ui, r *repo.Repo, image verity.Digest, signers []signer) error {
+	keys := publicKeys(signers)
 	sequence, sealed := o.seal.sequence, o.seal.asked()
 	if sealed {
-		if err := o.seal.checkSeal(r, image, sequence); err != nil {
+		if err := o.seal.checkSeal(u, r, image, sequence, keys); err != nil {
 			return err
 		}
 	} else {
-		sequence, sealed = storedSequence(r, image)
+		have := readSequence(r, image, nil)
+		sequence, sealed = have.number, have.there
 	}
 	if o.ref == "" {
 		return nil
@@ -163,7 +165,7 @@ func (o *buildOptions) checkOrder(u *ui, r *repo.Repo, image verity.Digest) erro
 	if err := r.CheckRefPlace(o.ref); err != nil {
 		return err
 	}
-	return o.seal.checkRef(u, r, o.ref, image, sequence, sealed)
+	return o.seal.checkRef(u, r, o.ref, image, sequence, sealed, keys)
 }
 
 // replaced says how many objects were damaged.

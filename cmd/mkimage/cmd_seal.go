@@ -115,7 +115,7 @@ func (o *sealCommand) run(u *ui, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := o.checkSeal(r, image, o.sequence); err != nil {
+	if err := o.checkSeal(u, r, image, o.sequence, publicKeys(signers)); err != nil {
 		return err
 	}
 	if o.statementOnly {
@@ -209,7 +209,7 @@ func (o *sealCommand) addSignature(u *ui, r *repo.Repo, image verity.Digest, siz
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
-	if err := o.checkSeal(r, image, said.Sequence); err != nil {
+	if err := o.checkSeal(u, r, image, said.Sequence, known); err != nil {
 		return err
 	}
 	if err := r.AddSignatures(seal, []sign.Signature{s}, known); err != nil {

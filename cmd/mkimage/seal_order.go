@@ -12,41 +12,81 @@ import (
 // errOlder is the cause when something newer would be replaced.
 var errOlder = errors.New("refused to go back")
 
-// storedSequence returns the sequence in the seal of an image, if it has a seal. Nobody
-// has checked that: it keeps from mistakes, not from attacks.
-func storedSequence(r *repo.Repo, image verity.Digest) (sequence uint64, ok bool) {
+// A storedSequence is what the seal of an image in a repository says.
+type storedSequence struct {
+	number   uint64
+	there    bool // it has a seal
+	verified bool // by one of the keys that it was held against
+}
+
+// String names the number, and says if anybody may have written it there.
+func (s storedSequence) String() string {
+	if s.verified {
+		return fmt.Sprint(s.number)
+	}
+	return fmt.Sprintf("%d (unverified)", s.number)
+}
+
+// counts reports whether the number may keep a lower one away. With keys to hold the seal
+// against, only one that they have made does: anybody who can write to the repository may
+// have made another.
+func (s storedSequence) counts(keys sign.Keyring) bool {
+	return s.there && (s.verified || len(keys) == 0)
+}
+
+// readSequence reads the sequence in the seal of an image, and verifies it by the keys.
+func readSequence(r *repo.Repo, image verity.Digest, keys sign.Keyring) storedSequence {
+	if v, err := (sign.Policy{Keys: keys}).Check(image, r.ReadSealFile); err == nil {
+		return storedSequence{v.Statement.Sequence, true, true}
+	}
 	have, err := r.ReadSeal(image)
 	if err != nil {
-		return 0, false
+		return storedSequence{}
 	}
 	s, err := sign.ParseSeal(have.Text)
-	return s.Statement().Sequence, err == nil
+	return storedSequence{number: s.Statement().Sequence, there: err == nil}
 }
 
 // checkSeal refuses a sequence that is lower than that in the image's seal.
-func (o *sealOptions) checkSeal(r *repo.Repo, image verity.Digest, sequence uint64) error {
-	if have, ok := storedSequence(r, image); ok && sequence < have && !o.force {
-		return fmt.Errorf("%w: image %s is sealed with sequence %d: want that or a higher one, found %d", errOlder, image.Hex(), have, sequence)
+func (o *sealOptions) checkSeal(u *ui, r *repo.Repo, image verity.Digest, sequence uint64, keys sign.Keyring) error {
+	have := readSequence(r, image, keys)
+	switch {
+	case o.force || !have.there || sequence >= have.number:
+		return nil
+	case !have.counts(keys):
+		u.remark("remark: image %s has a seal with sequence %d, which none of the keys has made: it counts for nothing, and is replaced", image.Hex(), have.number)
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w: image %s is sealed with sequence %s: want that or a higher one, found %d", errOlder, image.Hex(), have, sequence)
 }
 
 // checkRef refuses to move a ref from one sealed image to another that isn't newer.
 // sequence is that of the new one, if it has one.
-func (o *sealOptions) checkRef(u *ui, r *repo.Repo, ref string, image verity.Digest, sequence uint64, sealed bool) error {
+func (o *sealOptions) checkRef(u *ui, r *repo.Repo, ref string, image verity.Digest, sequence uint64, sealed bool, keys sign.Keyring) error {
 	old, err := r.Resolve(ref)
 	if err != nil || old == image {
 		return nil // it is no image, or the same
 	}
-	have, ok := storedSequence(r, old)
+	have := readSequence(r, old, keys)
 	switch {
-	case !ok || o.force:
+	case !have.there || o.force:
 		return nil
 	case !sealed:
-		u.remark("remark: ref %s pointed to an image sealed with sequence %d; this one has no seal yet", ref, have)
+		u.remark("remark: ref %s pointed to an image sealed with sequence %d; this one has no seal yet", ref, have.number)
 		return nil
-	case sequence <= have:
-		return fmt.Errorf("%w: ref %s points to an image with sequence %d: want a higher one, found %d", errOlder, ref, have, sequence)
+	case sequence > have.number:
+		return nil
+	case !have.counts(keys):
+		u.remark("remark: ref %s pointed to an image sealed with sequence %d, by none of the keys", ref, have.number)
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w: ref %s points to an image with sequence %s: want a higher one, found %d", errOlder, ref, have, sequence)
+}
+
+// publicKeys are the public halves of open keys.
+func publicKeys(signers []signer) (keys sign.Keyring) {
+	for _, s := range signers {
+		keys = append(keys, s.key.Public(""))
+	}
+	return keys
 }

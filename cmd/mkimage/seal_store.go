@@ -45,7 +45,6 @@ func (o *sealOptions) refs() []string {
 func (o *sealOptions) store(u *ui, r *repo.Repo, seal sign.Seal, signers []signer) (sealed, error) {
 	said := seal.Statement()
 	var signatures []sign.Signature
-	var known sign.Keyring
 	var ids []sign.KeyID
 	for _, s := range signers {
 		signature, err := sign.Sign(seal, s.key)
@@ -56,7 +55,6 @@ func (o *sealOptions) store(u *ui, r *repo.Repo, seal sign.Seal, signers []signe
 			return sealed{}, fmt.Errorf("seal image %s: %w", said.Digest.Hex(), err)
 		}
 		signatures, ids = append(signatures, signature), append(ids, s.key.ID())
-		known = append(known, s.key.Public(""))
 	}
-	return newSealed(said, ids), r.AddSignatures(seal, signatures, known)
+	return newSealed(said, ids), r.AddSignatures(seal, signatures, publicKeys(signers))
 }
