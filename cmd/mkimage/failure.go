@@ -124,6 +124,9 @@ type failure struct {
 // describe finds out what there is to say about an error of a command that was given the
 // repository.
 func describe(err error, repository string) failure {
+	if refused := (*sign.RefusedError)(nil); errors.As(err, &refused) && errors.Is(err, fs.ErrPermission) {
+		err = refused.Reason // it isn't the image that is in the way, but who asks
+	}
 	f := failure{Message: printable.Error(err), Status: exitFailure, Path: pathOf(err)}
 	var usage usageError
 	var stop signalError

@@ -45,6 +45,15 @@ func TestTheHintFitsWhatWasRefused(t *testing.T) {
 	must("key", "new", at("k"))
 	must("build", "--repo", at("repo"), "--ref", "x", at("tree"))
 	os.Chmod(at("repo"), 0o755)
+	for private, names := range map[string][]string{"seals": {"objects"}, "objects": {}, "refs": {"objects"}, "images": {"objects"}} {
+		at := func(name string) string { return at("private-" + private + "/" + name) }
+		must("build", "--repo", at(""), "--ref", "x", "--seal", filepath.Join(dir, "k.key"), "--sequence", "1", filepath.Join(dir, "tree"))
+		os.Chmod(at(""), 0o755)
+		for _, name := range names {
+			os.Chmod(at(name), 0o755)
+		}
+		os.Chmod(at(map[string]string{"seals": "seals", "objects": "objects", "refs": "images/refs", "images": "images"}[private]), 0o700)
+	}
 	mount("full", "size=1m", 0)
 	mount("readonly", "size=1m", 0)
 	for _, repo := range []string{"full/repo", "readonly/repo"} {
@@ -71,6 +80,10 @@ func TestTheHintFitsWhatWasRefused(t *testing.T) {
 		{"the output", nobody, []string{"build", "--output", at("image"), at("tree")}, "name a file in a directory that you may write to"},
 		{"a new key", nobody, []string{"key", "new", at("mine")}, "name a file in a directory that you may write to"},
 		{"a secret key", nobody, []string{"seal", "--repo", at("repo"), "--sequence", "1", "x", "--key", at("k.key")}, "a secret key is for its owner alone"},
+		{"seals of another user", nobody, []string{"verify", "--repo", at("private-seals"), "--keys", at("k.pub"), "x"}, "run it as the user who owns " + at("private-seals")},
+		{"objects of another user", nobody, []string{"verify", "--repo", at("private-objects"), "--keys", at("k.pub"), "x"}, "run it as the user who owns " + at("private-objects")},
+		{"refs of another user", nobody, []string{"verify", "--repo", at("private-refs"), "--keys", at("k.pub"), "x"}, "run it as the user who owns " + at("private-refs")},
+		{"images of another user", nobody, []string{"verify", "--repo", at("private-images"), "--keys", at("k.pub"), strings.Repeat("0a", 32)}, "run it as the user who owns " + at("private-images")},
 		{"a repository that is read-only", root, []string{"build", "--repo", at("readonly/repo"), at("changed")}, "remount the file system of " + at("readonly/repo")},
 		{"an output that is read-only", root, []string{"build", "--output", at("readonly/image"), at("changed")}, "name a file on a file system that is mounted for writing"},
 		{"a new key that is read-only", root, []string{"key", "new", at("readonly/key")}, "name a file on a file system that is mounted for writing"},

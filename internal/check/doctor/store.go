@@ -99,6 +99,8 @@ func checkSeal(r *Report, s Store, d verity.Digest, ref string, trust Trust) {
 	policy.Ref = ref
 	v, err := policy.Check(d, s.ReadSeal)
 	switch {
+	case errors.Is(err, fs.ErrPermission): // it isn't the seal that is in the way
+		r.Stop("seal/unreadable", "%v", errors.Unwrap(err))
 	case err != nil:
 		r.Stop("seal", "%v", err)
 	case v.Status == sign.Sealed:
@@ -138,7 +140,7 @@ func checkObjects(r *Report, s Store, img *erofs.Image, read int) {
 	case len(missing) > 0:
 		r.Stop("objects", "%d of the %d objects of the image are missing, the first is %s", len(missing), len(objects), missing[0].ObjectPath())
 	default:
-		r.Fact("objects", "%d, all there", len(objects))
+		r.Fact("objects", "%d, all there, their contents not read", len(objects))
 		if n := len(objects) - read; n > 0 {
 			r.Fact("unread", "%d of the objects: only the content of init, and of what it is linked with, was checked", n)
 		}

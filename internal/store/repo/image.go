@@ -145,6 +145,9 @@ func (r *Repo) LookupRef(name string) (verity.Digest, error) {
 	if errors.Is(err, unix.ELOOP) {
 		return verity.Digest{}, fmt.Errorf("%w: ref %q is behind a symbolic link to a directory, which the boot doesn't follow", ErrNoImage, name)
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return verity.Digest{}, fmt.Errorf("look for ref %q: %w", name, err)
+	}
 	if err != nil {
 		return verity.Digest{}, fmt.Errorf("%w: there is no ref %q, nor is that a digest of %d hex digits", ErrNoImage, name, 2*r.meta.Algorithm.Size())
 	}
@@ -157,6 +160,9 @@ func (r *Repo) LookupRef(name string) (verity.Digest, error) {
 
 func (r *Repo) checkImage(d verity.Digest) error {
 	target, err := r.root.Readlink(path.Join("images", d.Hex()))
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("look for image %s: %w", d.Hex(), err)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: there is no %s", ErrNoImage, filepath.Join(r.root.Name(), "images", d.Hex()))
 	}
@@ -204,6 +210,9 @@ func (r *Repo) OpenBootable(d verity.Digest) (*os.File, error) {
 			return nil, err
 		}
 		return nil, r.gone(d)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("open image %s: %w", d.Hex(), err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoImage, err)
