@@ -23,27 +23,27 @@ type diskOptions struct {
 	sectorSize        int
 }
 
-const diskLong = `Disk makes a disk image that a UEFI machine boots: an EFI system partition with the
-UKI, and an ext4 partition with the repository's image, all its objects with
-fs-verity already on, its seals, and room for /etc and /var.
+const diskLong = `Disk makes a disk image that boots on UEFI machines: an EFI system partition with the
+UKI, and an ext4 partition with the image, all its objects with fs-verity already
+enabled, its seals, and room for /etc and /var.
 
-It needs no privileges and no loop device. The file is sparse, and the same input
-gives the same bytes; SOURCE_DATE_EPOCH sets all times.
+It needs no privileges and no loop device. The file is sparse, and the same input gives
+the same bytes; SOURCE_DATE_EPOCH sets all times.
 
-With --write-device FILE is a disk such as /dev/sdX, and all that is on it is
-overwritten. A disk that is mounted or otherwise in use is refused, and so is a partition.
-The image is made in $TMPDIR (/var/tmp) first.
+With --write-device, FILE is a disk such as /dev/sdX, and everything on it is
+overwritten. A disk that is mounted or otherwise in use is refused, and so is a
+partition. The image is first made in $TMPDIR (/var/tmp).
 
-A disk boots only where its sectors have the size that the partition table was made for:
-512 bytes in nearly all disks and virtual machines, 4096 in some (lsblk -o LOG-SEC),
+A disk boots only if its sectors have the size that the partition table was made for:
+512 bytes on nearly all disks and virtual machines, 4096 on some (lsblk -o LOG-SEC),
 which need --sector-size 4096.
 
-/var begins as a copy of the image's.
+/var starts as a copy of the image's.
 
-The programs on the EFI system partition say for which architecture the disk is: they
-must be for one, which decides the type of the root partition and the name of --uki,
-EFI/BOOT/BOOTX64.EFI, BOOTAA64.EFI or BOOTRISCV64.EFI. Its file system is FAT: names
-have ASCII characters, and case makes no difference.`
+The programs on the EFI system partition must all be for the same architecture. It
+determines the type of the root partition and the name under which --uki is stored:
+EFI/BOOT/BOOTX64.EFI, BOOTAA64.EFI or BOOTRISCV64.EFI. The file system is FAT: names must
+be ASCII, and case makes no difference.`
 
 func newDisk(u *ui) *cobra.Command {
 	var o diskOptions
@@ -69,12 +69,12 @@ func newDisk(u *ui) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.repo, "repo", "", "repository `DIR`")
 	f.StringArrayVar(&o.images, "image", nil, "put `IMAGE` (a digest or a ref) and its objects on the disk (repeatable)")
-	f.StringVar(&o.uki, "uki", "", "boot `FILE`: it becomes the program that firmware starts")
+	f.StringVar(&o.uki, "uki", "", "UKI `FILE`: it becomes the program that firmware starts")
 	f.StringArrayVar(&o.esp, "esp", nil, "put a file into the EFI system partition, as `PATH=FILE` (repeatable)")
-	f.Int64Var(&o.espSize, "esp-size", 0, "size of the EFI system partition in `MIB` (default: as needed, with some room)")
-	f.Int64Var(&o.rootSize, "root-size", 0, "size of the root partition in `MIB` (default: as needed, with some room)")
-	f.BoolVar(&o.emptyVar, "empty-var", false, "begin with an empty /var")
-	f.IntVar(&o.sectorSize, "sector-size", 0, "`BYTES` of the disk's sectors, 512 or 4096 (default: the device's, else 512)")
+	f.Int64Var(&o.espSize, "esp-size", 0, "size of the EFI system partition in `MIB` (default: as needed, with some spare room)")
+	f.Int64Var(&o.rootSize, "root-size", 0, "size of the root partition in `MIB` (default: as needed, with some spare room)")
+	f.BoolVar(&o.emptyVar, "empty-var", false, "start with an empty /var")
+	f.IntVar(&o.sectorSize, "sector-size", 0, "size of the disk's sectors in `BYTES`, 512 or 4096 (default: the device's, else 512)")
 	f.StringVarP(&o.output, "output", "o", "", "write the disk to `FILE`")
 	f.BoolVar(&o.writeDevice, "write-device", false, "FILE is a disk: overwrite all that is on it")
 	return cmd

@@ -25,34 +25,34 @@ type doctorOptions struct {
 	repo, modules, cmdline, rootFS string
 }
 
-const doctorLong = `Doctor finds problems that would stop a boot, before anybody tries it, and says what to
-do about each. THING is a file, of a kind that doctor tells by its content:
+const doctorLong = `Doctor finds problems that would stop a boot, before it is tried, and says what to do
+about each. THING is a file; doctor recognizes its kind by its content:
 
-  a UKI        can firmware start its kernel, is that new enough, is it signed as it
-               is now; is composefs-setup-root in its initrd and started, are its
-               modules there, do keys and policy parse, does the command line name an
-               image and a root, and does the policy permit it
+  a UKI        can firmware start its kernel, is the kernel new enough, does the
+               signature still match; is composefs-setup-root in its initrd and started,
+               are its modules there, do keys and policy parse, does the command line
+               name an image and a root, and does the policy permit it
   an initrd    the same; --cmdline TEXT is the command line that it will get
-  an image     does it have an init program with all that this is linked with, and
-               directories to mount upon; does it have files that it shouldn't have,
-               such as host keys, a machine-id, or an fstab with /
+  an image     does it have an init program with all the libraries that this needs, and
+               directories to mount on; does it have files that it shouldn't have, such
+               as host keys, a machine-id, or an fstab with /
   a disk       each UKI and each boot loader entry on it, as above, and whether boot
-               loaders take it into their menu; and on the root partition the image,
-               its seal, fs-verity and all of its objects
+               loaders show it in their menus; and on the root partition the image, its
+               seal, fs-verity and all of its objects
 
-Of an image's objects only init, and what it is linked with, is read; mkimage verify
---objects reads all of them.
+Of an image's objects, doctor reads only init and its libraries; mkimage verify --objects
+reads all of them.
 
-With --repo the image that the command line names must be in that repository, be
-sealed as the initrd's keys and policy want it, and have all its objects; then THING
-may also be a digest or a ref there.
+With --repo, the image that the command line names must be in that repository, be sealed
+as the initrd's keys and policy require, and have all its objects. THING may then also
+be a digest or a ref in the repository.
 
-Without THING doctor examines the running system: what was verified at the boot, by
-which key, and what wasn't; and every mount over the image, such as a system extension.
-It sees only what its user may see; run it as root.
+Without THING doctor examines the running system: what was verified at boot, by which
+key, and what wasn't; and every mount over the image, such as a system extension. It
+sees only what its user may see; run it as root.
 
-Disks are read with sfdisk, debugfs and mtools, without privileges. A root partition that
-isn't ext4 can't be: mount it, and name its repository with --repo.
+Disks are read with sfdisk, debugfs and mtools, without privileges. That works only if
+the root partition is ext4; otherwise mount it, and name its repository with --repo.
 
 The exit status is 1 if there is a finding that stops a boot; warnings don't count.`
 
@@ -80,10 +80,10 @@ func newDoctor(u *ui) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.repo, "repo", "", "repository `DIR` that the root partition will have")
-	f.StringVar(&o.modules, "modules", "", "the kernel's modules: `DIR`, which also says what is built into the kernel")
-	f.StringVar(&o.cmdline, "cmdline", "", "the kernel command line, for what comes without one: `TEXT`")
-	f.StringVar(&o.rootFS, "root-fs", "", "file system of the root partition: `TYPE` (default: as on the disk, as rootfstype= says, or any)")
+	f.StringVar(&o.repo, "repo", "", "repository `DIR` that will be on the root partition")
+	f.StringVar(&o.modules, "modules", "", "`DIR` with the kernel's modules and its list of built-in ones")
+	f.StringVar(&o.cmdline, "cmdline", "", "kernel command line `TEXT`, for a THING without one")
+	f.StringVar(&o.rootFS, "root-fs", "", "`TYPE` of the root partition's file system (default: the one on the disk or in rootfstype=, else any)")
 	return cmd
 }
 

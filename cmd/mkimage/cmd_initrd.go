@@ -23,13 +23,13 @@ type initrdOptions struct {
 	rootFS, compression                string
 }
 
-const initrdLong = `Initrd makes an initrd without any other tool: composefs-setup-root as /init, the
-kernel modules that it takes to reach the root partition, the keys and the policy.
+const initrdLong = `Initrd makes an initrd without any other tool: composefs-setup-root as /init, the kernel
+modules that are needed to reach the root partition, the keys and the policy.
 
 The modules come from --modules, the kernel's directory. Modules for the root file
-system, EROFS and overlayfs must be there or be built in; modules for the usual disks
-are taken if they are there. One of the public keys --keys must have sealed the image;
-without any key the boot requires no seal.`
+system, EROFS and overlayfs must be there or built into the kernel; modules for common
+disks are included if they are there. One of the public keys --keys must have sealed the
+image; without a key the boot requires no seal.`
 
 func newInitrd(u *ui) *cobra.Command {
 	var o initrdOptions
@@ -48,12 +48,12 @@ func newInitrd(u *ui) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.setupRoot, "setup-root", "", "composefs-setup-root `FILE` (default: beside mkimage, or ../lib/composefs from there)")
-	f.StringVar(&o.modules, "modules", "", "the kernel's modules: `DIR`, as in ROOT/usr/lib/modules/VERSION")
-	f.StringVar(&o.rootFS, "root-fs", "ext4", "file system of the root partition: `TYPE`")
-	f.StringArrayVar(&o.extra, "add-module", nil, "a further module, by `NAME`; or several, NAME,NAME (repeatable)")
+	f.StringVar(&o.setupRoot, "setup-root", "", "composefs-setup-root `FILE` (default: the one beside mkimage, or in ../lib/composefs from there)")
+	f.StringVar(&o.modules, "modules", "", "`DIR` with the kernel's modules, such as ROOT/usr/lib/modules/VERSION")
+	f.StringVar(&o.rootFS, "root-fs", "ext4", "`TYPE` of the root partition's file system")
+	f.StringArrayVar(&o.extra, "add-module", nil, "include the module `NAME` too; or several, NAME,NAME (repeatable)")
 	f.StringArrayVar(&o.keys, "keys", nil, "trusted public keys: a .pub `FILE`, or a directory of them (repeatable)")
-	f.StringVar(&o.policy, "policy", "", "policy `FILE`, which becomes setup-root-conf.toml")
+	f.StringVar(&o.policy, "policy", "", "`FILE` with the policy, which becomes setup-root-conf.toml")
 	f.StringVar(&o.compression, "compress", "zstd", "zstd or none")
 	f.StringVarP(&o.output, "output", "o", "", "write the initrd to `FILE`")
 	return cmd

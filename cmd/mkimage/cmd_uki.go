@@ -9,16 +9,16 @@ import (
 // maxPart bounds a kernel, an initrd or a UKI, in bytes.
 const maxPart = 2 << 30
 
-const ukiLong = `A unified kernel image (UKI) is one EFI program that holds kernel, initrd and kernel
-command line. Firmware with Secure Boot runs it only with a signature by a key that
-it trusts, and then none of them can have been changed: not the digest that the
-command line pins, not the keys and the policy in the initrd.
+const ukiLong = `A unified kernel image (UKI) is one EFI program that contains the kernel, the initrd and
+the kernel command line. Under Secure Boot, firmware runs it only with a signature by a
+key that it trusts, which rules out changes to any of them: the digest that the command
+line pins, and the keys and the policy in the initrd.
 
   mkimage uki build --linux vmlinuz --initrd initrd.img --image $DIGEST \
       --sb-key db.key --sb-cert db.crt --output linux.efi
   mkimage uki verify --sb-cert db.crt linux.efi
 
-With the key elsewhere, in a safe or in hardware, the signature is made there:
+If the key is elsewhere, in a safe or in hardware, the signature is made there:
 
   mkimage uki sign --to-be-signed tbs linux.efi
   openssl dgst -sha256 -sign db.key -out signature tbs        # there

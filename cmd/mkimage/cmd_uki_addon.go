@@ -18,19 +18,19 @@ type ukiAddonOptions struct {
 	secureBoot                                                        secureBoot
 }
 
-const ukiAddonLong = `Addon makes a small EFI program that adds kernel arguments, a device tree or an
-initrd to a UKI without changing it: systemd-stub (254 or newer) takes in what lies
-beside linux.efi in the directory linux.efi.extra.d and is called *.addon.efi; what
-lies in loader/addons goes for all UKIs.
+const ukiAddonLong = `Addon makes a small EFI program that adds kernel arguments, a device tree or an initrd to
+a UKI without changing it. For linux.efi, systemd-stub (254 or newer) uses the addons
+*.addon.efi in the directory linux.efi.extra.d beside it; the ones in loader/addons apply
+to all UKIs.
 
 Under Secure Boot an addon counts only if it is signed by a key that firmware trusts.
-Whoever signs one vouches for what it makes of every UKI, so sign as little as
-possible: an addon can't pin another image or start another initrd's program (rdinit=), which is
-refused here, but arguments like init= or systemd.unit= are as good as a root shell, and
-an initrd replaces files of that in the UKI.
+The signature covers what the addon does to every UKI, so sign as little as possible.
+Pinning another image, and starting another program in the initrd (rdinit=), are refused
+here; but arguments like init= or systemd.unit= can give a root shell, and an initrd
+replaces files in the UKI's.
 
-The kernel cuts off a command line that is too long. With --uki the addon is refused if
-it makes that of the UKI too long; mkimage doctor finds it of all addons on a disk.`
+The kernel truncates a command line that is too long. With --uki the addon is refused if
+it makes that UKI's command line too long; mkimage doctor checks all addons on a disk.`
 
 func newUKIAddon(u *ui) *cobra.Command {
 	var o ukiAddonOptions
@@ -50,13 +50,13 @@ func newUKIAddon(u *ui) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.stub, "stub", ukiparts.StubPath(uki.StubAddon, runtime.GOARCH), "systemd's addon stub `FILE`")
-	f.StringVar(&o.cmdline, "cmdline", "", "kernel arguments to add, after those of the UKI: `TEXT` or @FILE")
+	f.StringVar(&o.cmdline, "cmdline", "", "kernel arguments to add after the UKI's: `TEXT` or @FILE")
 	f.StringArrayVar(&o.uki, "uki", nil, "check that the addon fits the UKI in `FILE` (repeatable)")
 	f.StringVar(&o.deviceTree, "devicetree", "", "device tree `FILE`")
-	f.StringVar(&o.initrd, "initrd", "", "initrd `FILE` to unpack after that of the UKI")
-	f.StringVar(&o.microcode, "microcode", "", "initrd `FILE` with microcode of processors")
+	f.StringVar(&o.initrd, "initrd", "", "initrd `FILE` to unpack after the UKI's")
+	f.StringVar(&o.microcode, "microcode", "", "initrd `FILE` with processor microcode")
 	f.StringVar(&o.uname, "uname", "", "only for the kernel of this `VERSION`")
-	f.StringVar(&o.sbat, "sbat", "", "`FILE` of SBAT lines (default: that of all addons)")
+	f.StringVar(&o.sbat, "sbat", "", "`FILE` with SBAT lines (default: the usual line for addons)")
 	o.secureBoot.flags(cmd)
 	f.StringVarP(&o.output, "output", "o", "", "write the addon to `FILE`, as in NAME.addon.efi")
 	return cmd

@@ -23,34 +23,34 @@ type ukiBuildOptions struct {
 	secureBoot                                secureBoot
 }
 
-const ukiBuildLong = `Build puts systemd-stub, a kernel, an initrd and a kernel command line into one EFI
-program, with the sections that systemd's ukify would make of them, and signs it for
-Secure Boot if it is given a key. Then none of them can be changed any more: neither
-the keys and the policy in the initrd, nor the digest on the command line.
+const ukiBuildLong = `Build combines systemd-stub, a kernel, an initrd and a kernel command line into one EFI
+program, with the same sections as systemd's ukify, and signs it for Secure Boot if it is
+given a key. The signature rules out changes to any of them: to the keys and the policy
+in the initrd as well as to the digest on the command line.
 
---image DIGEST puts the argument that pins the image, composefs.digest=…, in front of
-the command line; the argument of a V2 image is composefs=DIGEST: say
---image composefs=DIGEST. --image composefs.ref=NAME pins none: the machine boots what
-that ref names, if it is sealed by one of the keys in the initrd, so that next week's
-image needs no new UKI. A UKI that names no image is made with --image none: it boots
+--image DIGEST puts the argument that pins the image, composefs.digest=…, at the start of
+the command line; for a V2 image, whose argument is composefs=DIGEST, use
+--image composefs=DIGEST. --image composefs.ref=NAME pins no image: the machine boots the
+image that the ref points to, if it is sealed by one of the keys in the initrd, so next
+week's image needs no new UKI. --image none makes a UKI that names no image; it boots
 nothing, unless the policy in its initrd has argument = "optional".
 
 A UKI can have several profiles, each with a command line or other parts of its own.
---profile makes a file with what a further profile has of its own, and --join puts such
-files into a UKI; whatever they lack, they have from the UKI:
+--profile makes a file with the parts of a further profile, and --join puts such files
+into a UKI; a profile takes whatever it lacks from the UKI:
 
   mkimage uki build --profile 'ID=rescue' --image $DIGEST \
       --cmdline "root=PARTLABEL=root systemd.unit=rescue.target" --output rescue.profile
   mkimage uki build … --image $DIGEST --join rescue.profile --output linux.efi
 
 Every profile must name the same image. None may have rdinit=, with which the kernel
-starts something else than composefs-setup-root.
+starts a program other than composefs-setup-root.
 
---microcode is unpacked before the initrd, so that there must be nothing in it but files
-below kernel/x86/microcode, not compressed.
+--microcode is unpacked before the initrd, so it may contain only files below
+kernel/x86/microcode, not compressed.
 
---pcr-key signs what PCR 11 of the TPM will be (.pcrsig), so that the TPM gives a
-secret that is bound to that key to each UKI that was built with it, and to no other.`
+--pcr-key signs the expected values of the TPM's PCR 11 (.pcrsig). A secret that is bound
+to this key is then released to every UKI that was built with it, and to no other.`
 
 func newUKIBuild(u *ui) *cobra.Command {
 	var o ukiBuildOptions
@@ -70,23 +70,23 @@ func newUKIBuild(u *ui) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.stub, "stub", "", "systemd-stub `FILE` (default: that of the package systemd-boot-efi for the kernel's architecture)")
+	f.StringVar(&o.stub, "stub", "", "systemd-stub `FILE` (default: the one in the package systemd-boot-efi for the kernel's architecture)")
 	f.StringVar(&o.linux, "linux", "", "kernel `FILE`")
 	f.StringArrayVar(&o.initrds, "initrd", nil, "initrd `FILE` (repeatable: they are unpacked one after another)")
-	f.StringVar(&o.microcode, "microcode", "", "initrd `FILE` with microcode of processors")
+	f.StringVar(&o.microcode, "microcode", "", "initrd `FILE` with processor microcode")
 	f.StringVar(&o.cmdline, "cmdline", "", "kernel command line: `TEXT` or @FILE, without the composefs argument; ro is added unless it says ro or rw")
-	f.StringVar(&o.image, "image", "", "pin the image with this `DIGEST`, or none; an image that --cmdline names will do")
+	f.StringVar(&o.image, "image", "", "pin the image with this `DIGEST`, or none; not needed if --cmdline names an image")
 	f.StringVar(&o.osRelease, "os-release", "", "os-release `FILE`; boot menus show its PRETTY_NAME")
 	f.StringVar(&o.uname, "uname", "", "kernel `VERSION` (default: read from the kernel)")
 	f.StringVar(&o.splash, "splash", "", "picture `FILE` (BMP) to show")
 	f.StringArrayVar(&o.deviceTrees, "devicetree", nil, "device tree `FILE` for every machine")
 	f.StringArrayVar(&o.autoTrees, "devicetree-auto", nil, "device tree `FILE` for the machines that it is compatible with (repeatable)")
-	f.StringVar(&o.hwids, "hwids", "", "`DIR` of *.json that say which machine needs which --devicetree-auto")
-	f.StringVar(&o.sbat, "sbat", "", "`FILE` of SBAT lines to add to those of stub and kernel (default: that of all UKIs)")
+	f.StringVar(&o.hwids, "hwids", "", "`DIR` of *.json files that say which machine needs which --devicetree-auto")
+	f.StringVar(&o.sbat, "sbat", "", "`FILE` with SBAT lines to add to the ones of stub and kernel (default: the usual line for UKIs)")
 	f.StringVar(&o.profile, "profile", "", "without --join, make a profile; `TEXT` or @FILE with ID= and TITLE=")
 	f.StringArrayVar(&o.joined, "join", nil, "add the profile in `FILE` (repeatable)")
 	o.pcr.flags(cmd)
-	f.StringVar(&o.pcrpKey, "pcrpkey", "", "public key `FILE` (PEM) of signed PCR values, for systemd (default: that of --pcr-key)")
+	f.StringVar(&o.pcrpKey, "pcrpkey", "", "public key `FILE` (PEM) of signed PCR values, for systemd (default: the one of --pcr-key)")
 	f.StringVar(&o.pcrSig, "pcrsig", "", "signed PCR values, a JSON `FILE` from systemd-measure")
 	o.secureBoot.flags(cmd)
 	f.StringVarP(&o.output, "output", "o", "", "write the UKI to `FILE`")

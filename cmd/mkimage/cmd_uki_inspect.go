@@ -2,14 +2,13 @@ package main
 
 import "github.com/spf13/cobra"
 
-const ukiInspectLong = `Inspect shows what is in a UKI or an addon: kernel, command line and the image that it
-pins, the keys and the policy in the initrd, who says to have signed it, and each
-section with its SHA-256. Of a UKI with several profiles it shows all that for each.
-It believes nothing and checks no signature: that is the business of mkimage uki
-verify.
+const ukiInspectLong = `Inspect shows what is in a UKI or an addon: the kernel, the command line and the image
+that it pins, the keys and the policy in the initrd, the signer that a signature names,
+and each section with its SHA-256; for a UKI with several profiles, all of that for each
+profile. It checks no signature; mkimage uki verify does.
 
-The line "digest" has the Authenticode SHA-256, which a signature stands for; it is
-the same before and after signing.`
+The line "digest" has the Authenticode SHA-256, which a signature covers; it is the same
+before and after signing.`
 
 func newUKIInspect(u *ui) *cobra.Command {
 	return &cobra.Command{

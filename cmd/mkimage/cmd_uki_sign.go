@@ -19,7 +19,7 @@ type secureBoot struct{ key, cert string }
 func (o *secureBoot) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.key, "sb-key", "", "sign for Secure Boot with the RSA private key in `FILE` (PEM or DER)")
-	f.StringVar(&o.cert, "sb-cert", "", "its certificate, `FILE`; in PEM the ones that lead from it to one in db may follow")
+	f.StringVar(&o.cert, "sb-cert", "", "`FILE` with the certificate of the key; a PEM file may go on with the chain of certificates to one in db")
 }
 
 // programSigner signs programs; nil signs none.
@@ -96,14 +96,14 @@ type ukiSignOptions struct {
 	remove, replace      bool
 }
 
-const ukiSignLong = `Sign signs an EFI program for Secure Boot: a UKI, an addon, a boot loader, a kernel.
-Signatures that it has already stay, unless --replace is given, and --remove takes them
-all away. Firmware asks for one that it trusts.
+const ukiSignLong = `Sign signs an EFI program for Secure Boot: a UKI, an addon, a boot loader or a kernel.
+Existing signatures stay, unless --replace is given; --remove removes them all. Firmware
+needs one signature that it trusts.
 
-With the private key in a safe or in hardware, --to-be-signed writes the 78 bytes
-that are signed there, as RSA (PKCS #1 v1.5) with SHA-256; what comes back, the bare
-signature or PKCS #7 as sbsign --detached makes it, is checked and put in with
---add-signature. It stands for the digest that mkimage uki inspect shows.
+If the private key is in a safe or in hardware, --to-be-signed writes the 78 bytes to be
+signed there, with RSA (PKCS #1 v1.5) and SHA-256. The result, either the bare signature
+or PKCS #7 as made by sbsign --detached, is checked and added with --add-signature. It
+covers the digest that mkimage uki inspect shows.
 
 The same program and key give the same bytes: there is no time in the signature.`
 
@@ -130,10 +130,10 @@ func newUKISign(u *ui) *cobra.Command {
 	}
 	f := cmd.Flags()
 	o.secureBoot.flags(cmd)
-	f.StringVar(&o.toBeSigned, "to-be-signed", "", "write what is to be signed elsewhere to `FILE`")
-	f.StringVar(&o.add, "add-signature", "", "put in the signature that was made elsewhere, a `FILE`")
-	f.BoolVar(&o.remove, "remove", false, "take all signatures away")
-	f.BoolVar(&o.replace, "replace", false, "take all signatures away before the new one is put in")
+	f.StringVar(&o.toBeSigned, "to-be-signed", "", "write the bytes to be signed elsewhere to `FILE`")
+	f.StringVar(&o.add, "add-signature", "", "add the signature in `FILE`, which was made elsewhere")
+	f.BoolVar(&o.remove, "remove", false, "remove all signatures")
+	f.BoolVar(&o.replace, "replace", false, "remove all signatures before adding the new one")
 	f.StringVarP(&o.out, "output", "o", "", "write the program to `FILE`; it may be the program itself")
 	return cmd
 }

@@ -12,20 +12,19 @@ import (
 	"github.com/composefs-go/composefs/sign/secureboot"
 )
 
-const ukiVerifyLong = `Verify checks that a UKI or an addon is signed by a certificate as firmware would that
-has it in db: by its key, or by that of one that it issued. Then it tells what that
-signature vouches for: the image that the command line pins, and the keys and the
-policy in the initrd. Whoever boots the machine can choose any profile of a UKI, so
-there is a verdict for each, and all must name the same image; --image DIGEST says
-which.
+const ukiVerifyLong = `Verify checks the signature of a UKI or an addon as firmware with the certificate in db
+does: it must be by the certificate's key, or by the key of a certificate that it issued.
+Then it shows what the signature covers: the image that the command line pins, and the
+keys and the policy in the initrd. Any profile of a UKI can be chosen at boot, so there is
+a verdict for each, and all must name the same image; --image DIGEST says which.
 
-The exit status is 6 if the signature is refused. It is 2 if a profile verifies
-nothing, because it names no image or its initrd doesn't start composefs-setup-root; if
-its command line leads away from what is verified (rdinit=, mount.usr=, an init= in
-/var) or its microcode is more than that; or if its command line, policy or keys are
-such that composefs-setup-root would refuse to boot. What else the signer should know,
-of shells for instance, is a warning. The status is 5 if a profile names another image
-than --image says. Validity periods of certificates aren't looked at, as by firmware.`
+The exit status is 6 if the signature is refused, and 5 if a profile names another image
+than --image. It is 2 if a profile verifies nothing, because it names no image or its
+initrd doesn't start composefs-setup-root; if its command line leads away from what is
+verified (rdinit=, mount.usr=, an init= in /var); if its microcode contains anything else;
+or if composefs-setup-root would refuse its command line, policy or keys. Anything else
+that the signer should know, such as a possible shell, is a warning. Like firmware, verify
+ignores the validity periods of certificates.`
 
 func newUKIVerify(u *ui) *cobra.Command {
 	var trusted, images []string
