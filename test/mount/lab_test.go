@@ -64,6 +64,7 @@ func newLab(t *testing.T) *lab {
 	l.other, l.replacement, l.replacementSum = l.build(t, "2")
 	run(t, l.mkimage, "--quiet", "build", "--format", "v2", "--output", l.native, l.path("root-1"))
 	l.vectors = writeVectors(t, l.path("vectors"))
+	run(t, "mke2fs", "-q", "-t", "ext4", "-O", "^verity", l.path("plain"), "8M")
 	run(t, l.mkimage, "--quiet", "disk", "--repo", l.path("repo"), "--image", l.image, "--image", l.other, "--esp", "README="+l.keys, "--output", l.disk)
 	return l
 }
@@ -116,7 +117,7 @@ func (l *lab) initrd(t *testing.T, kernel string) string {
 		t.Fatal(err)
 	}
 	for name, from := range map[string]string{
-		"init": "testdata/init", "bin/mkimage": l.mkimage, "bin/show": l.path("show"), "native": l.native, "sbin/mount.composefs": l.mkimage,
+		"init": "testdata/init", "bin/mkimage": l.mkimage, "bin/show": l.path("show"), "native": l.native, "plain": l.path("plain"), "sbin/mount.composefs": l.mkimage,
 		"bin/busybox": testutil.RequireTool(t, "busybox"), "etc/composefs/keys.d/good.pub": l.keys,
 	} {
 		content, err := os.ReadFile(from)

@@ -97,6 +97,13 @@ func (c check) all(k kernel) {
 	c.refused("other-image", "5 ", "fs-verity digest mismatch: want fsverity-sha256-12:"+c.l.image+", found "+c.l.other)
 	c.refused("copied-image", "5 ", "has no fs-verity: it isn't enabled for this file hint: run `fsverity enable ")
 	c.mounted("copied-image-off", c.l.largeSum)
+	if k.verity {
+		c.mounted("copied-image-again", c.l.largeSum)
+	} else {
+		c.refused("copied-image-again", "7 ", needsVerity)
+	}
+	c.refused("plain-ext4", "7 ", "it is on ext4, which was made without the feature hint: turn it on (ext4: `tune2fs -O verity /dev/loop")
+	c.mounted("plain-ext4-off", c.l.largeSum)
 	c.refused("linked-objects", "1 ", "objects")
 	c.refused("other", "1 ", "Image has wrong fs-verity: fs-verity digest mismatch: want fsverity-sha256-12:"+c.l.other+", found "+c.l.image)
 	c.refused("copy", "1 ", "Failed to mount composefs /disk/copy: Image has no fs-verity: ")
