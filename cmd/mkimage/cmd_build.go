@@ -32,46 +32,45 @@ const buildLong = `Build makes an image from SOURCE and prints its digest. SOURC
 
 %s
 
-Without --repo and --output nothing is written: that's how to ask which digest a
-tree has.
+Without --repo and --output nothing is written: build only prints the tree's digest.
 
-With --repo the image and the contents of all files that are larger than 64 bytes
-go into the repository, which is made if it isn't there. If anything fails, the
-repository stays as it was. Several builds into one repository may run at once.
+With --repo, the image and the contents of all files of more than 64 bytes go into the
+repository, which is made if it doesn't exist. If anything fails, the repository stays as
+it was. Several builds into one repository may run at once.
 
-Objects that are in the repository already are checked, and written anew if they are
-damaged: the kernel vouches for an object with fs-verity, any other one is read.
+Objects that are already in the repository are checked, and replaced if they are damaged.
+Objects with fs-verity are checked by the kernel; all others are read.
 
---boot makes the tree one to boot from: / takes /usr's attributes, /boot, /run and
-/sysroot become empty, extended attributes other than security.capability are
-dropped, and if the tree has an SELinux policy, all files are labelled by it. Mount
-points that the tree lacks (/boot, /dev, /etc, /proc, /run, /sys, /sysroot, /var) are
-made, and remarks say what a machine with this root will lack.
+--boot prepares the tree for booting: / takes /usr's attributes; /boot, /run and /sysroot
+become empty; extended attributes other than security.capability are dropped; and if the
+tree has an SELinux policy, all files are labelled by it. Missing mount points (/boot,
+/dev, /etc, /proc, /run, /sys, /sysroot, /var) are made, and remarks say what a machine
+with this root will lack.
 
-For a tree that has all of them the digest is the same as cfsctl's. --boot=RELEASE makes
-none, and always gives the digest of that release: composefs-rs-0.9.0, or
-composefs-rs-0.9.4, which gives /boot and /sysroot the nanoseconds of /usr's time too.
+If the tree has all mount points, the digest is the same as cfsctl's. --boot=RELEASE makes
+no mount points and always gives the digest of that release: composefs-rs-0.9.0, or
+composefs-rs-0.9.4, in which /boot and /sysroot take the nanoseconds of /usr's time too.
 
 --format v0 and v1 are the formats of the C tools, v2 is the format of composefs-rs. A
-dump is read as the tools of that format read it.
+dump is read as by the tools of the chosen format.
 
-Whiteouts in a layer (.wh.NAME, .wh..wh..opq) hide files of lower layers, wherever in
-the layer they are, as the OCI image format says. composefs-rs applies them in the order
-of the entries. Where that makes another image, build says so; --whiteouts=in-order
-makes the image of composefs-rs.
+Whiteouts in a layer (.wh.NAME, .wh..wh..opq) hide files of lower layers, wherever they
+are in their layer, as the OCI image format requires. composefs-rs applies them in the
+order of the entries. If that makes a different image, build says so;
+--whiteouts=in-order makes the image of composefs-rs.
 
---one-use-key seals the image with a key that is made now, signs nothing else and is
-never written anywhere. Put its public half into the initrd that boots this image,
-and nobody, you included, can make that initrd boot another one.
+--one-use-key seals the image with a new key that signs nothing else and is never
+written to a file. Put its public key into the initrd that boots this image, and nobody,
+not even you, can make that initrd boot another image.
 
---cache makes the next build of a directory faster: it reads no file again whose
-inode, size, modification and change time are the same as before, neither of the
-directory nor of the repository. Only ext4, XFS,
-Btrfs and F2FS keep these well enough; elsewhere all files are read. Root, or anybody
-else who can set the clock back or write to the disk below the file system, can hide a
-change from it. Without --cache every file is read and hashed.
+--cache makes the next build of a directory faster. A file with the same inode, size,
+modification time and change time as before isn't read again, neither in the directory
+nor in the repository. Only ext4, XFS, Btrfs and F2FS have reliable change times; on other
+file systems all files are read. Anyone who can set the clock back or write to the
+underlying disk, such as root, can hide a change from the cache. Without --cache every
+file is read and hashed.
 
-The same tree gives the same digest, on every machine and file system.`
+The same tree gives the same digest on every machine and file system.`
 
 func newBuild(u *ui) *cobra.Command {
 	var o buildOptions
@@ -92,10 +91,10 @@ func newBuild(u *ui) *cobra.Command {
 	f.StringVar(&o.ref, "ref", "", "make `NAME` in the repository point to the image")
 	f.StringVar(&o.format, "format", "", "image format: v0, v1 or v2 (default: the repository's, else v1)")
 	f.StringVar(&o.algorithm, "digest", "", "hash: sha256 or sha512 (default: the repository's, else sha256)")
-	f.StringVar(&o.boot, "boot", "", "make it a tree to boot from; with =`RELEASE` exactly as that release does")
+	f.StringVar(&o.boot, "boot", "", "prepare the tree for booting; with =`RELEASE`, exactly as that release does")
 	f.Lookup("boot").NoOptDefVal = ownWay
 	f.BoolVar(&o.read.UseEpoch, "use-epoch", false, "set all times to 0")
-	f.BoolVar(&o.read.SkipXattrs, "skip-xattrs", false, "leave all extended attributes out")
+	f.BoolVar(&o.read.SkipXattrs, "skip-xattrs", false, "leave out all extended attributes")
 	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "keep only the extended attributes user.*")
 	f.BoolVar(&o.read.SkipDevices, "skip-devices", false, "leave out device nodes and whiteouts")
 	f.StringVar(&o.cache, "cache", "", "remember in `FILE` the digests of files that don't change, see above")

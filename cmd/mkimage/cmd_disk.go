@@ -76,7 +76,7 @@ func newDisk(u *ui) *cobra.Command {
 	f.BoolVar(&o.emptyVar, "empty-var", false, "start with an empty /var")
 	f.IntVar(&o.sectorSize, "sector-size", 0, "size of the disk's sectors in `BYTES`, 512 or 4096 (default: the device's, else 512)")
 	f.StringVarP(&o.output, "output", "o", "", "write the disk to `FILE`")
-	f.BoolVar(&o.writeDevice, "write-device", false, "FILE is a disk: overwrite all that is on it")
+	f.BoolVar(&o.writeDevice, "write-device", false, "FILE is a disk: overwrite everything on it")
 	return cmd
 }
 

@@ -42,7 +42,7 @@ func newKeyNew(u *ui) *cobra.Command {
 and must stay secret, and NAME.pub, which goes into the initramfs of each machine
 that is to boot them. Existing files are never overwritten.
 
-minisign reads both. With --password-file the private key is encrypted.`,
+minisign can use both. With --password-file the private key is encrypted.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			password, err := readPassword(passwordFile)
@@ -112,9 +112,9 @@ func newKeyShow(u *ui) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show FILE...",
 		Short: "show the numbers of keys, public or private",
-		Long: `Show prints the number by which signatures, boot.json and messages name a key, its
-name there, and the kind of the file. The number of an encrypted private key is
-encrypted too: it takes --password-file.`,
+		Long: `Show prints the ID and the name under which a key appears in signatures, boot.json and
+messages, and the kind of the file. The ID of an encrypted private key is encrypted too,
+so showing it needs --password-file.`,
 		Example: "  mkimage key show mykey.pub /etc/composefs/keys.d/*.pub",
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -24,12 +24,11 @@ func newRepo(u *ui) *cobra.Command {
 const repoInitLong = `Init makes an empty repository. Its hash and image format can't be changed later.
 
 mkimage build --repo makes one too; init is for settings other than SHA-256 and V1.
-Where the file system has fs-verity, the repository will insist on it.
+If the file system supports fs-verity, the repository will require it.
 
-If DIR is a repository whose meta.json is lost or damaged, init writes that file
-again, with the settings that the objects and images there have; --digest and --format
-can't change them. If its images have several formats, --format says which of these is
-the default.`
+If DIR is a repository with a lost or damaged meta.json, init writes that file again, with
+the settings of the objects and images in the repository; --digest and --format can't
+change them. If its images have several formats, --format chooses the default.`
 
 // repoReport is what repo init reports.
 type repoReport struct {

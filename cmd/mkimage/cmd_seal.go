@@ -25,12 +25,12 @@ type sealCommand struct {
 	trusted       []string
 }
 
-const sealLong = `Seal writes a statement about IMAGE (a digest or a ref) into the repository and
-signs it with minisign. A machine whose initramfs has the public key boots the
-image only with such a seal, and only if the number isn't below its minimum.
+const sealLong = `Seal writes a statement about IMAGE (a digest or a ref) into the repository and signs it
+in minisign's format. A machine with the public key in its initramfs boots the image only
+with such a seal, and only if the sequence number isn't below its minimum.
 
-Sealing with a second key adds a signature, if the statement is the same. Any one of
-them is enough to boot.
+Sealing with a second key adds a signature, if the statement is the same. One valid
+signature is enough to boot.
 
 A key that isn't on this machine signs in three steps:
 
@@ -38,8 +38,8 @@ A key that isn't on this machine signs in three steps:
   minisign -S -s KEY -m HEX.seal                                  where the key is
   mkimage seal --repo repo --add-signature HEX.seal.minisig --keys KEY.pub IMAGE
 
-The statement is a short text, for people to read before they sign. --add-signature
-reads it beside the signature, or else takes the one in the repository, and refuses one
+The statement is a short text, which people can read before they sign it. --add-signature
+reads it from beside the signature, or else from the repository, and refuses a signature
 that composefs-setup-root would refuse.`
 
 func newSeal(u *ui) *cobra.Command {

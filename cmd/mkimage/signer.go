@@ -36,11 +36,11 @@ type sealOptions struct {
 func (o *sealOptions) flags(cmd *cobra.Command, keyFlag string) {
 	f := cmd.Flags()
 	f.StringArrayVar(&o.keys, keyFlag, nil, "seal the image with the private key in `FILE` (repeatable: any one of the keys is enough to boot)")
-	f.StringVar(&o.oneUse, "one-use-key", "", "seal the image with a new key that signs nothing else: write its public half to `FILE`, and forget the other")
+	f.StringVar(&o.oneUse, "one-use-key", "", "seal the image with a new key that signs nothing else: write its public key to `FILE`, and discard the private one")
 	f.StringVar(&o.passwordFile, "password-file", "", "the first line of `FILE` decrypts the key (default: ask on the terminal)")
 	f.Uint64Var(&o.sequence, "sequence", 0, "the image's `NUMBER`: higher is newer; a policy can refuse lower ones")
 	f.StringVar(&o.osID, "os-id", "", "`ID` of the system in the seal, as in os-release")
-	f.StringArrayVar(&o.forRefs, "for-ref", nil, "the seal is good for boots by composefs.ref=`NAME`, and by no other ref (repeatable; default: by any)")
+	f.StringArrayVar(&o.forRefs, "for-ref", nil, "the seal is valid for boots by composefs.ref=`NAME`, and by no other ref (repeatable; default: by any)")
 	f.BoolVar(&o.force, "force", false, "let a seal or a ref go back to a lower sequence")
 	f.StringVar(&o.osVersion, "os-version", "", "`VERSION_ID` of the system in the seal, as in os-release")
 }
