@@ -21,6 +21,13 @@ const (
 // ErrCmdline is the cause when a composefs argument is malformed.
 var ErrCmdline = errors.New("malformed kernel command line")
 
+// Which argument is malformed by itself is in the text; these are the causes when two don't go
+// together.
+var (
+	ErrRepeated = errors.New("is there more than once") // only composefs.digest may be
+	ErrConflict = errors.New("contradict each other")   // a ref and a digest
+)
+
 // An Arg is one kernel parameter, quotes removed.
 type Arg struct {
 	Key   string
@@ -135,7 +142,7 @@ func ParseCmdline(line string) (Cmdline, error) {
 			continue
 		}
 		if seen[a.Key] && a.Key != argDigest {
-			return Cmdline{}, fmt.Errorf("%w: %s= is there more than once; leave only one, or give several composefs.digest=", ErrCmdline, a.Key)
+			return Cmdline{}, fmt.Errorf("%w: %s= %w", ErrCmdline, a.Key, ErrRepeated)
 		}
 		seen[a.Key] = true
 		if err := c.add(a); err != nil {
@@ -143,7 +150,7 @@ func ParseCmdline(line string) (Cmdline, error) {
 		}
 	}
 	if c.Ref != "" && len(c.Images) > 0 {
-		return Cmdline{}, fmt.Errorf("%w: composefs.ref=%s and %s contradict each other; leave only one", ErrCmdline, c.Ref, c.Images[0].Argument)
+		return Cmdline{}, fmt.Errorf("%w: composefs.ref=%s and %s %w", ErrCmdline, c.Ref, c.Images[0].Argument, ErrConflict)
 	}
 	return c, nil
 }

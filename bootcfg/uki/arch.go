@@ -12,15 +12,26 @@ import (
 // keeps it.
 var ErrCmdlineLength = errors.New("the command line is too long")
 
-// CheckCmdlineLength refuses a command line that Linux for a machine
-// (IMAGE_FILE_MACHINE_…) would cut off. Of a machine that isn't known, nothing is
-// asked.
+// A CmdlineLengthError is an ErrCmdlineLength: what is beyond the limit, Linux cuts off without a
+// word.
+type CmdlineLengthError struct {
+	Length, Limit int    // bytes
+	Arch          string // GOARCH
+}
+
+func (e *CmdlineLengthError) Error() string {
+	return fmt.Sprintf("%v: want at most %d bytes for Linux on %s, found %d; it would be cut off there", ErrCmdlineLength, e.Limit, e.Arch, e.Length)
+}
+func (e *CmdlineLengthError) Unwrap() error { return ErrCmdlineLength }
+
+// CheckCmdlineLength returns a CmdlineLengthError for a command line that Linux on a
+// machine (IMAGE_FILE_MACHINE_…) would cut off. Machines that aren't known have no limit.
 func CheckCmdlineLength(line string, machine uint16) error {
 	a, ok := ArchOfMachine(machine)
 	if !ok || len(line) <= a.MaxCmdline {
 		return nil
 	}
-	return fmt.Errorf("%w: want at most %d bytes for Linux on %s, found %d; it would be cut off there", ErrCmdlineLength, a.MaxCmdline, a.Go, len(line))
+	return &CmdlineLengthError{len(line), a.MaxCmdline, a.Go}
 }
 
 // An Arch is an architecture of UEFI machines that run Linux.

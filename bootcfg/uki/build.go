@@ -72,7 +72,7 @@ func alignUp(x, align uint32) uint32 { return (x + align - 1) &^ (align - 1) }
 // checkStub refuses a stub that sections can't be added to.
 func (p *program) checkStub(size int) error {
 	if p.signed() {
-		return fmt.Errorf("%w: adding sections would break its signature; use the stub as it comes from systemd's package, and sign the result", ErrSigned)
+		return fmt.Errorf("%w: adding sections would break its signature", ErrSigned)
 	}
 	for _, off := range []int{optFileAlignment, optSectionAlignment} {
 		if a := p.u32(off); a == 0 || a&(a-1) != 0 || a > 1<<16 {
@@ -84,7 +84,7 @@ func (p *program) checkStub(size int) error {
 	}
 	for _, s := range p.sections {
 		if (s.rawOffset|s.rawSize)&(p.u32(optFileAlignment)-1) != 0 {
-			return formatError("the stub's section %q is not aligned to %#x in the file; use the stub of systemd 252 or newer, not stripped", s.name, p.u32(optFileAlignment))
+			return formatError("the stub's section %q is not aligned to %#x in the file, as in stubs before systemd 252 and in stripped ones", s.name, p.u32(optFileAlignment))
 		}
 		if uint64(s.rawOffset)+uint64(s.rawSize) > uint64(size) {
 			return formatError("the stub's section %q ends past the end of the file", s.name)
@@ -149,7 +149,7 @@ func (b *builder) add(s Section) error {
 		return b.replace(i, s.Data)
 	}
 	if b.tableEnd()+sectionHeaderSize > int64(b.headerRoom()) {
-		return fmt.Errorf("%w: its headers end at %#x and hold %d sections; use a newer systemd stub or fewer sections",
+		return fmt.Errorf("%w: its headers end at %#x and hold %d sections",
 			ErrNoRoom, b.headerRoom(), len(b.sections))
 	}
 	align := b.u32(optFileAlignment)
@@ -222,7 +222,7 @@ func (p *program) room(i int) int {
 func (b *builder) replace(i int, data []byte) error {
 	s, room := &b.sections[i], b.room(i)
 	if len(data) > room {
-		return fmt.Errorf("%w: want %d bytes, found %d in the stub's own section; use a newer systemd stub", ErrNoRoom, len(data), room)
+		return fmt.Errorf("%w: want %d bytes, found %d in the stub's own section", ErrNoRoom, len(data), room)
 	}
 	old := b.out[s.rawOffset : s.rawOffset+s.rawSize]
 	clear(old[copy(old, data):])

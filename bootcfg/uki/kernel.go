@@ -32,7 +32,7 @@ func KernelVersion(linux []byte) (string, error) {
 	for from := 0; ; {
 		i := bytes.Index(linux[from:], []byte(banner))
 		if i < 0 {
-			return "", formatError(`want an x86 kernel with "HdrS" at offset %#x, or %q in one that isn't compressed; give the version with the kernel`, setupMagicOffset, banner)
+			return "", formatError(`want an x86 kernel with "HdrS" at offset %#x, or %q in one that isn't compressed`, setupMagicOffset, banner)
 		}
 		from += i + len(banner)
 		// The same words stand in format strings and in messages.

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/boot/blockdev"
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/boot/setup"
@@ -55,6 +56,8 @@ var remedies = []remedy{
 	{"", ambiguous, "unplug one, or name one with root=PARTUUID= (a copied disk gets numbers of its own by sgdisk -G)"},
 	{"", unnamed, "name the device with root="},
 	{"", withoutACL, "boot a kernel that has them"},
+	{"", repeated, "leave only one, or give several composefs.digest="},
+	{"", conflicting, "leave one of them out"},
 	{"", missing, "boot another kernel, or add what is missing to this one's initramfs"},
 }
 
@@ -116,6 +119,9 @@ func withoutACL(err error) bool {
 	var m *kernel.MissingError
 	return errors.As(err, &m) && m.Feature == kernel.EROFSACL
 }
+
+func repeated(err error) bool    { return errors.Is(err, bootcfg.ErrRepeated) }
+func conflicting(err error) bool { return errors.Is(err, bootcfg.ErrConflict) }
 
 func missing(err error) bool {
 	var m *kernel.MissingError

@@ -75,6 +75,8 @@ var noRemedy = map[string]string{
 	"%w: %d bytes, at most %d expected":           "a larger policy isn't read in the first place",
 	`"boot another kernel"`:                       "only a kernel with that fault says so, and there is none to boot",
 	"%w: line %d: %s":                             "a mistake of TOML, in the words of its reader",
+	"is there more than once":                     "it has a remedy",
+	"contradict each other":                       "it has a remedy",
 	"more than one device fits":                   "it has remedies",
 	"\"didn't appear":                             "it has remedies",
 	"find the root device: %s %w within %v":       "it has remedies",

@@ -97,7 +97,7 @@ var trials = []trial{
 
 	{"leave only one, or give several composefs.digest=", "echo composefs=$image composefs=$newer >line", "echo composefs=$image >line"},
 	{"leave only one, or give several composefs.digest=", "echo composefs=$image composefs=$newer >line", "echo composefs.digest=v1-sha256-12:$image composefs.digest=v1-sha256-12:$newer >line"},
-	{"contradict each other; leave only one", "echo composefs=$image composefs.ref=os >line", byRef},
+	{"contradict each other|leave one of them out", "echo composefs=$image composefs.ref=os >line", byRef},
 	{"has no value, want %s=", "echo composefs >line", "echo composefs=$image >line"},
 	{"is unknown; known are", "echo composefs.image=$image >line", "echo composefs=$image >line"},
 	{"want v1-sha256-12:HEX", "echo composefs.digest=$image >line", remeasure},

@@ -162,6 +162,17 @@ func (o *ukiBuildOptions) checkMeant(u *ui, program []byte, meant string) error 
 	return nil
 }
 
+// cmdlineAdvice says what to leave out of a command line.
+func cmdlineAdvice(err error) error {
+	switch {
+	case errors.Is(err, bootcfg.ErrRepeated):
+		return fmt.Errorf("%w: leave only one, or give several composefs.digest=", err)
+	case errors.Is(err, bootcfg.ErrConflict):
+		return fmt.Errorf("%w: leave one of them out", err)
+	}
+	return err
+}
+
 // line returns the command line, and the image that it shall name.
 func (o *ukiBuildOptions) line(cmd *cobra.Command) (line, meant string, err error) {
 	if line, err = textOrFile("--cmdline", o.cmdline); err != nil {
@@ -171,7 +182,7 @@ func (o *ukiBuildOptions) line(cmd *cobra.Command) (line, meant string, err erro
 	c, err := bootcfg.ParseCmdline(line)
 	switch {
 	case err != nil:
-		return "", "", usagef(cmd, "--cmdline: %w", err)
+		return "", "", usagef(cmd, "--cmdline: %w", cmdlineAdvice(err))
 	case bootcfg.OpenQuote(line):
 		return "", "", usagef(cmd, "--cmdline: a double quote isn't closed, so that what addons append would be part of that argument: %s", line)
 	case c.CheckInit() != nil:

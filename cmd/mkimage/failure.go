@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/internal/artifact/initrd"
 	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/check/ukicheck"
@@ -19,6 +20,7 @@ import (
 	"github.com/composefs-go/composefs/internal/printable"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/sign"
+	"github.com/composefs-go/composefs/sign/secureboot"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -58,6 +60,9 @@ var exits = []struct {
 	{is(sign.ErrOtherSystem), exitRefused, "take an image that was sealed with this --os-id"},
 	{is(sign.ErrOtherRef), exitRefused, "let the ref point to an image that was sealed for it"},
 	{is(sign.ErrRevoked), exitRefused, "take another image"},
+	{is(uki.ErrSigned), exitFailure, "take the stub as it is in systemd's package; --sb-key and --sb-cert sign the UKI"},
+	{is(uki.ErrNoRoom), exitFailure, "take the stub of a newer systemd, or leave out sections or SBAT lines"},
+	{is(secureboot.ErrEncrypted), exitFailure, "have what mkimage uki sign --to-be-signed FILE writes signed by the program that opens the key: openssl dgst -sha256 -sign KEY FILE"},
 	{is(errRefused), exitRefused, ""},
 	{is(sign.ErrRefused), exitRefused, ""},
 	{isA[damageError], exitMismatch, "build the image into REPO again: that replaces what is damaged"},

@@ -139,6 +139,12 @@ var mistakes = []mistake{
 	{"a UKI for a kernel", "", strings.Replace(rightUKI, "--linux kernel", "--linux linux.efi", 1), 1, "--linux: linux.efi is a UKI already: want the kernel alone", rightUKI},
 	{"an initrd for a kernel", "", strings.Replace(rightUKI, "--linux kernel", "--linux initrd.img", 1), 1, "--linux: initrd.img is an initrd: want a kernel", rightUKI},
 	{"a kernel for an initrd", "", strings.Replace(rightUKI, "--initrd initrd.img", "--initrd kernel", 1), 1, "--initrd: kernel is an EFI program, perhaps a kernel: want an initrd", rightUKI},
+	{"two images on the command line", "", strings.Replace(rightUKI, "ro\"", "composefs=$(cat digest) composefs=$(cat digest)\"", 1), 2, `--cmdline: malformed kernel command line: composefs= is there more than once: leave only one, or give several composefs\.digest=`, rightUKI},
+	{"a ref beside a digest", "", strings.Replace(rightUKI, "ro\"", "composefs.ref=stable composefs=$(cat digest)\"", 1), 2, `--cmdline: malformed kernel command line: composefs\.ref=stable and composefs=[0-9a-f]+ contradict each other: leave one of them out`, rightUKI},
+	{"a stub that is signed", secureBootKeys + "mkimage uki sign --sb-key db.key --sb-cert db.crt --output stub $STUB", strings.Replace(rightUKI, "$STUB", "stub", 1), 1, "the stub is signed: adding sections would break its signature\nhint: take the stub as it is in systemd's package", rightUKI + " --sb-key db.key --sb-cert db.crt"},
+	{"more SBAT than the stub has room for", "{ echo sbat,1; for i in $(seq 500); do echo ours,1,us$i; done; } >sbat", rightUKI + " --sbat sbat", 1, "no room in the stub: want [0-9]+ bytes, found [0-9]+ in the stub's own section\nhint: take the stub of a newer systemd, or leave out", rightUKI},
+	{"a key for Secure Boot that is encrypted", secureBootKeys + "openssl rsa -aes128 -passout pass:x -in db.key -out locked.key", "mkimage uki sign --sb-key locked.key --sb-cert db.crt --output signed.efi linux.efi", 1, "locked.key: not a key for Secure Boot: the private key is encrypted\nhint: have what mkimage uki sign --to-be-signed FILE writes signed",
+		"mkimage uki sign --to-be-signed tbs linux.efi && openssl dgst -sha256 -passin pass:x -sign locked.key -out signature tbs && mkimage uki sign --add-signature signature --sb-cert db.crt --output signed.efi linux.efi"},
 	{"a ref for a digest", "", strings.Replace(rightUKI, "$(cat digest)", "stable", 1), 2, `--image: want a digest, found "stable": for the ref of that name say --image composefs\.ref=stable`, strings.Replace(rightUKI, "$(cat digest)", "composefs.ref=stable", 1)},
 	{"half a digest", "", strings.Replace(rightUKI, "$(cat digest)", "0f0e0f0e", 1), 2, `--image: .*want 64 or 128 hex digits, found 8`, rightUKI},
 	{"a digest that an unset variable has", "", strings.Replace(rightUKI, "$(cat digest)", `"$UNSET"`, 1), 2, "--image: want DIGEST, found an empty text", rightUKI},
@@ -225,6 +231,9 @@ var mistakes = []mistake{
 	{"a sealing that was interrupted", interruptedSealing, "mkimage --quiet seal --repo repo --add-signature new.minisig stable", 1, "an earlier sealing of this image was interrupted", "mkimage seal --repo repo --add-signature new.minisig --keys mykey.pub stable && mkimage verify --repo repo --keys mykey.pub --minimum-sequence 4 stable"},
 	{"the seal is by another key", "", "mkimage verify --repo repo --keys other/mykey.pub stable", 6, "trusted are .*\nhint: seal it with a key that is trusted: mkimage seal --repo repo --key KEY --sequence N [0-9a-f]{64}; or trust the other's .pub file\n", "mkimage seal --repo repo --key other/mykey.key --sequence 1 stable && mkimage verify --repo repo --keys other/mykey.pub stable"},
 }
+
+// secureBootKeys makes a key for Secure Boot, and its certificate.
+const secureBootKeys = "openssl req -new -x509 -newkey rsa:2048 -nodes -keyout db.key -out db.crt -days 2 -subj /CN=ours; "
 
 // damage is a script that finds the object of a file, in a file that can be written
 // to: with fs-verity the old one can't.

@@ -24,6 +24,10 @@ const (
 // ErrKey is the cause when a key or certificate can't be used for Secure Boot.
 var ErrKey = errors.New("not a key for Secure Boot")
 
+// ErrEncrypted is an ErrKey: a private key that only the program can open that encrypted it. See
+// ToBeSigned for what that is to sign.
+var ErrEncrypted = fmt.Errorf("%w: the private key is encrypted", ErrKey)
+
 // ParseCertificates reads certificates: PEM, one after another, or one in DER. The
 // first is the signer's; those that follow lead from it to one in the firmware's db.
 func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
@@ -114,7 +118,7 @@ func privateBlock(data []byte) ([]byte, error) {
 		}
 		switch {
 		case block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "":
-			return nil, fmt.Errorf("%w: the private key is encrypted; sign what is to be signed with the program that can open it, as in: openssl dgst -sha256 -sign FILE", ErrKey)
+			return nil, ErrEncrypted
 		case block.Type == "OPENSSH PRIVATE KEY":
 			return nil, fmt.Errorf("%w: it is a key of ssh: want one as openssl writes it", ErrKey)
 		case strings.HasSuffix(block.Type, "PRIVATE KEY"):

@@ -244,7 +244,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 	for _, test := range []struct{ name, file, says string }{
 		{"elliptic curve", "ec.key", "want an RSA private key, found one for elliptic curves (ECDSA); firmware is only sure to know RSA"},
-		{"encrypted", "encrypted.key", "openssl dgst"},
+		{"encrypted", "encrypted.key", secureboot.ErrEncrypted.Error()},
 		{"a certificate instead", "db.crt", `want a private key, found "CERTIFICATE" and nothing else`},
 	} {
 		t.Run("key, "+test.name, func(t *testing.T) {
