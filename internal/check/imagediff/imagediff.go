@@ -5,9 +5,9 @@
 //	          ├─▶ Comparison tree   ─┼─▶ differences, see treediff
 //	image B ──┘              bytes  ─┘
 //
-// Formats differ in what they keep of a file. Trees are compared as far as the formats of
-// both sides have it, so that what remains is the sides' own; that the formats differ is
-// a difference of its own.
+// Formats differ in what they keep of a file. Trees are compared after both went through
+// the formats of both sides, so that nothing is listed that only a format makes. That the
+// formats differ is a difference by itself.
 package imagediff
 
 import (
@@ -77,7 +77,7 @@ func inFormat(root *tree.Node, f erofs.Format) *tree.Node {
 	return root
 }
 
-// Update returns what an update from A to B moves.
+// Update returns what an update from A to B transfers.
 func (c *Comparison) Update() treediff.Update { return treediff.NewUpdate(c.a.Root, c.b.Root) }
 
 // Differences returns in what the sides differ: first in their format, then in their

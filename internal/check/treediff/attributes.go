@@ -11,14 +11,14 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// An attribute is something that files of one kind have, and can differ in.
+// An attribute is something in which two files of one kind can differ.
 type attribute struct {
 	name string
 	same func(a, b *tree.Node) bool
 	show func(n *tree.Node) string
 }
 
-// attributes are those compared, in the order in which differences are listed.
+// attributes are compared and listed in this order.
 var attributes = []attribute{
 	simple("mode", func(n *tree.Node) uint16 { return n.Perm }, func(p uint16) string { return fmt.Sprintf("%04o", p) }),
 	simple("uid", func(n *tree.Node) uint32 { return n.UID }, decimal),
@@ -45,7 +45,8 @@ func simple[T comparable](name string, get func(*tree.Node) T, show func(T) stri
 
 func decimal(v uint32) string { return strconv.FormatUint(uint64(v), 10) }
 
-// linkCount is that of the source, which V0 and V1 images keep but for directories.
+// linkCount returns the number of names that the source had of a file. V0 and V1 images
+// keep it, except for directories.
 func linkCount(n *tree.Node) uint32 {
 	if n.Kind == tree.Directory {
 		return 0

@@ -17,14 +17,14 @@ type Difference struct {
 	B         string `json:"b"`
 }
 
-// Attributes that aren't those of one file.
+// Attributes of a path rather than of the file there.
 const (
-	Name     = "name"      // the path is in one of the trees only; the value is what it is there
+	Name     = "name"      // the path is in one tree only; the value is what it is there
 	Type     = "type"      // nothing else of the path is compared
-	HardLink = "hard link" // the path of the file's original, if this isn't it
+	HardLink = "hard link" // the value is the first path of the same file, if this isn't it
 )
 
-// Attributes of an image as a whole, which isn't in its tree.
+// Attributes of an image as a whole, which its tree doesn't have.
 const (
 	Format = "format"
 	Bytes  = "bytes" // equal trees in one format, written differently
@@ -51,8 +51,8 @@ func orNone(value string) string {
 	return value
 }
 
-// Trees returns the differences between two trees in the order of a walk. What is
-// below a directory that is in one tree only isn't listed.
+// Trees returns the differences between two trees, in the order of a walk. If a directory
+// is in one tree only, the names below it aren't listed.
 func Trees(a, b *tree.Node) iter.Seq[Difference] {
 	return func(yield func(Difference) bool) {
 		c := &comparison{originalsA: originals(a), originalsB: originals(b), yield: yield}

@@ -7,20 +7,20 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// An Update is what a machine that has the objects of A lacks for B, as the sizes
-// in B have it.
+// An Update is what a machine with the objects of A still needs for B. Sizes are the
+// ones that B claims.
 type Update struct {
 	Objects int    `json:"objects"`
 	Bytes   uint64 `json:"bytes"`
 }
 
-// An object is known by its digest, or else by its path in the object store.
+// An object is identified by its digest, or if it has none by its path in the object store.
 type object struct {
 	digest  verity.Digest
 	payload string
 }
 
-// NewUpdate returns what an update from a to b moves.
+// NewUpdate returns what an update from a to b transfers.
 func NewUpdate(a, b *tree.Node) Update {
 	have := objects(a)
 	var u Update
@@ -29,7 +29,7 @@ func NewUpdate(a, b *tree.Node) Update {
 			continue
 		}
 		u.Objects++
-		u.Bytes += min(size, math.MaxUint64-u.Bytes) // sizes are what somebody claims
+		u.Bytes += min(size, math.MaxUint64-u.Bytes) // the claims may add up to more
 	}
 	return u
 }
