@@ -89,7 +89,7 @@ type diskReport struct {
 }
 
 func (o *diskOptions) run(cmd *cobra.Command, u *ui) error {
-	target, err := o.open(cmd) // before anything else: a device that can't be had should not cost a build
+	target, err := o.open(cmd) // before anything else: no build if the device can't be written
 	if err != nil {
 		return err
 	}

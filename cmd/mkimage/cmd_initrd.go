@@ -92,8 +92,8 @@ func (o *initrdOptions) run(cmd *cobra.Command, u *ui) error {
 		o.output, size(report.Size), report.Kernel, len(modules), report.Keys))
 }
 
-// parts reads all that goes into the initrd, and checks what the machine would
-// find out at its first boot.
+// parts reads everything that goes into the initrd, and checks what would otherwise only
+// show at the first boot.
 func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error) {
 	parts := initrd.Options{Keys: map[string][]byte{}, Compression: initrd.Compression(o.compression)}
 	var err error
@@ -105,7 +105,7 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 		return parts, err
 	}
 	if len(o.keys) > 0 && len(keys) == 0 {
-		// Such an initrd would ask for no seal, and whoever names keys wants one.
+		// Such an initrd would require no seal, which can't be meant.
 		return parts, usagef(cmd, "--keys: %s has no file *.pub, and without a key the boot asks for no seal: put a public key there, or leave --keys out", strings.Join(o.keys, ", "))
 	}
 	names := keyNames{}
@@ -133,7 +133,7 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 		}
 	}
 	if len(keys) == 0 && !refused {
-		u.remark("remark: without --keys this initrd asks for no seal; the digest on the command line is all that protects the image")
+		u.remark("remark: without --keys this initrd requires no seal; only the digest on the command line protects the image")
 	}
 	if err := filekind.CheckDirectory(o.modules); err != nil {
 		return parts, fmt.Errorf("--modules: %w", err)

@@ -17,8 +17,8 @@ import (
 	"github.com/composefs-go/composefs/internal/artifact/disk"
 )
 
-// espEntries are the files of the EFI system partition, and the architecture that
-// they are for, as Go calls it.
+// espEntries returns the files of the EFI system partition, and their architecture as Go
+// calls it.
 func (o *diskOptions) espEntries(cmd *cobra.Command) (entries []disk.Entry, goarch string, err error) {
 	var esp disk.ESP
 	if o.uki != "" {

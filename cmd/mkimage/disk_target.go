@@ -18,7 +18,7 @@ type diskTarget struct {
 	device *disk.Device
 }
 
-// open finds out whether the image can be written to where it is to go.
+// open opens the target, and returns an error if the image can't be written there.
 func (o *diskOptions) open(cmd *cobra.Command) (diskTarget, error) {
 	if o.writeDevice {
 		device, err := disk.OpenDevice(o.output)
@@ -31,9 +31,9 @@ func (o *diskOptions) open(cmd *cobra.Command) (diskTarget, error) {
 	var special *osfile.SpecialError
 	switch {
 	case err == nil && (standardOutputs[o.output] || isStream(path)):
-		return diskTarget{}, usagef(cmd, "--output: a disk isn't written from beginning to end; name a file")
+		return diskTarget{}, usagef(cmd, "--output: a disk image can't be written to a pipe; name a file")
 	case errors.As(err, &special) && special.Kind() == "a block device":
-		return diskTarget{}, usagef(cmd, "--output: %s is a block device; to overwrite all that is on it, say --write-device", o.output)
+		return diskTarget{}, usagef(cmd, "--output: %s is a block device; to overwrite everything on it, say --write-device", o.output)
 	case err == nil:
 		return diskTarget{path: path}, checkOutputs(o.output)
 	}
@@ -58,7 +58,7 @@ func (t diskTarget) write(ctx context.Context, u *ui, im disk.Image) error {
 	return nil
 }
 
-// size is what the image must be large, 0 if that doesn't matter.
+// size returns the size in bytes that the image must have, 0 if any will do.
 func (t diskTarget) size() int64 {
 	if t.device == nil {
 		return 0
@@ -66,7 +66,7 @@ func (t diskTarget) size() int64 {
 	return t.device.Size
 }
 
-// sector is what size the image's sectors have.
+// sector returns the size in bytes of the image's sectors.
 func (t diskTarget) sector(asked int) int {
 	if asked == 0 && t.device != nil {
 		return t.device.SectorSize
@@ -80,7 +80,7 @@ func (t diskTarget) close() {
 	}
 }
 
-// temporaries is a directory for large files.
+// temporaries returns a directory for large temporary files.
 func temporaries() string {
 	if dir := os.Getenv("TMPDIR"); dir != "" {
 		return dir

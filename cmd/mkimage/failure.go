@@ -232,7 +232,7 @@ func splitModules(dir string) (root, version string) {
 	return "ROOT", version
 }
 
-// pathOf returns the path that an error is about.
+// pathOf returns the path that an error is about, "" if it is about none.
 func pathOf(err error) string {
 	var path *fs.PathError
 	var lack *imagemount.NoVerityError
@@ -294,7 +294,7 @@ func (f failure) String() string {
 	return s
 }
 
-// givenRepo is the repository that a command was given, for what there is to say about it.
+// givenRepo returns the repository that a command was given, for messages.
 func givenRepo(cmd *cobra.Command) string {
 	if cmd == nil {
 		return ""
@@ -308,7 +308,7 @@ func givenRepo(cmd *cobra.Command) string {
 	return ""
 }
 
-// plainWord is what a shell takes as it is.
+// plainWord matches words that need no quotes in a shell.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,-]+$`)
 
 // shellWord quotes a text for a shell.

@@ -10,8 +10,8 @@ import (
 	"github.com/composefs-go/composefs/internal/printable"
 )
 
-// A progress shows on a terminal how far a long operation is. Without a terminal
-// it does nothing. The counters may be changed from any goroutine.
+// A progress shows on a terminal how far a long operation is. Without a terminal it does
+// nothing. Any goroutine may change the counters.
 type progress struct {
 	terminal *os.File
 	files    atomic.Int64
@@ -24,10 +24,10 @@ type progress struct {
 	done chan struct{}
 }
 
-// showAfter is how long an operation may take without anything being shown.
+// showAfter is how long an operation takes before its progress is shown.
 const showAfter = time.Second
 
-// start begins to show an operation, if it takes longer than a second.
+// start shows the progress of an operation once it takes longer than showAfter.
 func (p *progress) start(what string) {
 	p.stop()
 	if p.terminal == nil {
@@ -42,7 +42,7 @@ func (p *progress) start(what string) {
 	go p.show(p.quit, p.done)
 }
 
-// stop takes the line away. It may be called when nothing is shown.
+// stop removes the line, if one is shown.
 func (p *progress) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,7 +60,7 @@ func (p *progress) file(size int64) {
 	p.bytes.Add(size)
 }
 
-// reached tells how far an operation with a known end is.
+// reached sets how far an operation with a known end is.
 func (p *progress) reached(done, total int64, _ string) {
 	p.bytes.Store(done)
 	p.total.Store(total)

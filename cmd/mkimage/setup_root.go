@@ -12,14 +12,15 @@ import (
 	"github.com/composefs-go/composefs/internal/artifact/initrd"
 )
 
-// setupRootPlaces are where composefs-setup-root is looked for. Those that begin with
-// a dot are beside mkimage: in a build directory, and below any PREFIX of an installation.
+// setupRootPlaces are the places where composefs-setup-root is looked for. Those that begin
+// with a dot are relative to mkimage's directory, for build directories and installations
+// below any PREFIX.
 var setupRootPlaces = []string{
 	"./composefs-setup-root", "../lib/composefs/composefs-setup-root", "../libexec/composefs-setup-root",
 	"/usr/lib/composefs/composefs-setup-root", "/usr/libexec/composefs-setup-root",
 }
 
-// findSetupRoot reads the first composefs-setup-root that there is.
+// findSetupRoot reads composefs-setup-root from the first place that has it.
 func findSetupRoot() ([]byte, error) {
 	var looked []string
 	for _, name := range setupRootPlaces {

@@ -10,17 +10,17 @@ import (
 	"strings"
 )
 
-// Limits on depmod's files, far above what they are: modules.alias has 1 MB.
+// Limits on depmod's files, in bytes. The largest real one, modules.alias, has 1 MB.
 const (
 	maxIndex = 64 << 20
 	maxLine  = 1 << 20
 )
 
-// ErrModules is the cause when a kernel's modules can't be used.
+// ErrModules is the cause when the modules of a kernel can't be used.
 var ErrModules = errors.New("kernel modules")
 
-// moduleName returns the name of the module in a file, as the kernel spells it:
-// kernel/fs/foo-bar.ko.xz is foo_bar.
+// moduleName returns the name of the module in a file as the kernel spells it, foo_bar for
+// kernel/fs/foo-bar.ko.xz.
 func moduleName(file string) string {
 	base := path.Base(file)
 	if i := strings.Index(base, ".ko"); i >= 0 {
@@ -31,7 +31,7 @@ func moduleName(file string) string {
 
 func normalize(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
-// eachLine calls do with the lines of one of depmod's files that aren't comments.
+// eachLine calls do with each line of one of depmod's files that isn't a comment.
 func (k *Kernel) eachLine(fsys fs.FS, file string, do func(line string) error) error {
 	f, err := fsys.Open(file)
 	if err != nil {
@@ -59,8 +59,8 @@ func (k *Kernel) eachLine(fsys fs.FS, file string, do func(line string) error) e
 	return nil
 }
 
-// addDependencies reads a line of modules.dep: "FILE: FILE FILE…", where what
-// must be loaded first is last.
+// addDependencies reads a line of modules.dep: "FILE: FILE FILE…". What must be loaded
+// first comes last.
 func (k *Kernel) addDependencies(line string) error {
 	file, rest, ok := strings.Cut(line, ":")
 	if !ok {
@@ -68,7 +68,7 @@ func (k *Kernel) addDependencies(line string) error {
 	}
 	fields := strings.Fields(rest)
 	for _, f := range append(fields, file) {
-		// An absolute path is one of an "updates" directory elsewhere.
+		// Absolute paths lead to "updates" directories elsewhere.
 		if !fs.ValidPath(f) || !strings.Contains(path.Base(f), ".ko") {
 			return fmt.Errorf("want the path of a module below this directory, found %.80q", f)
 		}
@@ -81,7 +81,7 @@ func (k *Kernel) addDependencies(line string) error {
 	return nil
 }
 
-// addBuiltin reads a line of modules.builtin: the file that the module would be.
+// addBuiltin reads a line of modules.builtin: the file in which the module would be.
 func (k *Kernel) addBuiltin(line string) error {
 	k.builtin[moduleName(line)] = line
 	return nil
@@ -110,8 +110,8 @@ func (k *Kernel) addSoft(line string) error {
 	return nil
 }
 
-// addAlias reads a line of modules.alias: "alias PATTERN NAME". Patterns stand
-// for devices and are of no use here; plain ones are what softdeps name.
+// addAlias reads a line of modules.alias: "alias PATTERN NAME". Patterns with wildcards are
+// for devices and of no use here; plain names appear in softdeps.
 func (k *Kernel) addAlias(line string) error {
 	fields := strings.Fields(line)
 	if len(fields) == 3 && fields[0] == "alias" && !strings.ContainsAny(fields[1], "*?[") {

@@ -7,12 +7,12 @@
 //
 //	/init                                       composefs-setup-root
 //	/dev/console /dev/kmsg /dev/null            what is needed before devtmpfs is mounted
-//	/dev /proc /run /sys /sysroot /tmp          to mount upon
+//	/dev /proc /run /sys /sysroot /tmp          mount points
 //	/usr/lib/composefs/setup-root-conf.toml     policy, if given
 //	/usr/lib/composefs/keys.d/NAME.pub          keys
-//	/usr/lib/composefs/modules                  "PATH: NEEDS…", a line each, in load order
-//	/usr/lib/modules/VERSION/kernel/…           those modules, not compressed
-//	/usr/lib/modules/VERSION/modules.builtin    which of those wanted are in the kernel itself
+//	/usr/lib/composefs/modules                  the modules in load order, "PATH: NEEDS…" a line
+//	/usr/lib/modules/VERSION/kernel/…           the modules, not compressed
+//	/usr/lib/modules/VERSION/modules.builtin    wanted modules that are built into the kernel
 //
 // The archive is newc cpio, compressed with zstd or not. Everything belongs to root
 // and has time 0. The same input gives the same bytes.

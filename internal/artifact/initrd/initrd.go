@@ -23,7 +23,7 @@ const (
 	modulesDir = "usr/lib/modules"
 )
 
-// Compression is how the archive is packed.
+// A Compression is how the archive is compressed.
 type Compression string
 
 // The compressions.
@@ -32,7 +32,7 @@ const (
 	None Compression = "none"
 )
 
-// A File is anything else to put into the initrd.
+// A File is another file to put into the initrd.
 type File struct {
 	Path string // relative to the root
 	Mode fs.FileMode
@@ -50,7 +50,7 @@ type Options struct {
 	Compression Compression // "" is Zstd
 }
 
-// ErrOptions is the cause when the parts given can't make an initrd.
+// ErrOptions is the cause when no initrd can be made of the Options.
 var ErrOptions = errors.New("can't make an initrd")
 
 // Write writes the initrd.
@@ -79,8 +79,8 @@ func (c Compression) pack(w io.Writer) (io.WriteCloser, error) {
 	case None:
 		return nopCloser{w}, nil
 	case Zstd, "":
-		// One thread, or the bytes would depend on the number of cores. 8 MiB is
-		// the largest window that the zstd format asks every decoder to have.
+		// One thread, or the bytes would depend on the number of cores. 8 MiB is the
+		// largest window that every decoder should support according to the zstd format.
 		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(8<<20))
 	}
 	return nil, fmt.Errorf("%w: want compression zstd or none, found %q", ErrOptions, c)
@@ -144,8 +144,8 @@ func (o Options) modules() ([]File, error) {
 		File{Path: path.Join(modulesDir, o.Kernel.Version(), "modules.builtin"), Mode: 0o644, Data: o.builtin()}), nil
 }
 
-// builtin returns the part of modules.builtin that says why a module that is wanted
-// isn't in the initrd. Nothing at boot needs it; who checks the initrd does.
+// builtin returns the lines of modules.builtin for wanted modules. They show why these
+// aren't in the initrd to whoever checks it; nothing at boot needs them.
 func (o Options) builtin() []byte {
 	var out []byte
 	for _, w := range o.Modules {
@@ -156,7 +156,7 @@ func (o Options) builtin() []byte {
 	return out
 }
 
-// modulePath returns the place of a module in the initrd.
+// modulePath returns the path of a module in the initrd.
 func (o Options) modulePath(file string) string {
 	return path.Join(modulesDir, o.Kernel.Version(), plainName(file))
 }
@@ -170,7 +170,7 @@ func writeArchive(w io.Writer, records []cpio.Record) error {
 	return cpio.WriteTrailer(archive)
 }
 
-// skeleton is what the initrd has without anything given.
+// skeleton returns what every initrd has.
 func skeleton() []cpio.Record {
 	var out []cpio.Record
 	for _, dir := range []string{"dev", "proc", "run", "sys", "sysroot", keysDir} {
@@ -184,7 +184,7 @@ func skeleton() []cpio.Record {
 	)
 }
 
-// records returns the archive's members: parents first, each once.
+// records returns the members of the archive, each once, directories before their entries.
 func records(files []File) ([]cpio.Record, error) {
 	all := make(map[string]cpio.Record)
 	for _, r := range skeleton() {

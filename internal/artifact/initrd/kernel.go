@@ -15,18 +15,18 @@ type Kernel struct {
 	dir     string // of the modules, for messages
 	version string
 	modules map[string]*module
-	builtin map[string]string // name to what its file would be
+	builtin map[string]string // name to the file in which it would be
 	soft    map[string]soft
 	alias   map[string][]string
 }
 
-// module is a module that can be loaded.
+// A module is one that can be loaded.
 type module struct {
 	file  string   // relative to the directory
 	needs []string // names in load order
 }
 
-// soft is what a module would like loaded before and after itself.
+// A soft dependency lists what a module would like to be loaded before and after it.
 type soft struct{ pre, post []string }
 
 // A Module is a file to be loaded into the kernel.
@@ -34,13 +34,13 @@ type Module struct {
 	Name string // as lsmod shows it
 	File string // relative to the directory of the kernel version, perhaps compressed
 
-	// Needs are the files of the modules without which this one can't be loaded,
-	// all of them before it in load order.
+	// Needs are the files of the modules that this one needs, all of them before it in
+	// load order.
 	Needs []string
 }
 
-// NewKernel reads what depmod has written about the modules of a kernel version; dir is
-// what messages call their directory.
+// NewKernel reads what depmod has written about the modules of a kernel version in fsys,
+// the directory of that version, which messages call dir.
 func NewKernel(fsys fs.FS, dir, version string) (*Kernel, error) {
 	k := &Kernel{
 		fsys: fsys, dir: dir, version: version,
@@ -71,8 +71,9 @@ func NewKernel(fsys fs.FS, dir, version string) (*Kernel, error) {
 // Version returns the kernel's version, as in `uname -r`.
 func (k *Kernel) Version() string { return k.version }
 
-// Resolve returns the modules wanted and all that they need, in load order. What
-// is built into the kernel needs no module.
+// Resolve returns the modules wanted and all that they need, in load order, without those
+// that are built into the kernel. The error is a MissingModulesError if the kernel lacks one
+// that isn't optional.
 func (k *Kernel) Resolve(wants []Want) ([]Module, error) {
 	r := resolver{Kernel: k, seen: make(map[string]bool)}
 	var missing []string
@@ -87,17 +88,18 @@ func (k *Kernel) Resolve(wants []Want) ([]Module, error) {
 	return r.order, nil
 }
 
-// A NoIndexError is a directory of modules without a file that depmod makes there. It is
-// an ErrModules.
+// A NoIndexError is about a directory of modules without a file that depmod makes there. It
+// wraps ErrModules.
 type NoIndexError struct{ Dir, File string }
 
 func (e *NoIndexError) Error() string {
 	return fmt.Sprintf("%v: %s has no %s", ErrModules, e.Dir, e.File)
 }
+
 func (e *NoIndexError) Unwrap() error { return ErrModules }
 
-// A MissingModulesError is a kernel without modules that an initrd can't do without. It
-// is an ErrModules.
+// A MissingModulesError is about a kernel that lacks modules which are wanted. It wraps
+// ErrModules.
 type MissingModulesError struct {
 	Kernel, Dir string // its version, and where its modules are
 	Names       []string
@@ -113,7 +115,7 @@ func (e *MissingModulesError) Error() string {
 
 func (e *MissingModulesError) Unwrap() error { return ErrModules }
 
-// quoted is a list for messages.
+// quoted lists names for messages.
 func quoted(names []string) string {
 	var out []string
 	for _, name := range names {
@@ -122,14 +124,14 @@ func quoted(names []string) string {
 	return strings.Join(out, ", ")
 }
 
-// resolver walks from module to module, each once.
+// A resolver visits modules and what they need, each once.
 type resolver struct {
 	*Kernel
 	seen  map[string]bool
 	order []Module
 }
 
-// find adds what goes by the name, and reports whether the kernel has it.
+// find adds the modules of the name, and reports whether the kernel has it.
 func (r *resolver) find(name string) bool {
 	name = normalize(name)
 	if r.modules[name] != nil {
@@ -145,8 +147,8 @@ func (r *resolver) find(name string) bool {
 	return len(r.alias[name]) > 0
 }
 
-// visit adds a module after what it needs. Marking it first ends any circle;
-// modules.dep has none, softdeps may.
+// visit adds a module after those that it needs. It is marked first, which ends cycles:
+// modules.dep has none, but softdeps may.
 func (r *resolver) visit(name string) {
 	m := r.modules[name]
 	if m == nil || r.seen[name] {

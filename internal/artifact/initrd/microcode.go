@@ -9,25 +9,25 @@ import (
 	"strings"
 )
 
-// microcodeDir is where the kernel looks for microcode, before it unpacks anything.
+// microcodeDir is where the kernel looks for microcode before it unpacks anything.
 const microcodeDir = "kernel/x86/microcode"
 
-// earlyMark is an empty file, or nearly so, by which tools such as dracut and the makers of
-// distributions' microcode packages mark an archive of this kind.
+// earlyMark is a file, empty or nearly so, with which tools such as dracut and microcode
+// packages of distributions mark such an archive.
 const earlyMark = "early_cpio"
 
 // ErrMicrocode is the cause when an initrd has something other than microcode in it.
 var ErrMicrocode = errors.New("not microcode alone")
 
-// CheckMicrocode refuses an initrd for microcode in which anything is but that: files
-// below kernel/x86/microcode, and directories. It is unpacked like any other initrd, and
-// before the main one, so that whatever else is in it would be there at boot. Every
-// member is looked at as it is written, including those that Open leaves out or replaces.
+// CheckMicrocode returns an error if an initrd for microcode has anything else in it than
+// files below kernel/x86/microcode and directories. It is unpacked like any other initrd,
+// before the main one, so anything else in it would be there at boot. Every member is
+// checked as it is written, including those that Open leaves out or replaces.
 //
-// A file may lack its directory, as in some distributions' archives: the kernel finds
-// the microcode all the same, and doesn't unpack the file.
+// The directory of a file may be missing, as in archives of some distributions: the kernel
+// finds the microcode nevertheless, and doesn't unpack the file.
 //
-// It must not be compressed: the kernel finds no microcode in what is.
+// The archive must not be compressed, or the kernel wouldn't find the microcode.
 func CheckMicrocode(image []byte) error {
 	if hasBootConfig(image) {
 		return fmt.Errorf("%w: it ends in a boot configuration, which changes the command line", ErrMicrocode)
@@ -107,7 +107,7 @@ func (c *microcodeCheck) member(m member) error {
 	return nil
 }
 
-// kindName is what people call a type of file.
+// kindName returns a type of file in words.
 func kindName(kind fs.FileMode) string {
 	switch {
 	case kind.IsRegular():

@@ -12,11 +12,11 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// maxModule bounds the size of a module in bytes; the largest, of graphics
-// cards, have some 10 MB.
+// maxModule bounds the size of a module in bytes. The largest real ones, for graphics cards,
+// have some 10 MB.
 const maxModule = 256 << 20
 
-// decompressors by the end of the file's name.
+// decompressors are by the end of the name of the file.
 var decompressors = map[string]func(io.Reader) (io.Reader, error){
 	".ko": func(r io.Reader) (io.Reader, error) { return r, nil },
 	".gz": func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
@@ -59,8 +59,7 @@ func (k *Kernel) read(file string) ([]byte, error) {
 	return data, err
 }
 
-// plainName returns the name of a module's file without the end that says how
-// it is compressed.
+// plainName returns the name of a module's file without the suffix for its compression.
 func plainName(file string) string {
 	return strings.TrimSuffix(file, strings.TrimPrefix(path.Ext(file), ".ko"))
 }

@@ -13,11 +13,11 @@ import (
 	"github.com/composefs-go/composefs/bootcfg/uki"
 )
 
-// setupRootName is what the program's package is called, whoever builds it.
+// setupRootName ends the path of the program's package, also in forks.
 const setupRootName = "/cmd/composefs-setup-root"
 
-// A ProgramError is about a program that can't be the initrd's first process: it would
-// end, and the kernel with it.
+// A ProgramError is about a program that can't be the first process of the initrd. It would
+// end, and the kernel would panic.
 type ProgramError struct {
 	Found   string // what it is
 	Dynamic bool   // it is composefs-setup-root, and needs a dynamic linker
@@ -34,8 +34,8 @@ func (e *ProgramError) Error() string {
 
 func (e *ProgramError) Unwrap() error { return e.Err }
 
-// CheckSetupRoot refuses any program but composefs-setup-root, with a ProgramError. Go
-// writes into each program what it was made of, stripped or not.
+// CheckSetupRoot returns a ProgramError unless the program is composefs-setup-root. Go writes
+// the path of the package into each program, also into a stripped one.
 func CheckSetupRoot(program []byte) error {
 	info, err := buildinfo.Read(bytes.NewReader(program))
 	if err != nil {
@@ -63,8 +63,8 @@ func (e *MachineError) Error() string {
 	return fmt.Sprintf("composefs-setup-root is for %s, the modules of kernel %s are for %s", e.Program, e.Version, e.Modules)
 }
 
-// CheckMachine refuses modules for another processor than the program's, with a
-// MachineError. What isn't well-formed isn't our business: the kernel's tools made it.
+// CheckMachine returns a MachineError if the modules are for another processor than the
+// program. It doesn't check whether they are well-formed.
 func (o Options) CheckMachine() error {
 	program, err := elf.NewFile(bytes.NewReader(o.Init))
 	if err != nil {
@@ -85,7 +85,7 @@ func (o Options) CheckMachine() error {
 	return &MachineError{machineName(program), machineName(module), o.Kernel.Version()}
 }
 
-// machineName is what Go calls an architecture, or else what ELF does.
+// machineName returns Go's name of an architecture, or that of ELF if Go has none.
 func machineName(f *elf.File) string {
 	for _, a := range uki.Arches() {
 		if a.ELF == f.Machine {
@@ -95,16 +95,16 @@ func machineName(f *elf.File) string {
 	return f.Machine.String()
 }
 
-// A ModulesDirError is about a directory that isn't the one of a kernel version, and has
-// some of these below it.
+// A ModulesDirError is about a directory that isn't one of a kernel version, but has such
+// directories below it.
 type ModulesDirError struct{ Versions []string }
 
 func (e *ModulesDirError) Error() string {
 	return fmt.Sprintf("want the modules of one kernel version, found a directory with %d of them", len(e.Versions))
 }
 
-// CheckModulesDir refuses a directory that has the modules of kernel versions below it,
-// with a ModulesDirError. What else may be wrong, NewKernel says.
+// CheckModulesDir returns a ModulesDirError if a directory has those of kernel versions below
+// it. Whatever else may be wrong, NewKernel reports.
 func CheckModulesDir(dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, "modules.dep")); !os.IsNotExist(err) {
 		return nil
