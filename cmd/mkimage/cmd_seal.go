@@ -61,10 +61,10 @@ func newSeal(u *ui) *cobra.Command {
 	f.StringVar(&o.repo, "repo", "", "repository `DIR`")
 	o.flags(cmd, "key")
 	f.BoolVar(&o.statementOnly, "statement-only", false, "write the text to be signed, and sign nothing")
-	f.StringVarP(&o.output, "output", "o", "", "with --statement-only: write it to `FILE` (default: HEX.seal; - is the standard output)")
-	f.StringVar(&o.signature, "add-signature", "", "store the signature in `FILE`, which minisign made of a statement")
+	f.StringVarP(&o.output, "output", "o", "", "with --statement-only: write the statement to `FILE` (default: HEX.seal; - is standard output)")
+	f.StringVar(&o.signature, "add-signature", "", "store the signature in `FILE`, made by minisign of a statement")
 	f.StringVar(&o.statementFile, "statement", "", "with --add-signature: the `FILE` that was signed (default: FILE without .minisig, or the seal in the repository)")
-	f.StringArrayVar(&o.trusted, "keys", nil, "with --add-signature: it must be by one of these: a .pub `FILE`, or a directory of them (repeatable)")
+	f.StringArrayVar(&o.trusted, "keys", nil, "with --add-signature: the signature must be by one of these keys: a .pub `FILE`, or a directory of them (repeatable)")
 	return cmd
 }
 

@@ -28,28 +28,26 @@ type verifyOptions struct {
 	inPlace bool
 }
 
-const verifyLong = `Verify reads IMAGE (a digest or a ref) and checks that its content has the digest
-that its name says, and holds its seal against keys and policy. The verdict is that
-of composefs-setup-root with the same keys and policy, in the same words and with
-the same exit status: 2 for a policy or a key that can't be used, 4 image not found,
-5 digest mismatch, 6 signature refused.
+const verifyLong = `Verify reads IMAGE (a digest or a ref), compares its content with its digest, and checks
+its seal against the keys and the policy. It gives the same verdict as composefs-setup-root
+with the same keys and policy, in the same words and with the same exit status: 2 for a
+policy or a key that can't be used, 4 image not found, 5 digest mismatch, 6 signature
+refused.
 
---policy is the setup-root-conf.toml of the initramfs. Without one, a valid seal is
-required if there is a key, and the seal isn't looked at if there is none. As at the
-boot, neither this file, nor a directory of --keys, nor a key in it may be a symbolic
-link.
+--policy is the setup-root-conf.toml of the initramfs. Without it, a valid seal is
+required if there is a key, and the seal is ignored if there is none.
 
-An IMAGE that is a ref, or --ref NAME, is one booted by composefs.ref=NAME: a seal that
-is for other refs is refused, and so is a policy that doesn't allow booting by a ref. An
-IMAGE that is a ref, without --keys and --policy, is only checked for damage: no boot by
-that ref would do without a seal, and the verdict says so.
+If IMAGE is a ref, or with --ref NAME, the verdict is for a boot by composefs.ref=NAME: a
+seal for other refs is refused, and so is a policy that doesn't allow booting by ref. If
+IMAGE is a ref and there are neither --keys nor --policy, it is only checked for damage:
+no boot by that ref goes without a seal, and the verdict says so.
 
-Where the policy requires fs-verity, the image must have it here, and with --objects
-every object. Only a file system without fs-verity is let pass, as one that images are
-built on and not booted from; with --in-place that is refused as well.
+If the policy requires fs-verity, the image must have it here, and with --objects so must
+every object. An exception is a file system that doesn't support fs-verity, on which
+images may be built but not booted; with --in-place that is refused too.
 
-With --objects it also reads and checks every object that the image names. Without it,
-an object that is missing or damaged goes unnoticed, and the result says so.`
+With --objects it also reads and checks every object of the image. Otherwise a missing or
+damaged object goes unnoticed, and the result says so.`
 
 func newVerify(u *ui) *cobra.Command {
 	var o verifyOptions
@@ -80,11 +78,11 @@ func newVerify(u *ui) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.repo, "repo", "", "repository `DIR`")
 	f.StringArrayVar(&o.keys, "keys", nil, "trusted public keys: a .pub `FILE`, or a directory of them (repeatable)")
-	f.StringVar(&o.policy, "policy", "", "policy `FILE`, in the format of setup-root-conf.toml")
+	f.StringVar(&o.policy, "policy", "", "`FILE` with the policy, in the format of setup-root-conf.toml")
 	f.Uint64Var(&o.minimum, "minimum-sequence", 0, "refuse seals with a lower `NUMBER`, whatever the policy says")
-	f.StringVar(&o.ref, "ref", "", "give the verdict of a boot by composefs.ref=`NAME` (IMAGE: default the image that NAME points to)")
-	f.BoolVar(&o.inPlace, "in-place", false, "the repository is where it is booted from: its file system must have fs-verity if the policy requires that")
-	f.BoolVar(&o.objects, "objects", false, "check the content of every object too")
+	f.StringVar(&o.ref, "ref", "", "give the verdict of a boot by composefs.ref=`NAME` (default IMAGE: the one that NAME points to)")
+	f.BoolVar(&o.inPlace, "in-place", false, "the machine boots from this repository: its file system must support fs-verity if the policy requires that")
+	f.BoolVar(&o.objects, "objects", false, "read and check every object too")
 	return cmd
 }
 
