@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// usageArgs makes a wrong number of arguments a usage error that names them.
+// usageArgs turns a wrong number of arguments into a usage error that names them.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if check(cmd, args) == nil {
@@ -35,7 +35,7 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// tooFew says what a command line should look like that ends too early.
+// tooFew is the error for missing arguments; it shows how the command is used.
 func tooFew(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return usagef(cmd, "want an argument, found none; usage: %s", cmd.UseLine())
@@ -43,7 +43,7 @@ func tooFew(cmd *cobra.Command, args []string) error {
 	return usagef(cmd, "want another argument after %s; usage: %s", quoted(args), cmd.UseLine())
 }
 
-// quoted lists arguments as they were given.
+// quoted lists arguments in quotes.
 func quoted(args []string) string {
 	if len(args) == 0 {
 		return "none"
@@ -55,7 +55,7 @@ func quoted(args []string) string {
 	return strings.Join(all, " ")
 }
 
-// unknownCommand says what there is in the place of a command.
+// unknownCommand is the error for a command that doesn't exist; it names those that do.
 func unknownCommand(cmd *cobra.Command, name string) error {
 	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(name); len(near) > 0 {
@@ -70,7 +70,7 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 	return fmt.Errorf("unknown command %q; there are: %s", name, strings.Join(all, ", "))
 }
 
-// flagError says in our words what is wrong with a flag.
+// flagError replaces pflag's message about a flag by one in the style of ours.
 func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var invalid *pflag.InvalidValueError
@@ -91,12 +91,12 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usageError{cmd, err}
 }
 
-// flagValues says what the types of flags take.
+// flagValues describes the values of each type of flag.
 var flagValues = map[string]string{
 	"uint64": "a whole number that isn't negative", "int64": "a whole number", "int": "a whole number", "bool": "true or false",
 }
 
-// unknownFlag names the flag that is most like the one given.
+// unknownFlag is the error for a flag that doesn't exist; it names the most similar one.
 func unknownFlag(cmd *cobra.Command, e *pflag.NotExistError) error {
 	name := e.GetSpecifiedName()
 	if e.GetSpecifiedShortnames() != "" {
@@ -115,7 +115,7 @@ func unknownFlag(cmd *cobra.Command, e *pflag.NotExistError) error {
 	return fmt.Errorf("there is no flag --%s; did you mean --%s?", name, near[0])
 }
 
-// distance is how many letters must be added, removed or changed to make b of a.
+// distance returns how many letters must be added, removed or changed to turn a into b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -149,7 +149,7 @@ func jsonAsked(args []string) bool {
 	return false
 }
 
-// checkValues refuses values of flags that can't be meant.
+// checkValues refuses values of flags that are most likely mistakes.
 func checkValues(args []string) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, rest []string) error {
 		if err := refuseSwallowed(cmd, args); err != nil {
@@ -176,13 +176,13 @@ func refuseSwallowed(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// takesNext returns the flag that an argument is whose value is the next argument, or nil.
+// takesNext returns the flag that arg is, if its value is the next argument; otherwise nil.
 func takesNext(cmd *cobra.Command, arg string) *pflag.Flag {
 	var f *pflag.Flag
 	if name, long := strings.CutPrefix(arg, "--"); long {
 		f = cmd.Flags().Lookup(name)
 	} else if strings.HasPrefix(arg, "-") && len(arg) > 1 {
-		// Of short flags written together the last one has the value.
+		// If short flags are written together, the value is for the last one.
 		for i := 1; i < len(arg); i++ {
 			f = cmd.Flags().ShorthandLookup(arg[i : i+1])
 			if f == nil || f.NoOptDefVal == "" && i+1 < len(arg) {
@@ -196,7 +196,7 @@ func takesNext(cmd *cobra.Command, arg string) *pflag.Flag {
 	return f
 }
 
-// looksLikeFlag reports whether a text is a flag of the command, or a misspelt one.
+// looksLikeFlag reports whether a text is a flag of the command, or a misspelt flag.
 func looksLikeFlag(cmd *cobra.Command, text string) bool {
 	if name, long := strings.CutPrefix(text, "--"); long {
 		return name != ""
@@ -204,8 +204,8 @@ func looksLikeFlag(cmd *cobra.Command, text string) bool {
 	return len(text) == 2 && text[0] == '-' && cmd.Flags().ShorthandLookup(text[1:]) != nil
 }
 
-// refuseEmpty refuses an empty name: most likely a shell's variable is unset, and
-// what was meant to be encrypted, sealed or restricted would not be.
+// refuseEmpty refuses an empty name: most likely a shell variable is unset, and something
+// that was meant to be encrypted, sealed or restricted wouldn't be.
 func refuseEmpty(cmd *cobra.Command, _ []string) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		operand, _ := pflag.UnquoteUsage(f)

@@ -12,11 +12,12 @@ import (
 	"github.com/composefs-go/composefs/internal/source/transform"
 )
 
-// ownWay is what --boot is without a release: composefs-rs 0.9.0's way, for trees too
-// that it refuses or that it makes images of which don't boot.
+// ownWay is the value of --boot without a release: as composefs-rs 0.9.0 does it, but also
+// for trees that composefs-rs refuses or whose images wouldn't boot.
 const ownWay = "mkimage"
 
-// parseBoot reads the value of --boot. It also says whether missing mount points are made.
+// parseBoot reads the value of --boot, which also decides whether missing mount points are
+// added.
 func parseBoot(value string) (release transform.Release, mountPoints bool, err error) {
 	if value == ownWay {
 		return transform.Release090, true, nil
@@ -25,8 +26,8 @@ func parseBoot(value string) (release transform.Release, mountPoints bool, err e
 	return release, false, err
 }
 
-// prepareBoot makes a source's tree one to boot from, and says what a machine with
-// it will lack. name is the source's.
+// prepareBoot turns the tree of the source called name into one to boot from, and prints
+// what a machine with this root will lack.
 func prepareBoot(u *ui, t source.Tree, name, boot string) error {
 	release, mountPoints, err := parseBoot(boot)
 	if err != nil {
@@ -42,8 +43,8 @@ func prepareBoot(u *ui, t source.Tree, name, boot string) error {
 	return nil
 }
 
-// adviseBoot adds to an error of making a tree one to boot from what helps. It is said
-// whether missing mount points are made.
+// adviseBoot adds advice to an error in preparing a tree to boot from. mountPoints says
+// whether missing mount points were to be added.
 func adviseBoot(err error, mountPoints bool) error {
 	var layout *transform.LayoutError
 	var contexts *transform.NoContextsError
@@ -60,8 +61,8 @@ func adviseBoot(err error, mountPoints bool) error {
 	return err
 }
 
-// bootRemarks says what was added to the tree of the name, what isn't in the image though
-// it is in the tree, and what the machine will lack.
+// bootRemarks says what was added to the source called name, what of it isn't in the
+// image, and what a machine with this root will lack.
 func bootRemarks(r transform.Report, name string) (remarks []string) {
 	say := func(format string, args ...any) { remarks = append(remarks, fmt.Sprintf(format, args...)) }
 	if len(r.Added) > 0 {
@@ -95,7 +96,7 @@ func countFiles(n int) string {
 	return fmt.Sprintf("%d files", n)
 }
 
-// paths lists names as paths, for people.
+// paths lists names as paths in a sentence.
 func paths(names []string) string {
 	all := make([]string, len(names))
 	for i, n := range names {

@@ -33,7 +33,7 @@ type buildReport struct {
 	Objects *repo.Stats   `json:"objects,omitempty"`
 }
 
-// settings are what the options say, or else what the repository has.
+// settings returns the settings that the flags ask for, or else those of the repository.
 func (o *buildOptions) settings(cmd *cobra.Command) (repo.Meta, error) {
 	meta := repo.Meta{Algorithm: verity.SHA256, Format: erofs.V1}
 	if o.repo != "" {
@@ -92,8 +92,8 @@ func (o *buildOptions) measure(ctx context.Context, u *ui, meta repo.Meta) (buil
 	return report(h.Sum(), meta, int64(size), root), nil
 }
 
-// store builds into a repository. Objects first, then the image's name, then its
-// seal, then the ref: each only when what it stands for is on stable storage.
+// store builds into a repository. The objects come first, then the name of the image, its
+// seal and the ref: each only once everything that it refers to is on stable storage.
 func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers []signer) (_ buildReport, err error) {
 	r, err := repo.Init(o.repo, meta)
 	if err != nil {
@@ -116,7 +116,7 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 		return buildReport{}, err
 	}
 	if !source.IsDirectory(o.source) {
-		// A layer's files may be gone by the last one, or be in /boot.
+		// Upper layers may have removed files of lower ones, and --boot empties /boot.
 		if err := stage.Keep(listing.Objects(root)); err != nil {
 			return buildReport{}, err
 		}
@@ -147,7 +147,7 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 	return b, nil
 }
 
-// checkOrder refuses to replace what is newer, while the repository is as it was.
+// checkOrder refuses to replace a newer image, before the repository is changed.
 func (o *buildOptions) checkOrder(u *ui, r *repo.Repo, image verity.Digest, signers []signer) error {
 	keys := publicKeys(signers)
 	sequence, sealed := o.seal.sequence, o.seal.asked()
@@ -176,8 +176,8 @@ func replaced(n int64, where string) string {
 	return fmt.Sprintf("%d objects in %s were damaged, and have been replaced", n, where)
 }
 
-// publish makes the image findable and bootable. The file comes first: where it can't
-// be written, nothing has happened yet.
+// publish writes the image's file, then its name, seal and ref in the repository. The file
+// comes first: if it can't be written, the repository has no new image.
 func (o *buildOptions) publish(u *ui, r *repo.Repo, digest verity.Digest, size int64, signers []signer) error {
 	if o.output != "" {
 		image, err := r.OpenObject(digest)
@@ -223,7 +223,7 @@ func countInodes(root *tree.Node) int {
 	return n
 }
 
-// tree reads the source. Objects that it only names can be had from object.
+// tree reads the source. The function object opens objects that the source only refers to.
 func (o *buildOptions) tree(ctx context.Context, u *ui, to source.Sink, meta repo.Meta, object func(verity.Digest) (*os.File, error)) (*tree.Node, error) {
 	o.read.Sink, o.read.Object, o.read.Format, o.read.Policy = to, object, meta.Format, o.boot != ""
 	var t source.Tree
@@ -239,8 +239,8 @@ func (o *buildOptions) tree(ctx context.Context, u *ui, to source.Sink, meta rep
 	return t.Root, prepareBoot(u, t, o.source, o.boot)
 }
 
-// readCached reads a directory with the help of the digest cache. What is in that is true
-// whether or not the build succeeds later.
+// readCached reads a directory with the help of the digest cache. The cache is saved at
+// once: its digests are right even if the build fails later.
 func (o *buildOptions) readCached(ctx context.Context, u *ui, alg verity.Algorithm) (source.Tree, error) {
 	cache, err := digestcache.Open(o.cache, alg, time.Now())
 	if errors.Is(err, digestcache.ErrOther) {

@@ -76,7 +76,7 @@ func newBuild(u *ui) *cobra.Command {
 	var o buildOptions
 	cmd := &cobra.Command{
 		Use:     "build SOURCE",
-		Short:   "make an image, and fill the repository that it needs",
+		Short:   "make an image, and fill its repository",
 		Long:    fmt.Sprintf(buildLong, sourceHelp()),
 		Example: "  mkimage build ROOT\n  mkimage build --repo repo --boot --ref debian/13 --seal mykey.key --sequence 42 ROOT",
 		Args:    usageArgs(cobra.ExactArgs(1)),
@@ -86,9 +86,9 @@ func newBuild(u *ui) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.repo, "repo", "", "repository `DIR` to put image and objects in")
+	f.StringVar(&o.repo, "repo", "", "put the image and its objects into the repository `DIR`")
 	f.StringVarP(&o.output, "output", "o", "", "write the image to `FILE` (- is standard output; the digest then goes to standard error)")
-	f.StringVar(&o.ref, "ref", "", "make `NAME` in the repository point to the image")
+	f.StringVar(&o.ref, "ref", "", "let the ref `NAME` in the repository point to the image")
 	f.StringVar(&o.format, "format", "", "image format: v0, v1 or v2 (default: the repository's, else v1)")
 	f.StringVar(&o.algorithm, "digest", "", "hash: sha256 or sha512 (default: the repository's, else sha256)")
 	f.StringVar(&o.boot, "boot", "", "prepare the tree for booting; with =`RELEASE`, exactly as that release does")
@@ -97,15 +97,15 @@ func newBuild(u *ui) *cobra.Command {
 	f.BoolVar(&o.read.SkipXattrs, "skip-xattrs", false, "leave out all extended attributes")
 	f.BoolVar(&o.read.UserXattrs, "user-xattrs", false, "keep only the extended attributes user.*")
 	f.BoolVar(&o.read.SkipDevices, "skip-devices", false, "leave out device nodes and whiteouts")
-	f.StringVar(&o.cache, "cache", "", "remember in `FILE` the digests of files that don't change, see above")
+	f.StringVar(&o.cache, "cache", "", "remember the digests of unchanged files in `FILE`, see above")
 	o.read.add(cmd)
 	o.seal.flags(cmd, "seal")
 	return cmd
 }
 
-// checkPlaces refuses to write to where the source is read from. What is in a directory
-// would be in the next image of it, and in that image's digest; if it were left out
-// silently, nobody else with the same directory would get the same digest.
+// checkPlaces refuses outputs inside the source. They would become part of the next image
+// made from it, and change its digest; leaving them out silently would give a digest that
+// nobody else with the same directory gets.
 func (o *buildOptions) checkPlaces() error {
 	for _, out := range []struct {
 		flag, name string
@@ -118,7 +118,7 @@ func (o *buildOptions) checkPlaces() error {
 		}
 		path, err := osfile.FollowLinks(out.name)
 		if err != nil || !out.dir && isStream(path) {
-			continue // whoever writes there says what is wrong
+			continue // writing there will say what is wrong
 		}
 		isDirectory := source.IsDirectory(o.source)
 		if st, err := os.Stat(path); isDirectory && !out.dir && err == nil && st.IsDir() {
@@ -136,7 +136,7 @@ func (o *buildOptions) checkPlaces() error {
 	return nil
 }
 
-// check finds what can't be meant before anything is read.
+// check finds mistakes in the command line before anything is read.
 func (o *buildOptions) check(cmd *cobra.Command) error {
 	switch {
 	case o.repo == "" && o.ref != "":
@@ -162,7 +162,7 @@ func (o *buildOptions) check(cmd *cobra.Command) error {
 	return o.checkSeal(cmd)
 }
 
-// checkSeal finds what can't be meant about the seal and the ref.
+// checkSeal finds mistakes in the flags for the seal and the ref.
 func (o *buildOptions) checkSeal(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("ref") {
 		if err := repo.CheckRef(o.ref); err != nil {

@@ -35,7 +35,7 @@ type repoReport struct {
 	Repo      string `json:"repo"`
 	Algorithm string `json:"algorithm"`
 	Format    string `json:"format"`
-	Restored  bool   `json:"restored"` // it was there, without a usable meta.json
+	Restored  bool   `json:"restored"` // the repository existed, without a usable meta.json
 }
 
 func newRepoInit(u *ui) *cobra.Command {
@@ -71,8 +71,8 @@ func newRepoInit(u *ui) *cobra.Command {
 	return cmd
 }
 
-// restoreMeta is init for a repository that has lost its meta.json. Only what was asked
-// for counts, and no default.
+// restoreMeta is init for a repository that has lost its meta.json. It ignores the defaults
+// of flags that weren't given.
 func restoreMeta(cmd *cobra.Command, u *ui, dir string, asked repo.Meta) error {
 	var want repo.Wanted
 	if cmd.Flags().Changed("digest") {
@@ -92,7 +92,7 @@ func restoreMeta(cmd *cobra.Command, u *ui, dir string, asked repo.Meta) error {
 	return reportInit(u, dir, meta, true)
 }
 
-// reportInit says nothing to people: the directory is what they wanted.
+// reportInit prints the result with --json only; otherwise there is nothing to say.
 func reportInit(u *ui, dir string, meta repo.Meta, restored bool) error {
 	if !u.json {
 		return nil

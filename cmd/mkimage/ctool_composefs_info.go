@@ -23,11 +23,11 @@ usage: composefs-info [--basedir=DIR] [--filter=NAME]... COMMAND IMAGE...
 // An info is one call of composefs-info.
 type info struct {
 	look    lookOptions
-	basedir *string // nil if there is none
+	basedir *string // nil if it isn't given
 	names   []string
 }
 
-// infoCommands are what composefs-info can do.
+// infoCommands are the commands of composefs-info.
 var infoCommands = map[string]func(*info, *ui) error{
 	"ls":              (*info).ls,
 	"dump":            (*info).dump,
@@ -82,7 +82,7 @@ func (i *info) objects(u *ui) error {
 	return u.lines(paths)
 }
 
-// missing prints all objects when it isn't told where they could be.
+// missing prints all objects if --basedir isn't given.
 func (i *info) missing(u *ui) error {
 	paths, err := i.look.objectPaths(i.names)
 	if err == nil && i.basedir != nil {

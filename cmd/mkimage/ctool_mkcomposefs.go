@@ -65,20 +65,20 @@ func (m *mkcomposefs) options() []option {
 	}
 }
 
-// strtolValue reads a number as strtol does, with blanks and a sign before it.
+// strtolValue parses a number as strtol does: blanks and a sign may precede it.
 func strtolValue(n **int, name string) func(string) error {
 	return func(s string) error {
 		v, err := strconv.ParseInt(strings.TrimLeft(s, " \t\n\v\f\r"), 10, 64)
 		if err != nil && !errors.Is(err, strconv.ErrRange) {
 			return fmt.Errorf("%s: want a number, found %q", name, s)
 		}
-		clamped := int(min(max(v, -1), 1<<30)) // all beyond mean the same
+		clamped := int(min(max(v, -1), 1<<30)) // all numbers beyond these have the same effect
 		*n = &clamped
 		return nil
 	}
 }
 
-// parse reads the command line and finds what can't be meant.
+// parse parses the command line and finds mistakes in it.
 func (m *mkcomposefs) parse(args []string) error {
 	rest, err := getopt(args, m.options())
 	switch {
@@ -127,8 +127,8 @@ func runMkcomposefs(ctx context.Context, u *ui, args []string) error {
 	return err
 }
 
-// create opens IMAGE before anything else is done. It is written in place: callers
-// hand in /proc/self/fd/N.
+// create opens IMAGE before anything else is done. IMAGE is written in place: callers
+// pass /proc/self/fd/N.
 func (m *mkcomposefs) create(u *ui) (io.WriteCloser, error) {
 	switch f, isFile := u.out.(*os.File); {
 	case m.onlyPrint:
@@ -205,8 +205,8 @@ func (m *mkcomposefs) fill(ctx context.Context, read directory.Options) (*tree.N
 	return root, stage.Commit()
 }
 
-// dump reads SOURCE as text. The environment can ask for more rules, as it can
-// with the C program.
+// dump reads SOURCE as a dump. As with the C program, an environment variable asks for
+// stricter rules.
 func (m *mkcomposefs) dump(u *ui) (*tree.Node, error) {
 	dialect := dumpfile.C
 	if _, strict := os.LookupEnv("CFS_PARSE_STRICT"); strict {
@@ -227,8 +227,8 @@ func (m *mkcomposefs) dump(u *ui) (*tree.Node, error) {
 	return root, nil
 }
 
-// format chooses the version. When one of the options is given, the other's default
-// is 0 and not what it is without both.
+// format chooses the version. If only one of the two options is given, the default of the
+// other is 0, which it isn't if neither is.
 func (m *mkcomposefs) format(root *tree.Node) (erofs.Format, error) {
 	least, most := 0, 1
 	if m.min != nil || m.max != nil {

@@ -10,9 +10,9 @@ import (
 	"github.com/composefs-go/composefs/internal/printable"
 )
 
-// ctools are the tools of libcomposefs 1.0.8 that mkimage stands in for when
-// it is called by their names. They have their options, standard output and exit
-// statuses; what goes to standard error is ours.
+// ctools are the tools of libcomposefs 1.0.8 that mkimage replaces when it is called by
+// their names. Options, standard output and exit statuses are the same; messages on
+// standard error are ours.
 var ctools = map[string]func(context.Context, *ui, []string) error{
 	"mkcomposefs":     runMkcomposefs,
 	"composefs-info":  runComposefsInfo,
@@ -44,7 +44,7 @@ func dispatch(ctx context.Context, args []string, u *ui) int {
 	return exitFailure
 }
 
-// A ctoolUsageError is a command line that can't be meant, and how it is meant to be.
+// A ctoolUsageError is a mistake in a command line, with the usage of the program.
 type ctoolUsageError struct {
 	err  error
 	text string

@@ -28,7 +28,7 @@ func (o *option) isShort() bool { return utf8.RuneCountInString(o.name) == 1 }
 // in any order, and after "--" there are no options. A long option may be cut short as
 // long as it is clear which one is meant; its value follows "=" or comes next. Short
 // options may be written together; the value of the last one follows it or comes next.
-// getopt returns the arguments, also with an error those before it.
+// getopt returns the arguments; if there is an error, those before it.
 func getopt(args []string, options []option) (rest []string, err error) {
 	for len(args) > 0 {
 		arg := args[0]
@@ -50,7 +50,7 @@ func getopt(args []string, options []option) (rest []string, err error) {
 	return rest, nil
 }
 
-// longOption carries out one option and returns the arguments that are left of next.
+// longOption applies one option, and returns the arguments in next that aren't its value.
 func longOption(options []option, arg string, next []string) ([]string, error) {
 	name, value, hasValue := strings.Cut(arg, "=")
 	o, err := findOption(options, name)
@@ -68,8 +68,8 @@ func longOption(options []option, arg string, next []string) ([]string, error) {
 	return o.takeNext(next)
 }
 
-// shortOptions carries out options that are written together and returns the arguments
-// that are left of next.
+// shortOptions applies options that are written together, and returns the arguments in
+// next that aren't a value.
 func shortOptions(options []option, letters string, next []string) ([]string, error) {
 	for letters != "" {
 		letter, n := utf8.DecodeRuneInString(letters)
@@ -94,7 +94,7 @@ func shortOptions(options []option, letters string, next []string) ([]string, er
 	return next, nil
 }
 
-// takeNext gives the option the first argument for its value and returns the others.
+// takeNext takes the first argument as the option's value, and returns the others.
 func (o *option) takeNext(args []string) ([]string, error) {
 	if len(args) == 0 {
 		return args, fmt.Errorf("option %s needs a value", o)
@@ -102,7 +102,7 @@ func (o *option) takeNext(args []string) ([]string, error) {
 	return args[1:], o.set(args[0])
 }
 
-// findOption finds the option that arg, "--" and a name or the start of one, means.
+// findOption finds the option that arg means: "--" and a name, or the beginning of one.
 func findOption(options []option, arg string) (*option, error) {
 	name := strings.TrimPrefix(arg, "--")
 	var found *option

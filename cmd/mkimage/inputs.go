@@ -12,7 +12,7 @@ func isUnreadable(err error) bool {
 	return errors.As(err, &path) || errors.Is(err, fs.ErrNotExist)
 }
 
-// openError is an error of opening a file, by whatever call it was found.
+// openError returns err as an error of opening the file, whichever call it came from.
 func openError(name string, err error) error {
 	if cause := (*fs.PathError)(nil); errors.As(err, &cause) {
 		err = cause.Err

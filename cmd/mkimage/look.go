@@ -15,7 +15,7 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// A lookOptions says where images are that a command looks into, and at what.
+// lookOptions say where a command finds its images, and which part of them it reads.
 type lookOptions struct {
 	repo   string
 	filter []string
@@ -39,13 +39,13 @@ func (o *lookOptions) check() error {
 	return nil
 }
 
-// open opens an image: a file, or in a repository what a digest or ref stands for.
+// open opens an image: a file or, with --repo, the image that a digest or ref names.
 func (o *lookOptions) open(name string) (*os.File, error) {
 	f, _, err := o.openNamed(name)
 	return f, err
 }
 
-// openNamed is open, and tells the digest that the repository knows the image by; it is
+// openNamed is open. It also returns the digest by which the repository knows the image,
 // zero for a file.
 func (o *lookOptions) openNamed(name string) (*os.File, verity.Digest, error) {
 	if o.repo == "" {
@@ -65,7 +65,7 @@ func (o *lookOptions) openNamed(name string) (*os.File, verity.Digest, error) {
 	return f, d, err
 }
 
-// readOf reads an image, or of its root what is called one of the names only.
+// readOf reads an image: all of it, or only the files at its top that have these names.
 func (o *lookOptions) readOf(name string, only []string) (source.Image, error) {
 	f, err := o.open(name)
 	if err != nil {
@@ -75,8 +75,8 @@ func (o *lookOptions) readOf(name string, only []string) (source.Image, error) {
 	return source.ReadImage(name, f, only...)
 }
 
-// each reads images one after the other and shows them to do, without what the
-// filters leave out.
+// each reads images one after the other, without what the filters leave out, and calls do
+// for each.
 func (o *lookOptions) each(names []string, do func(source.Image) error) error {
 	return o.eachOf(names, o.filter, do)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/composefs-go/composefs/internal/source/tarball"
 )
 
-// adviseSource adds to an error of reading a source what helps.
+// adviseSource adds advice to an error in reading a source.
 func adviseSource(err error) error {
 	var other *filekind.Error
 	var noDirectory *source.DirectoryError
@@ -44,7 +44,7 @@ func adviseSource(err error) error {
 	return err
 }
 
-// adviseDirectory says how what isn't a directory is to be named.
+// adviseDirectory says how to name a source that isn't a directory.
 func adviseDirectory(e *source.DirectoryError) string {
 	switch {
 	case e.Prefix != "":
@@ -55,7 +55,7 @@ func adviseDirectory(e *source.DirectoryError) string {
 	return ", or one of tar:FILE, dump:FILE and crfs:FILE"
 }
 
-// adviseSourceRemark adds to what is odd about a source how to get something else.
+// adviseSourceRemark adds to a remark about a source how to get another result.
 func adviseSourceRemark(err error) error {
 	var order *tarball.WhiteoutOrder
 	switch {
@@ -69,7 +69,7 @@ func adviseSourceRemark(err error) error {
 	return err
 }
 
-// fileOf returns the file of a source that an error is about, FILE for standard input.
+// fileOf returns the name of the file that an error is about, FILE for standard input.
 func fileOf(err error) string {
 	var file *source.FileError
 	if errors.As(err, &file) && file.Name != "-" {

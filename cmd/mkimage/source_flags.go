@@ -24,10 +24,10 @@ func sourceHelp() string {
 	return b.String() + "\nA FILE of - is standard input."
 }
 
-// A sourceFlags is how a source is to be read, and the flags that say so.
+// sourceFlags are the flags that say how a source is read.
 type sourceFlags struct {
 	source.Options
-	mounts    string // the rule for what is mounted in a directory
+	mounts    string // the rule for mounts inside a directory
 	whiteouts string // the rule for the whiteouts of layers
 }
 
@@ -42,18 +42,18 @@ var mountRules = map[string]directory.MountRule{
 	"refuse": directory.RefuseMounts, "empty": directory.EmptyMounts, "include": directory.IncludeMounts,
 }
 
-// add adds the flags that every command has which reads sources.
+// add adds the flags that all commands with sources have.
 func (s *sourceFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.Int64Var(&s.Tar.MaxEntries, "max-entries", tarball.DefaultMaxEntries, "refuse tar archives with more than `N` entries; a million entries need about 600 MB of memory, at worst 1.3 GB")
-	f.Int64Var(&s.Tar.MaxExpansion, "max-expansion", 0, "refuse tar archives that unpack to more than `BYTES`, holes included (default 16 GiB plus 64 times the archive's size)")
-	f.StringVar(&s.whiteouts, "whiteouts", whiteoutsOCI, "apply the whiteouts of layers by `RULE`: oci (they hide lower layers) or in-order (all that came before, as composefs-rs does)")
-	f.BoolVar(&s.Tar.FollowLinks, "follow-layer-links", false, "let paths in tar archives lead through symbolic links, inside the tree")
+	f.Int64Var(&s.Tar.MaxEntries, "max-entries", tarball.DefaultMaxEntries, "refuse tar archives with more than `N` entries; a million entries take about 600 MB of memory, at most 1.3 GB")
+	f.Int64Var(&s.Tar.MaxExpansion, "max-expansion", 0, "refuse tar archives that unpack to more than `BYTES`, including holes (default: 16 GiB plus 64 times the size of the archive)")
+	f.StringVar(&s.whiteouts, "whiteouts", whiteoutsOCI, "apply the whiteouts of layers by `RULE`: oci (they hide files of lower layers) or in-order (they hide everything before them, as in composefs-rs)")
+	f.BoolVar(&s.Tar.FollowLinks, "follow-layer-links", false, "follow symbolic links in the paths of tar archives, inside the tree")
 	f.BoolVar(&s.Tar.Strict, "strict", false, "refuse tar archives without an end marker")
-	f.StringVar(&s.mounts, "mounts", "refuse", "file systems mounted inside the directory: refuse them, take an empty directory (empty), or take their content (include)")
+	f.StringVar(&s.mounts, "mounts", "refuse", "what to do with file systems mounted inside the directory: refuse, empty (an empty directory instead) or include (their content)")
 }
 
-// check finds what can't be meant, and takes over what the rules stand for.
+// check finds invalid values, and sets the options that the rules stand for.
 func (s *sourceFlags) check() error {
 	rule, ok := mountRules[s.mounts]
 	switch {
@@ -70,7 +70,7 @@ func (s *sourceFlags) check() error {
 	return nil
 }
 
-// checkSource finds arguments that can't stand for a source.
+// checkSource refuses arguments that can't name a source.
 func checkSource(arg string) error {
 	if err := source.Check(arg); err != nil {
 		return fmt.Errorf("SOURCE: %w", err)
@@ -78,7 +78,7 @@ func checkSource(arg string) error {
 	return nil
 }
 
-// read reads the source that an argument stands for.
+// read reads the source that an argument names.
 func (s *sourceFlags) read(ctx context.Context, u *ui, arg string) (source.Tree, error) {
 	o := s.Options
 	o.Stdin, o.Progress = u.in, u.progress.file

@@ -13,9 +13,9 @@ import (
 // A DirectoryError says that a source without a prefix isn't a directory.
 type DirectoryError struct {
 	Path   string
-	Found  filekind.Kind // "a file", or what is there instead of one
+	Found  filekind.Kind // "a file", or another kind
 	Image  bool          // it is an image
-	Prefix string        // of the kind of source that the file is, if that can be told
+	Prefix string        // of the kind of source that the file seems to be; or ""
 }
 
 func (e *DirectoryError) Error() string {
@@ -39,11 +39,11 @@ func readDirectory(ctx context.Context, dir string, o *options) (Tree, error) {
 	return Tree{root, directoryContent(root, dir)}, nil
 }
 
-// checkDirectory says of a file what kind of source it is.
+// checkDirectory returns a DirectoryError if there is a file instead of a directory.
 func checkDirectory(name string) error {
 	st, err := os.Stat(name)
 	if err != nil || st.IsDir() {
-		return nil // the reader says what is wrong
+		return nil // the reader reports the error
 	}
 	e := &DirectoryError{Path: name, Found: filekind.OfMode(st.Mode())}
 	if !st.Mode().IsRegular() {
@@ -59,7 +59,7 @@ func checkDirectory(name string) error {
 	return e
 }
 
-// prefixFor returns the prefix that a file wants, "" if that can't be told.
+// prefixFor returns the prefix for a file, "" if it isn't known.
 func prefixFor(name string, kind filekind.Kind) string {
 	switch {
 	case kind == filekind.Tar, archiveName.MatchString(name):

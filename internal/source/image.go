@@ -10,15 +10,15 @@ import (
 	"github.com/composefs-go/composefs/internal/filekind"
 )
 
-// An Image is an image that was read.
+// An Image is the tree of an image.
 type Image struct {
 	Name   string // as it was given
 	Format erofs.Format
 	Root   *tree.Node
 }
 
-// ReadImage reads the image in an open file, which messages call name: all of it, or of
-// what is at its top only what is called one of the names. What is no image at all is a
+// ReadImage reads the image in an open file: all of it, or only the files at its top with
+// the names in only. Errors call it name. If the file is something else, the error is a
 // *filekind.Error.
 func ReadImage(name string, f *os.File, only ...string) (Image, error) {
 	st, err := f.Stat()
@@ -42,8 +42,8 @@ func ReadImage(name string, f *os.File, only ...string) (Image, error) {
 	return Image{}, fmt.Errorf("%s: %w", name, err)
 }
 
-// NotAnImage says of a file that couldn't be read as an image what it is instead; nil if it
-// may be an image with a fault.
+// NotAnImage returns an error that says what a file is that couldn't be read as an image,
+// nil if it may be a damaged image.
 func NotAnImage(f *os.File, err error) error {
 	if !errors.Is(err, erofs.ErrCorrupt) {
 		return nil

@@ -18,7 +18,7 @@ import (
 // standardInput is the name of a file that stands for standard input.
 const standardInput = "-"
 
-// A FileError says which of a source's files an error or a remark is about.
+// A FileError is an error or a remark about one of a source's files.
 type FileError struct {
 	Name string // as it was given; - is standard input
 	Err  error
@@ -43,8 +43,8 @@ func (o *options) readFiles(ctx context.Context, list string, read func(name str
 	return nil
 }
 
-// readFile reads a file, or standard input. Errors name the file, and say what it is if
-// that isn't what is wanted.
+// readFile reads a file, or standard input. Errors name the file, and say so if it is of
+// another kind.
 func (o *options) readFile(ctx context.Context, name string, read func(io.Reader) error) error {
 	if name == standardInput {
 		if err := read(await.NewReader(ctx, o.Stdin)); err != nil {
@@ -76,11 +76,11 @@ func (o *options) readFile(ctx context.Context, name string, read func(io.Reader
 	return nil
 }
 
-// archiveName are names that tar archives go by.
+// archiveName matches the usual names of tar archives.
 var archiveName = regexp.MustCompile(`\.(tar(\.[a-z0-9]+)?|tgz|tzst|txz)$`)
 
-// otherKind tells what a file is that couldn't be parsed, "" if it may well be what was
-// wanted, with a fault.
+// otherKind returns the kind of a file that couldn't be parsed, "" if it may be the wanted
+// kind and damaged.
 func otherKind(f *os.File, err error, want string) filekind.Kind {
 	if !errors.Is(err, tarball.ErrArchive) && !errors.Is(err, dumpfile.ErrSyntax) && !errors.Is(err, crfs.ErrSyntax) {
 		return ""

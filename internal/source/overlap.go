@@ -11,17 +11,17 @@ import (
 	"github.com/composefs-go/composefs/erofs/directory"
 )
 
-// An Overlap says how a place to write to lies to a source.
+// An Overlap says whether an output is in a source.
 type Overlap uint8
 
 const (
 	Apart  Overlap = iota
 	Same           // it is the source, or one of its files
-	Inside         // it is in the directory, where it would be read by the next build
+	Inside         // it is in the directory, and the next build would read it
 )
 
-// Overlap tells how a place to write to lies to the source that an argument stands for.
-// There needn't be anything at path yet.
+// Overlap reports whether an output at path would be in the source that an argument names.
+// Nothing needs to exist at path.
 func (o *Options) Overlap(arg, path string) Overlap {
 	_, operand, prefixed := Find(arg)
 	switch {
@@ -37,7 +37,7 @@ func (o *Options) Overlap(arg, path string) Overlap {
 	return Apart
 }
 
-// reads reports whether reading the directory would meet what is at a path.
+// reads reports whether reading the directory would read a file at path.
 func (o *Options) reads(dir, path string) bool {
 	top, topMount, err := identify(dir)
 	if err != nil {
@@ -47,11 +47,11 @@ func (o *Options) reads(dir, path string) bool {
 	if err != nil {
 		return false
 	}
-	first := "" // name of what is met in the source
+	first := "" // the name at the top of the source that path is in
 	for {
 		st, mount, err := identify(path)
 		switch {
-		case err != nil: // it will be made
+		case err != nil: // it doesn't exist yet
 		case os.SameFile(st, top):
 			return !slices.Contains(o.Empty, first)
 		case mount != topMount && o.Mounts != directory.IncludeMounts:
@@ -64,7 +64,7 @@ func (o *Options) reads(dir, path string) bool {
 	}
 }
 
-// identify tells which file is at a path, and in which mount.
+// identify returns the identity of the file at a path, and the id of its mount.
 func identify(path string) (os.FileInfo, uint64, error) {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -81,7 +81,7 @@ func isSame(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(first, second)
 }
 
-// isOneOf reports whether a path is that of a regular file which is in a list of names.
+// isOneOf reports whether a path leads to a regular file that is in a list of names.
 func isOneOf(path, list string) bool {
 	st, err := os.Stat(path)
 	if err != nil || !st.Mode().IsRegular() {

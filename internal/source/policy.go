@@ -14,10 +14,10 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// policyDir is where the files lie whose contents transform.Boot wants.
+// policyDir has the files whose contents transform.Prepare needs.
 const policyDir = "etc/selinux"
 
-// directoryContent reads contents where the tree was read from.
+// directoryContent reads contents from the directory that the tree was read from.
 func directoryContent(root *tree.Node, dir string) transform.Content {
 	paths := map[*tree.Node]string{}
 	if etc := root.Lookup("etc"); etc != nil && etc.Lookup("selinux") != nil {
@@ -33,7 +33,7 @@ func directoryContent(root *tree.Node, dir string) transform.Content {
 	}
 }
 
-// collectPaths finds out where the files of a directory lie in the source.
+// collectPaths notes the paths in the source of a directory's files.
 func collectPaths(paths map[*tree.Node]string, name string, n *tree.Node) {
 	paths[n] = name
 	for _, e := range n.Entries() {
@@ -41,8 +41,8 @@ func collectPaths(paths map[*tree.Node]string, name string, n *tree.Node) {
 	}
 }
 
-// objectContent reads contents from the repository. They decide about the image, so
-// they are verified.
+// objectContent reads contents from the repository, and verifies them, since the image
+// depends on them.
 func objectContent(open func(verity.Digest) (*os.File, error)) transform.Content {
 	return func(n *tree.Node) ([]byte, error) {
 		if n.Object.IsZero() {
@@ -61,14 +61,14 @@ func objectContent(open func(verity.Digest) (*os.File, error)) transform.Content
 	}
 }
 
-// keptMax is how many bytes of an archive's SELinux policies are kept in memory.
+// keptMax limits how much of an archive's SELinux policies is kept in memory, in bytes.
 const keptMax = 256 << 20
 
-// ErrNotKept is the cause when a file of an SELinux policy in an archive can't be read
-// again.
+// ErrNotKept is the cause if a file of an SELinux policy wasn't kept while its archive was
+// read.
 var ErrNotKept = errors.New("it has another name too, which came first in the archive")
 
-// A policyKeeper keeps the files of SELinux policies while an archive is read: it
+// A policyKeeper keeps the files of SELinux policies while an archive is read, since it
 // can't be read again.
 type policyKeeper struct {
 	files map[*tree.Node]*bytes.Buffer

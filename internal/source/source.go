@@ -1,12 +1,12 @@
-// Package source reads the tree that an argument stands for: a directory, or with a prefix
-// that says what it is, an archive, a dump, or JSON that composefs-from-json took.
+// Package source reads the tree that an argument names: a directory, or with a prefix an
+// archive, a dump, or the JSON that composefs-from-json read.
 //
 //	DIR          ─▶ erofs/directory ─┐
 //	tar:FILE,…   ─▶ source/tarball  ─┼─▶ Tree, and the contents that transform.Boot wants
 //	dump:FILE    ─▶ erofs/dumpfile  ─┤
 //	crfs:FILE,…  ─▶ source/crfs     ─┘
 //
-// It also reads the tree of an image that is there already.
+// It also reads the trees of existing images.
 package source
 
 import (
@@ -28,13 +28,13 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// A Kind is one of the things that a tree can come from.
+// A Kind is a kind of source.
 type Kind struct {
 	Prefix  string // of the argument; a directory has none
-	Operand string // what follows the prefix, for people
-	What    string // what that is
+	Operand string // what follows the prefix, for help texts
+	What    string // describes it, for help texts
 
-	want string // what a file is called that it takes
+	want string // describes its files, for errors
 	read func(ctx context.Context, operand string, o *options) (Tree, error)
 }
 
@@ -48,7 +48,7 @@ var kinds = []Kind{
 // Kinds returns the kinds of sources that have a prefix.
 func Kinds() []Kind { return slices.Clone(kinds) }
 
-// A Sink takes contents, whatever the source.
+// A Sink takes the contents of files from every kind of source.
 type Sink interface {
 	directory.Sink
 	tarball.Sink
@@ -58,40 +58,40 @@ type Sink interface {
 type Options struct {
 	transform.Filter
 	Sink    Sink
-	Format  erofs.Format // of the image: it decides how a dump is understood
+	Format  erofs.Format // of the image: a dump is read by the rules of the tools with that format
 	Tar     TarOptions
-	Mounts  directory.MountRule // for what is mounted in a directory
-	Sockets bool                // take sockets in directories; without it they are an error
-	Empty   []string            // directories at the top that are taken without what is in them
-	Policy  bool                // Tree.Content will be asked for the SELinux policy
-	Cache   directory.Cache     // digests of directories read before; or nil
+	Mounts  directory.MountRule // for mounts inside a directory
+	Sockets bool                // accept sockets in directories, which are an error otherwise
+	Empty   []string            // directories at the top whose content is left out
+	Policy  bool                // Tree.Content will be needed for the SELinux policy
+	Cache   directory.Cache     // digests from earlier builds; or nil
 
-	// Object opens an object that the source names and doesn't hold; nil if there
-	// is no repository.
+	// Object opens an object that the source only refers to; nil if there is no repository.
 	Object func(verity.Digest) (*os.File, error)
-	// Stdin is what a file of - is read from.
+	// Stdin is read where a file is called -.
 	Stdin io.Reader
-	// Remark, if set, is told what is odd about an archive, and no error.
+	// Remark, if set, is called for oddities of an archive that aren't errors.
 	Remark func(error)
-	// Progress, if set, is told of each file that was read: its size in bytes. It may be
-	// called from several goroutines at once.
+	// Progress, if set, is called with the size in bytes of each file that was read. It may
+	// be called from several goroutines at once.
 	Progress func(size int64)
 }
 
 // options are Options for one kind of source.
 type options struct {
 	Options
-	want string // what a file is to be, for errors
+	want string // describes the expected file, for errors
 }
 
-// A Tree is what was read, and the contents of the files that transform.Boot may want.
+// A Tree is the tree of a source, with the contents of the files that transform.Prepare
+// may need.
 type Tree struct {
 	Root    *tree.Node
 	Content transform.Content
 }
 
-// Find returns the kind that an argument has the prefix of. Without a prefix it is the
-// name of a directory.
+// Find returns the kind whose prefix an argument has, and the rest of the argument. An
+// argument without a prefix is the name of a directory.
 func Find(arg string) (kind Kind, operand string, ok bool) {
 	for _, k := range kinds {
 		if operand, ok := strings.CutPrefix(arg, k.Prefix); ok {
@@ -101,10 +101,10 @@ func Find(arg string) (kind Kind, operand string, ok bool) {
 	return Kind{read: readDirectory}, arg, false
 }
 
-// IsDirectory reports whether an argument stands for a directory.
+// IsDirectory reports whether an argument names a directory.
 func IsDirectory(arg string) bool { _, _, ok := Find(arg); return !ok }
 
-// Check finds names of files that are empty: most likely a shell's variable is unset.
+// Check finds empty names of files: most likely a shell variable is unset.
 func Check(arg string) error {
 	kind, operand, prefixed := Find(arg)
 	switch {
@@ -122,15 +122,15 @@ func Check(arg string) error {
 	return nil
 }
 
-// Read reads the tree that an argument stands for. Errors about a file are a *FileError,
-// a *filekind.Error or a *DirectoryError.
+// Read reads the tree that an argument names. An error about a file is a *FileError, a
+// *filekind.Error or a *DirectoryError.
 func Read(ctx context.Context, arg string, o Options) (Tree, error) {
 	kind, operand, _ := Find(arg)
 	return kind.read(ctx, operand, &options{o, kind.want})
 }
 
-// readDump reads a dump as the tool does whose format the image gets, so that both
-// make the same one of it.
+// readDump reads a dump by the rules of the tool whose format the image gets, so that both
+// make the same image from it.
 func readDump(ctx context.Context, file string, o *options) (t Tree, err error) {
 	dialect := dumpfile.C
 	if o.Format == erofs.V2 {

@@ -38,6 +38,6 @@ func readTar(ctx context.Context, files string, o *options) (Tree, error) {
 	if err != nil {
 		return Tree{}, err
 	}
-	current = files // a remark of the end is about all of them
+	current = files // a remark at the end is about all of them
 	return Tree{b.Tree(), kept.content}, nil
 }

@@ -11,7 +11,7 @@ import (
 // Content returns the content of a regular file whose content is not in the tree.
 type Content func(*tree.Node) ([]byte, error)
 
-// A Release is one of composefs-rs after which Boot gave other digests.
+// A Release is a release of composefs-rs that changed the digests of images to boot.
 type Release uint8
 
 const (
@@ -19,7 +19,7 @@ const (
 	Release094                // they take /usr's
 )
 
-// releases are the names that users know releases by.
+// releases are the names of the releases.
 var releases = [...]string{Release090: "composefs-rs-0.9.0", Release094: "composefs-rs-0.9.4"}
 
 // ParseRelease returns the release of a name like composefs-rs-0.9.4.
@@ -30,9 +30,9 @@ func ParseRelease(name string) (Release, error) {
 	return 0, fmt.Errorf("want %s, found %q", strings.Join(releases[:], " or "), name)
 }
 
-// Boot transforms the tree of a root file system into that of an image to boot.
-// The content is wanted of a few files below /etc/selinux. The tree is changed in
-// place; after an error it is of no use.
+// Boot transforms the tree of a root file system into the tree of an image to boot. It
+// reads the content of a few files below /etc/selinux. The tree is changed in place; after
+// an error it can't be used.
 func (r Release) Boot(root *tree.Node, content Content) error {
 	usr, err := directory(root, "usr")
 	if err != nil {

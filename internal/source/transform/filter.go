@@ -7,13 +7,13 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// A Filter leaves out of a tree what mkcomposefs can leave out of a directory. The
-// importers of directories and archives have the same options and don't even read it.
+// A Filter removes from a tree what mkcomposefs can leave out of a directory. The importers
+// of directories and archives have the same options, and don't read these parts at all.
 type Filter struct {
 	UseEpoch    bool // all times become 0
-	SkipDevices bool // no character and block devices, whiteouts neither
+	SkipDevices bool // no character and block devices, which whiteouts are too
 	SkipXattrs  bool // no extended attributes
-	UserXattrs  bool // of the extended attributes only user.*
+	UserXattrs  bool // only the extended attributes in user.*
 }
 
 // Apply changes the tree in place.

@@ -15,7 +15,7 @@ const labelName = "security.selinux"
 // A labeler gives files the labels of a policy.
 type labeler struct {
 	policy *policy
-	first  map[*tree.Node][]byte // files met: the label that their first name gave them
+	first  map[*tree.Node][]byte // labels of the files seen so far, by their first name
 }
 
 func newLabeler(p *policy) *labeler { return &labeler{p, make(map[*tree.Node][]byte)} }
@@ -29,8 +29,8 @@ func (l *labeler) label(root *tree.Node) error {
 	return l.dir(root, "")
 }
 
-// dir labels what is in a directory. The path is the one that the policy knows the
-// directory by: if an alias leads to it, that is the original's.
+// dir labels the files in a directory. The path is the one in the policy: where the policy
+// has an alias for the path, it is the original of the alias.
 func (l *labeler) dir(dir *tree.Node, path string) error {
 	for _, e := range dir.Entries() {
 		child := path + "/" + e.Name
@@ -53,10 +53,10 @@ func (l *labeler) dir(dir *tree.Node, path string) error {
 	return nil
 }
 
-// leaf labels a file that is no directory. A further name that wants another label
-// than the first gets a copy of the file.
+// leaf labels a file that isn't a directory. If a further name needs another label than
+// the first, it gets a copy of the file.
 func (l *labeler) leaf(dir *tree.Node, e tree.Entry, label []byte) {
-	if e.Node.Nlink > 1 { // else there is no other name: relink has counted them
+	if e.Node.Nlink > 1 { // otherwise it has no other name: Relink has counted them
 		first, met := l.first[e.Node]
 		switch {
 		case !met:

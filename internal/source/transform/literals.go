@@ -6,20 +6,20 @@ import "regexp/syntax"
 type tail uint8
 
 const (
-	nothing  tail = iota // the beginning is all
+	nothing  tail = iota // nothing follows
 	subtree              // (/.*)?
 	anything             // .*
-	other                // something that takes a matcher
+	other                // something that needs a matcher
 )
 
-// literalsMax is how many beginnings a pattern may have before it counts as having
-// a shorter one.
+// literalsMax is how many beginnings a pattern may have; if it has more, a shorter one
+// counts.
 const literalsMax = 32
 
-// literals takes a pattern apart: all that it matches begins with one of the
+// literals takes a pattern apart: everything that it matches begins with one of the
 // strings, and continues with the tail. So /usr/(s)?bin/a.* is /usr/bin/a and
-// /usr/sbin/a, and then anything. A pattern that package regexp can't do, or that
-// is no pattern at all, begins with "" and has the tail other.
+// /usr/sbin/a, and then anything. A pattern that package regexp can't parse begins
+// with "" and has the tail other.
 func literals(pattern string) ([]string, tail) {
 	re, err := syntax.Parse(string(appendLatin1(nil, pattern)), syntax.Perl|syntax.DotNL)
 	if err != nil {
@@ -55,8 +55,8 @@ func isSubtree(re *syntax.Regexp) bool {
 		in.Sub[0].Op == syntax.OpLiteral && string(in.Sub[0].Rune) == "/" && isAnything(in.Sub[1])
 }
 
-// beginnings returns strings of which one is at the beginning of whatever re
-// matches, and whether they are all that it matches.
+// beginnings returns strings such that everything that re matches begins with one of them,
+// and whether re matches only these strings.
 func beginnings(re *syntax.Regexp) (set []string, complete bool) {
 	switch re.Op {
 	case syntax.OpEmptyMatch:
@@ -115,7 +115,7 @@ func alternate(subs []*syntax.Regexp) (set []string, complete bool) {
 	return set, all
 }
 
-// class returns the members of a class that is given as ranges.
+// class returns the members of a character class given as ranges.
 func class(ranges []rune) (set []string, complete bool) {
 	for i := 0; i < len(ranges); i += 2 {
 		for r := ranges[i]; r <= ranges[i+1]; r++ {

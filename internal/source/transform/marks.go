@@ -6,10 +6,9 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// DropMarks removes what V1 marks directories with whiteouts with, and what reading
-// such an image leaves in place: trusted.overlay.opaque and user.overlay.opaque, both
-// x. Then the tree makes the same image in V1, and in other formats the image that
-// its source makes.
+// DropMarks removes the attributes by which V1 marks directories with whiteouts, and which
+// erofs.Image.Tree leaves in place: trusted.overlay.opaque and user.overlay.opaque, both x.
+// Then the tree gives the same image in V1, and the image of its source in other formats.
 func DropMarks(root *tree.Node) {
 	const trusted, user = "trusted.overlay.opaque", "user.overlay.opaque"
 	for _, e := range tree.Walk(root) {

@@ -2,14 +2,14 @@ package transform
 
 import "github.com/composefs-go/composefs/erofs/tree"
 
-// mountPoints are the directories of a root that something is mounted on before its
-// init runs, or by it whatever its configuration is.
+// mountPoints are the directories of a root on which file systems are mounted before its
+// init runs, or by every init.
 var mountPoints = [...]string{"boot", "dev", "etc", "proc", "run", "sys", "sysroot", "var"}
 
-// AddMountPoints makes the directories, empty, that a tree lacks and can't be booted
-// without, and returns their names. They belong to root and have /usr's time in
-// seconds. composefs-rs refuses a tree without /boot or /sysroot, and makes images
-// without the others that no initramfs can mount anything in.
+// AddMountPoints adds the mount points that a tree lacks and can't be booted without, as
+// empty directories, and returns their names. They belong to root and have the time of
+// /usr in whole seconds. composefs-rs refuses a tree without /boot or /sysroot; without the
+// others it makes images that can't be booted.
 func AddMountPoints(root *tree.Node) (added []string, err error) {
 	usr, err := directory(root, "usr")
 	if err != nil {
@@ -28,14 +28,14 @@ func AddMountPoints(root *tree.Node) (added []string, err error) {
 	return added, nil
 }
 
-// Dropped counts the files that lose attributes.
+// Dropped counts the files that lose extended attributes.
 type Dropped struct {
 	ACLs  int            // files with access control lists
-	Other map[string]int // files by name of the attribute
+	Other map[string]int // number of files by name of the attribute
 }
 
-// CountDropped says what OCI and Boot will drop. SELinux labels count as dropped,
-// though a policy may have others come in their place.
+// CountDropped counts what OCI and Boot will drop. SELinux labels count as dropped, even
+// if the policy in the tree will replace them.
 func CountDropped(root *tree.Node, mode XattrMode) Dropped {
 	d := Dropped{Other: make(map[string]int)}
 	for _, e := range tree.Walk(root) {

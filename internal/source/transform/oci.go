@@ -9,13 +9,14 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// ErrLayout is the cause when a tree lacks a directory that a root must have.
+// ErrLayout is the cause if a tree lacks a directory that a root must have.
 var ErrLayout = errors.New("tree is no root file system")
 
-// A LayoutError names a directory that a root must have. It wraps ErrLayout.
+// A LayoutError names a directory that a root must have and the tree lacks. It wraps
+// ErrLayout.
 type LayoutError struct {
 	Directory string // at the top
-	Missing   bool   // else there is a file of another kind
+	Missing   bool   // otherwise there is a file of another kind
 }
 
 func (e *LayoutError) Error() string {
@@ -40,8 +41,8 @@ func (m XattrMode) keeps(name string) bool {
 	return name == "security.capability" || m == KeepUser && strings.HasPrefix(name, "user.")
 }
 
-// OCI transforms the tree of a container image, or of a directory that shall give
-// the same digest as one. The tree is changed in place.
+// OCI transforms the tree of a container image, or of a directory that is to have the same
+// digest as a container image. The tree is changed in place.
 func OCI(root *tree.Node, mode XattrMode) error {
 	usr, err := directory(root, "usr")
 	if err != nil {

@@ -8,13 +8,13 @@ import (
 	"github.com/dlclark/regexp2"
 )
 
-// matcher is a pattern, anchored at both ends.
+// A matcher is a pattern, anchored at both ends.
 type matcher interface {
 	match(subject []byte) (bool, error)
 }
 
-// compile makes a matcher of a pattern. Patterns with what package regexp doesn't
-// know, such as look-ahead, take a backtracking one.
+// compile returns a matcher for a pattern. Patterns that package regexp doesn't support,
+// for instance with look-ahead, get a backtracking matcher.
 func compile(pattern string, kind byte) (matcher, error) {
 	end := "."
 	if kind != 0 {
@@ -37,8 +37,8 @@ type regular struct{ re *regexp.Regexp }
 
 func (r regular) match(subject []byte) (bool, error) { return r.re.Match(subject), nil }
 
-// backtrackMax is how long a pattern may try to match one path. It ends patterns
-// that would take for ever.
+// backtrackMax limits how long a backtracking pattern may take to match one path: some
+// would take forever.
 const backtrackMax = 5 * time.Second
 
 type backtracking struct{ re *regexp2.Regexp }
@@ -51,8 +51,8 @@ func (b backtracking) match(subject []byte) (bool, error) {
 	return ok, nil
 }
 
-// appendLatin1 appends s in UTF-8 as if each of its bytes were a character. So the
-// patterns see bytes, as they are meant to, whatever the encoding of a name is.
+// appendLatin1 appends s in UTF-8 as if each of its bytes were a character. This way the
+// patterns match bytes, whatever the encoding of a name is.
 func appendLatin1(b []byte, s string) []byte {
 	for i := range len(s) {
 		if s[i] < 0x80 {

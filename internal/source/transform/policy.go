@@ -8,11 +8,11 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// ErrPolicy is the cause when the SELinux policy in the tree can't be read.
+// ErrPolicy is the cause if the SELinux policy in the tree can't be read.
 var ErrPolicy = errors.New("unusable SELinux policy")
 
-// A NoContextsError says that the policy which a tree's configuration names isn't in the
-// tree. It wraps ErrPolicy.
+// A NoContextsError says that the tree lacks the policy that its configuration names. It
+// wraps ErrPolicy.
 type NoContextsError struct {
 	File   string // with the labels, which is missing
 	Config string // that names the policy
@@ -24,22 +24,22 @@ func (e *NoContextsError) Error() string {
 
 func (e *NoContextsError) Unwrap() error { return ErrPolicy }
 
-// A policy says which label a path has.
+// A policy maps paths to labels.
 type policy struct {
 	rules   index
-	aliases map[string]string // path → the path whose rules it has
+	aliases map[string]string // path → the path whose rules apply to it
 }
 
 // lookup returns the label of a file, nil if it has none.
 func (p *policy) lookup(path string, kind byte) ([]byte, error) { return p.rules.lookup(path, kind) }
 
-// policyFileMax is the size of the largest file of a policy, in bytes. Fedora's
-// file_contexts has half a megabyte.
+// policyFileMax limits the size of a policy's file, in bytes. Fedora's file_contexts has
+// half a megabyte.
 const policyFileMax = 64 << 20
 
 const selinuxDir = "etc/selinux"
 
-// loadPolicy reads the SELinux policy of a tree; nil if it has none.
+// loadPolicy reads the SELinux policy of a tree. It returns nil if there is none.
 func loadPolicy(root *tree.Node, content Content) (*policy, error) {
 	files := policyFiles{root, content}
 	config, ok, err := files.read(selinuxDir + "/config")
@@ -80,7 +80,7 @@ func loadPolicy(root *tree.Node, content Content) (*policy, error) {
 	return p, nil
 }
 
-// policyName returns the value of SELINUXTYPE in a config file, if it has one.
+// policyName returns the value of SELINUXTYPE in a config file, if it is set.
 func policyName(config string) (name string, ok bool) {
 	for line := range strings.Lines(config) {
 		key, value, ok := strings.Cut(line, "=")
@@ -99,7 +99,7 @@ func (p *policy) parseAlias(fields []string) error {
 	return nil
 }
 
-// eachLine calls parse with the words of each line that isn't blank or a comment.
+// eachLine calls parse with the words of each line, except blank lines and comments.
 func eachLine(name, text string, parse func(fields []string) error) error {
 	number := 0
 	for line := range strings.Lines(text) {
@@ -142,7 +142,7 @@ func (f policyFiles) read(name string) (string, bool, error) {
 	case n.Size == 0 || len(n.Inline) > 0:
 		return string(n.Inline), true, nil
 	case f.content == nil:
-		return "", false, fmt.Errorf("%w: %s: its content is not at hand", ErrPolicy, name)
+		return "", false, fmt.Errorf("%w: %s: its content isn't available", ErrPolicy, name)
 	}
 	b, err := f.content(n)
 	if err != nil {

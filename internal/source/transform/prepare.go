@@ -9,14 +9,13 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// Emptied are the directories at the top whose content Prepare drops, if they are there:
-// it needn't be read.
+// Emptied are the directories at the top whose content Prepare drops. It needn't be read.
 var Emptied = []string{"boot", "run", "sysroot"}
 
 // A Report says what Prepare has done to a tree, and what a machine with this root will
 // lack. Paths are without a slash at their beginning.
 type Report struct {
-	Added   []string // mount points that were made
+	Added   []string // mount points
 	Dropped Dropped  // extended attributes
 
 	NoInit   bool // none of bootcfg.Inits("") is there
@@ -25,9 +24,10 @@ type Report struct {
 	ReadOnly []string // directories that people expect to write to
 }
 
-// Prepare makes a source's tree one to boot from: OCI, and then the release's Boot. With
-// mountPoints it makes those first that the tree lacks. The content is wanted of a few
-// files below /etc/selinux. The tree is changed in place; after an error it is of no use.
+// Prepare turns the tree of a source into one to boot from: it does OCI, and then Boot of
+// the release. With mountPoints it first adds those that the tree lacks. It reads the
+// content of a few files below /etc/selinux. The tree is changed in place; after an error
+// it can't be used.
 func Prepare(root *tree.Node, content Content, release Release, mountPoints bool) (r Report, err error) {
 	r.Dropped = CountDropped(root, AllowlistOnly)
 	if mountPoints {
@@ -42,7 +42,7 @@ func Prepare(root *tree.Node, content Content, release Release, mountPoints bool
 		return r, err
 	}
 	if resolve(root, selinuxDir+"/config") != nil {
-		delete(r.Dropped.Other, labelName) // the policy's labels came in their place
+		delete(r.Dropped.Other, labelName) // the policy's labels have replaced them
 	}
 	r.lacks(root)
 	return r, nil
@@ -51,7 +51,7 @@ func Prepare(root *tree.Node, content Content, release Release, mountPoints bool
 // writables are directories that people expect to write to.
 var writables = []string{"home", "root", "srv", "opt", "mnt", "usr/local"}
 
-// lacks finds out what a machine with this root will lack.
+// lacks notes what a machine with this root will lack.
 func (r *Report) lacks(root *tree.Node) {
 	r.NoInit = !slices.ContainsFunc(bootcfg.Inits(""), func(init string) bool { return resolve(root, init[1:]) != nil })
 	modules := resolve(root, "usr/lib/modules")
@@ -70,8 +70,8 @@ func (r *Report) lacks(root *tree.Node) {
 // maxLinks is how many symbolic links are followed, as by the kernel.
 const maxLinks = 40
 
-// resolve returns what a path stands for in a tree, through symbolic links; nil if
-// nothing is there.
+// resolve returns the file at a path in a tree, following symbolic links; nil if there is
+// none.
 func resolve(root *tree.Node, name string) *tree.Node {
 	at, left := "", strings.Split(name, "/")
 	for links := 0; len(left) > 0; {
@@ -95,7 +95,7 @@ func resolve(root *tree.Node, name string) *tree.Node {
 	return lookup(root, at)
 }
 
-// lookup finds a path that no symbolic link is on.
+// lookup returns the file at a path, without following symbolic links.
 func lookup(n *tree.Node, name string) *tree.Node {
 	for part := range strings.SplitSeq(name, "/") {
 		if part != "" && n != nil {

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// A rule is a line of file_contexts: the files whose path and kind match have the
-// label, unless a later rule matches too.
+// A rule is a line of file_contexts: files whose path and kind match have the label, unless
+// a later rule matches as well.
 type rule struct {
 	order int     // place among all rules
 	kind  byte    // as of typeOf, 0 for all
-	re    matcher // what path and kind together match; nil if the index says it all
+	re    matcher // matches path and kind together; nil if the index is enough
 	label []byte  // nil for <<none>>
 }
 
@@ -21,8 +21,8 @@ type candidate struct {
 	prefix string
 }
 
-// An index finds rules by what is literal in their patterns, which of most is all
-// but the end. Its lists have the last rule first.
+// An index finds rules by the literal parts of their patterns; in most patterns everything
+// but the end is literal. Its lists have the last rule first.
 type index struct {
 	count   int
 	exact   map[string][]candidate // PATH: by the path
@@ -72,7 +72,7 @@ func (x *index) add(r *rule, pattern string) (err error) {
 	return err
 }
 
-// finish puts the lists in order once all rules are there.
+// finish sorts the lists once all rules have been added.
 func (x *index) finish() {
 	for _, m := range [...]map[string][]candidate{x.exact, x.subtree, x.stem} {
 		for _, list := range m {
@@ -88,8 +88,8 @@ func (x *index) lookup(path string, kind byte) ([]byte, error) {
 	s := search{path: path, kind: kind, subject: x.subject}
 	s.try(x.exact[path])
 	s.try(x.subtree[path])
-	// From the longest to the shortest: the rules for what is deep tend to be the
-	// last ones, and the first that matches excuses from trying those before it.
+	// From the longest prefix to the shortest: rules for deep paths tend to come last,
+	// and rules before one that matches needn't be tried.
 	for end := strings.LastIndexByte(path, '/'); end >= 0; end = strings.LastIndexByte(path[:end], '/') {
 		s.try(x.subtree[path[:end]])
 		s.try(x.stem[path[:end+1]])

@@ -250,8 +250,8 @@ func TestContentIsWantedOfPolicyFilesOnly(t *testing.T) {
 
 	errRead := errors.New("medium error")
 	for name, content := range map[string]transform.Content{
-		"medium error":               func(*tree.Node) ([]byte, error) { return nil, errRead },
-		"its content is not at hand": nil,
+		"medium error":                func(*tree.Node) ([]byte, error) { return nil, errRead },
+		"its content isn't available": nil,
 	} {
 		if err := transform.Release090.Boot(root, content); !errors.Is(err, transform.ErrPolicy) || !strings.Contains(err.Error(), name) {
 			t.Errorf("found %v, want ErrPolicy: %s", err, name)
