@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/fstest"
 
+	aead "aead.dev/minisign"
+
 	"github.com/composefs-go/composefs/sign"
 )
 
@@ -105,6 +107,29 @@ func TestKeysThatAnybodyCanSignForAreRefused(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A key that was forgotten to be set is one that anybody can sign for, and verifies nothing.
+func TestTheZeroKeyVerifiesNothing(t *testing.T) {
+	forged := make([]byte, ed25519.SignatureSize)
+	forged[0] = 1
+	line := base64.StdEncoding.EncodeToString(append([]byte("ED\x00\x00\x00\x00\x00\x00\x00\x00"), forged...))
+	for i := range 1000 {
+		message := fmt.Appendf(nil, "message %d", i)
+		text := fmt.Sprintf("untrusted comment: x\n%s\ntrusted comment: %d\n%s\n", line, i, base64.StdEncoding.EncodeToString(forged))
+		if !aead.Verify(aead.PublicKey{}, message, []byte(text)) {
+			continue
+		}
+		signature, err := sign.ParseSignature([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := (sign.Key{}).Verify(message, signature); !errors.Is(err, sign.ErrBadSignature) {
+			t.Errorf("found %v", err)
+		}
+		return
+	}
+	t.Error("not forgeable after all")
 }
 
 func forgeable(point, signature []byte) bool {

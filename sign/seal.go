@@ -74,47 +74,22 @@ func (s Seal) Statement() Statement {
 // Text returns the text that is signed: as it was read, or as NewSeal has written it.
 func (s Seal) Text() []byte { return []byte(s.text) }
 
-// field is a key that a seal may have. get returns "" for a value that is absent.
+// A field is a key that a seal may have.
 type field struct {
 	key      string
 	required bool
+	repeated bool // it may have several values, each in a line of its own
 	set      func(s *Statement, value string) error
-	get      func(s Statement) string
-	repeated bool // get returns several values, with line feeds between them
 }
 
-// fields are in the order in which Text writes them.
 var fields = []field{
-	{"digest", true,
-		func(s *Statement, v string) (err error) { s.Digest, err = verity.ParseDigest(v); return err },
-		func(s Statement) string {
-			if s.Digest.IsZero() {
-				return ""
-			}
-			return s.Digest.String()
-		}, false},
-	{"format", false,
-		func(s *Statement, v string) error { s.Format = v; return checkFormat(v) },
-		func(s Statement) string { return s.Format }, false},
-	{"size", false,
-		func(s *Statement, v string) (err error) { s.Size, err = parseNumber(v, 1); return err },
-		func(s Statement) string {
-			if s.Size == 0 {
-				return ""
-			}
-			return strconv.FormatUint(s.Size, 10)
-		}, false},
-	{"os-id", false,
-		func(s *Statement, v string) error { s.OSID = v; return nil },
-		func(s Statement) string { return s.OSID }, false},
-	{"os-version", false,
-		func(s *Statement, v string) error { s.OSVersion = v; return nil },
-		func(s Statement) string { return s.OSVersion }, false},
-	{"sequence", true,
-		func(s *Statement, v string) (err error) { s.Sequence, err = parseNumber(v, 0); return err },
-		func(s Statement) string { return strconv.FormatUint(s.Sequence, 10) }, false},
-	{"ref", false, addRef,
-		func(s Statement) string { return strings.Join(s.Refs, "\n") }, true},
+	{"digest", true, false, func(s *Statement, v string) (err error) { s.Digest, err = verity.ParseDigest(v); return err }},
+	{"format", false, false, func(s *Statement, v string) error { s.Format = v; return checkFormat(v) }},
+	{"size", false, false, func(s *Statement, v string) (err error) { s.Size, err = parseNumber(v, 1); return err }},
+	{"os-id", false, false, func(s *Statement, v string) error { s.OSID = v; return nil }},
+	{"os-version", false, false, func(s *Statement, v string) error { s.OSVersion = v; return nil }},
+	{"sequence", true, false, func(s *Statement, v string) (err error) { s.Sequence, err = parseNumber(v, 0); return err }},
+	{"ref", false, true, addRef},
 }
 
 func addRef(s *Statement, v string) error {
@@ -144,17 +119,26 @@ func parseNumber(v string, least uint64) (uint64, error) {
 	return n, nil
 }
 
-// text renders the statement.
+// text renders the statement. Its caller reads that again: a value may be anything.
 func (s Statement) text() []byte {
 	b := []byte(header)
-	for _, f := range fields {
-		v := f.get(s)
-		if f.repeated {
-			v = strings.ReplaceAll(v, "\n", "\n"+f.key+" ")
+	line := func(key, value string) {
+		if value != "" {
+			b = fmt.Appendf(b, "%s %s\n", key, value)
 		}
-		if v != "" {
-			b = fmt.Appendf(b, "%s %s\n", f.key, v)
-		}
+	}
+	if !s.Digest.IsZero() {
+		line("digest", s.Digest.String())
+	}
+	line("format", s.Format)
+	if s.Size != 0 {
+		line("size", strconv.FormatUint(s.Size, 10))
+	}
+	line("os-id", s.OSID)
+	line("os-version", s.OSVersion)
+	line("sequence", strconv.FormatUint(s.Sequence, 10))
+	for _, ref := range s.Refs {
+		line("ref", ref)
 	}
 	return b
 }

@@ -52,9 +52,10 @@ func ParseSignature(text []byte) (Signature, error) {
 	return Signature{KeyID(s.KeyID), s.TrustedComment, string(text)}, nil
 }
 
-// Verify checks that the key made the signature for the message.
+// Verify checks that the key made the signature for the message. The zero key has made none.
 func (k Key) Verify(message []byte, s Signature) error {
-	if !minisign.Verify(k.key, message, []byte(s.text)) {
+	// Anybody can make what minisign takes for a signature by a key of zeros.
+	if k.key.Equal(minisign.PublicKey{}) || !minisign.Verify(k.key, message, []byte(s.text)) {
 		return fmt.Errorf("%w: key %s didn't make it for this text", ErrBadSignature, k)
 	}
 	return nil
