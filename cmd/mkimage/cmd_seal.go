@@ -180,7 +180,8 @@ func (o *sealCommand) writeStatement(u *ui, seal sign.Seal) error {
 		return err
 	}
 	return u.result(writtenStatement{s.Digest, s.Sequence, name},
-		fmt.Sprintf("%s: sign it with `minisign -S -m %s`, then: mkimage seal --repo %s --add-signature %s.minisig %s", name, name, o.repo, name, s.Digest.Hex()))
+		fmt.Sprintf("%s: sign it with `minisign -S -s KEY -m %s`, then: mkimage seal --repo %s --add-signature %s --keys KEY.pub %s",
+			name, shellWord(name), shellWord(o.repo), shellWord(name+".minisig"), s.Digest.Hex()))
 }
 
 // addSignature stores what another program signed, if it is a seal of this image.

@@ -79,7 +79,7 @@ func verifyUKI(name string, trusted, pins []string) (*ukiContents, error) {
 	}
 	signer, anchor, err := secureboot.Verify(p.Digest, p.Signatures, certs)
 	if errors.Is(err, secureboot.ErrUnsigned) {
-		err = fmt.Errorf("%w: sign it with: mkimage uki sign", err)
+		err = fmt.Errorf("%w: sign it with: mkimage uki sign --sb-key KEY --sb-cert CERTIFICATE --output %[2]s %[2]s", err, shellWord(name))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", errRefused, name, err)

@@ -23,6 +23,9 @@ const featureV1 = "v1_erofs"
 // ErrMeta is the cause when a meta.json can't be used.
 var ErrMeta = errors.New("unusable meta.json")
 
+// ErrNewer is the cause when a repository has what this package doesn't know.
+var ErrNewer = errors.New("a newer program made it")
+
 // Causes of a meta.json that says nothing: no program wrote that.
 var (
 	errGarbled = errors.New("it stops being JSON")
@@ -69,14 +72,14 @@ func ParseMeta(text []byte) (Meta, error) {
 		return Meta{}, fmt.Errorf("%w: %w", ErrMeta, err)
 	}
 	if file.Version > metaVersion || file.Version < 1 {
-		return Meta{}, fmt.Errorf("%w: want version %d, found %d; use a newer mkimage", ErrMeta, metaVersion, file.Version)
+		return Meta{}, fmt.Errorf("%w: want version %d, found %d: %w", ErrMeta, metaVersion, file.Version, ErrNewer)
 	}
 	if len(file.Features.Incompatible) > 0 {
-		return Meta{}, fmt.Errorf("%w: it needs features %q; use a newer mkimage", ErrMeta, file.Features.Incompatible)
+		return Meta{}, fmt.Errorf("%w: features %q: %w", ErrMeta, file.Features.Incompatible, ErrNewer)
 	}
 	for _, f := range file.Features.ReadOnlyCompatible {
 		if f != featureV1 {
-			return Meta{}, fmt.Errorf("%w: writing needs feature %q; use a newer mkimage", ErrMeta, f)
+			return Meta{}, fmt.Errorf("%w: feature %q: %w", ErrMeta, f, ErrNewer)
 		}
 	}
 	alg, err := verity.ParseAlgorithm(file.Algorithm)

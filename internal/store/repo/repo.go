@@ -54,7 +54,7 @@ func Init(path string, meta Meta) (*Repo, error) {
 	}
 	if !r.meta.equal(meta) {
 		r.Close()
-		return nil, fmt.Errorf("%w: %s has %s, but %s is wanted; use another directory or the settings it has", ErrOther, path, r.meta, meta)
+		return nil, fmt.Errorf("%w: %s has %s, but %s is wanted", ErrOther, path, r.meta, meta)
 	}
 	return r, nil
 }
@@ -134,7 +134,7 @@ func requireEmpty(dir *os.File) error {
 		return err
 	}
 	if len(names) > 0 {
-		return fmt.Errorf("%w: it has no meta.json, and %q is in it; use a new directory", ErrOccupied, names[0])
+		return fmt.Errorf("%w: it has no meta.json, and %q is in it", ErrOccupied, names[0])
 	}
 	return nil
 }
