@@ -60,9 +60,9 @@ type Report struct {
 // known reports whether it is known which image it must be.
 func (o *Options) known() bool { return o.Signed || !o.Digest.IsZero() }
 
-// level is Verity, or what it implies: to say which image it must be is to mean its
+// Level returns Verity, or what it implies: to say which image it must be is to mean its
 // files as well.
-func (o *Options) level() VerityLevel {
+func (o *Options) Level() VerityLevel {
 	switch {
 	case o.Verity != Implied:
 		return o.Verity
@@ -220,7 +220,7 @@ func (o *Options) measure(image *os.File, result *Report) (verity.Digest, error)
 	if lack == nil {
 		return found, err
 	}
-	if o.level() == Require {
+	if o.Level() == Require {
 		return found, lack
 	}
 	result.Lack = lack
@@ -234,7 +234,7 @@ func (o *Options) measure(image *os.File, result *Report) (verity.Digest, error)
 // checkFiles decides whether the kernel checks files. If it should and can't,
 // result.Lack is the reason.
 func (o *Options) checkFiles(k *kernel.Kernel, objects []*os.File, result *Report) {
-	switch o.level() {
+	switch o.Level() {
 	case Require:
 		result.Verity = true
 		return

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/composefs-go/composefs/erofs"
@@ -186,4 +187,42 @@ func TestAnImageWithoutASealIsRefusedWhereOneIsWanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Close()
+}
+
+// What options or image ask for and the kernel lacks is refused, never left out.
+func TestAKernelThatLacksSomethingIsNamed(t *testing.T) {
+	plain := &tree.Node{Kind: tree.Directory, Perm: 0o755}
+	withACL := &tree.Node{Kind: tree.Directory, Perm: 0o755}
+	withACL.SetXattr("system.posix_acl_access", []byte("x"))
+	for _, c := range []struct {
+		lacks kernel.Feature
+		root  *tree.Node
+		level imagemount.VerityLevel
+		says  []string
+	}{
+		{kernel.OverlayVerity, plain, imagemount.Require, []string{"Linux 6.6"}},
+		{kernel.EROFSACL, withACL, imagemount.Off, []string{"access control lists", "CONFIG_EROFS_FS_POSIX_ACL"}},
+	} {
+		name := filepath.Join(t.TempDir(), "image")
+		f, err := os.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := erofs.Write(f, c.root, erofs.V1); err != nil {
+			t.Fatal(err)
+		}
+		m := imagemount.Options{Basedirs: []string{filepath.Dir(name)}, Verity: c.level}
+		k := kernel.New(c.lacks)
+		_, err = m.Mount(k, f, filepath.Dir(name))
+		var missing *kernel.MissingError
+		if !errors.As(err, &missing) || missing.Feature != c.lacks {
+			t.Fatalf("%v, want a MissingError of %s", err, c.lacks.Name())
+		}
+		for _, part := range append(c.says, k.Release()) {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%q doesn't say %q", err, part)
+			}
+		}
+	}
 }
