@@ -35,7 +35,8 @@ policy or a key that can't be used, 4 image not found, 5 digest mismatch, 6 sign
 refused.
 
 --policy is the setup-root-conf.toml of the initramfs. Without it, a valid seal is
-required if there is a key, and the seal is ignored if there is none.
+required if there is a key, and the seal is ignored if there is none. As at boot, neither
+this file, nor a directory of --keys, nor a key in one may be a symbolic link.
 
 If IMAGE is a ref, or with --ref NAME, the verdict is for a boot by composefs.ref=NAME: a
 seal for other refs is refused, and so is a policy that doesn't allow booting by ref. If
