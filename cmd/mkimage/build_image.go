@@ -141,7 +141,7 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 	b := report(digest, meta, size, root)
 	stats := stage.Stats()
 	if stats.Damaged > 0 {
-		u.remark("remark: %s", replaced(stats.Damaged, o.repo))
+		u.remark("%s", replaced(stats.Damaged, o.repo))
 	}
 	b.Objects = &stats
 	return b, nil

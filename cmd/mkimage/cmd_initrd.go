@@ -125,7 +125,7 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 			return parts, fmt.Errorf("%s: %w", o.policy, err)
 		}
 		if _, err := config.Verify.Policy(keys); err != nil {
-			u.remark("remark: every boot by this initrd will be refused: %s: %v", o.policy, err)
+			u.remark("every boot by this initrd will be refused: %s: %v", o.policy, err)
 			refused = true
 		}
 		if config.Measure.TPM != bootcfg.Off {
@@ -133,7 +133,7 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 		}
 	}
 	if len(keys) == 0 && !refused {
-		u.remark("remark: without --keys this initrd requires no seal; only the digest on the command line protects the image")
+		u.remark("without --keys this initrd requires no seal; only the digest on the command line protects the image")
 	}
 	if err := filekind.CheckDirectory(o.modules); err != nil {
 		return parts, fmt.Errorf("--modules: %w", err)

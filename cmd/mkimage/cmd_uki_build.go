@@ -137,7 +137,7 @@ func (o *ukiBuildOptions) run(cmd *cobra.Command, u *ui) error {
 		if signer != nil {
 			return usagef(cmd, "a profile isn't signed: sign the UKI that it is joined to")
 		}
-		u.remark("remark: %s is a profile and boots nothing by itself; add it to a UKI with: mkimage uki build --join %s", o.output, o.output)
+		u.remark("%s is a profile and boots nothing by itself; add it to a UKI with: mkimage uki build --join %s", o.output, o.output)
 	}
 	return signer.save(u, program, ukiReport{File: o.output, Cmdline: parts.Cmdline})
 }
@@ -157,7 +157,7 @@ func (o *ukiBuildOptions) checkMeant(u *ui, program []byte, meant string) error 
 		return err
 	}
 	if meant == "" && !o.onlyProfile() {
-		u.remark("remark: the command line names no image, and the initrd will refuse to boot without one, unless its policy has argument = \"optional\"")
+		u.remark("the command line names no image, and the initrd will refuse to boot without one, unless its policy has argument = \"optional\"")
 	}
 	return nil
 }

@@ -218,7 +218,7 @@ func (o *verifyOptions) fsVerity(u *ui, level bootcfg.Requirement, measured bool
 		return string(level)
 	}
 	if o.policy != "" {
-		u.remark("remark: the policy requires fs-verity, which this file system or kernel doesn't have: whether the image would boot from here was not checked")
+		u.remark("the policy requires fs-verity, which this file system or kernel doesn't have: whether the image would boot from here was not checked")
 	}
 	return "absent"
 }

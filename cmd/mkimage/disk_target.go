@@ -53,7 +53,7 @@ func (t diskTarget) write(ctx context.Context, u *ui, im disk.Image) error {
 		return refusedAt(at, err)
 	}
 	if err := t.device.Reread(); err != nil {
-		u.remark("remark: the kernel still has the old partitions of %s (%v); run: partprobe %s", t.path, err, t.path)
+		u.remark("the kernel still has the old partitions of %s (%v); run: partprobe %s", t.path, err, t.path)
 	}
 	return nil
 }

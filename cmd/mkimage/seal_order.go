@@ -54,7 +54,7 @@ func (o *sealOptions) checkSeal(u *ui, r *repo.Repo, image verity.Digest, sequen
 	case o.force || !have.there || sequence >= have.number:
 		return nil
 	case !have.counts(keys):
-		u.remark("remark: image %s has a seal with sequence %d, which none of the keys has made: it counts for nothing, and is replaced", image.Hex(), have.number)
+		u.remark("image %s has a seal with sequence %d, which none of the keys has made: it counts for nothing, and is replaced", image.Hex(), have.number)
 		return nil
 	}
 	return fmt.Errorf("%w: image %s is sealed with sequence %s: want that or a higher one, found %d", errOlder, image.Hex(), have, sequence)
@@ -72,12 +72,12 @@ func (o *sealOptions) checkRef(u *ui, r *repo.Repo, ref string, image verity.Dig
 	case !have.there || o.force:
 		return nil
 	case !sealed:
-		u.remark("remark: ref %s pointed to an image sealed with sequence %d; this one has no seal yet", ref, have.number)
+		u.remark("ref %s pointed to an image sealed with sequence %d; this one has no seal yet", ref, have.number)
 		return nil
 	case sequence > have.number:
 		return nil
 	case !have.counts(keys):
-		u.remark("remark: ref %s pointed to an image sealed with sequence %d, by none of the keys", ref, have.number)
+		u.remark("ref %s pointed to an image sealed with sequence %d, by none of the keys", ref, have.number)
 		return nil
 	}
 	return fmt.Errorf("%w: ref %s points to an image with sequence %s: want a higher one, found %d", errOlder, ref, have, sequence)

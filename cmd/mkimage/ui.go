@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -55,7 +54,7 @@ func (u *ui) remark(format string, args ...any) {
 		return
 	}
 	u.progress.stop()
-	text := strings.TrimPrefix(printable.Sprintf(format, args...), "remark: ")
+	text := printable.Sprintf(format, args...)
 	if u.json {
 		u.errorLine(struct {
 			Remark string `json:"remark"`
