@@ -20,6 +20,12 @@ func NewTestSystem(k *kernel.Kernel, log *kmsg.Log, machine string, digestOf fun
 	return l
 }
 
+// WithLoader has the boot loader of the system come from a partition.
+func WithLoader(sys System, partUUID string) System {
+	sys.(*linux).loader = func() string { return partUUID }
+	return sys
+}
+
 // TPMWait returns how long a machine waits for its TPM.
 func TPMWait(machine string, needed bool) time.Duration {
 	return (&linux{machine: machine}).tpmWait(needed)

@@ -1,9 +1,11 @@
 package setup_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,8 +59,8 @@ func TestTheRootDeviceIsMountedAsTheCommandLineSays(t *testing.T) {
 	}
 }
 
-// loopDevice makes a device with an ext4 on it.
-func loopDevice(t *testing.T) string {
+// loopDevice makes a device with an ext4 on it, with the options of mkfs.ext4.
+func loopDevice(t *testing.T, options ...string) string {
 	t.Helper()
 	testutil.RequireRoot(t)
 	name := filepath.Join(t.TempDir(), "disk")
@@ -66,7 +68,7 @@ func loopDevice(t *testing.T) string {
 	if err := os.Truncate(name, 8<<20); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(testutil.RequireTool(t, "mkfs.ext4"), "-q", name).CombinedOutput(); err != nil {
+	if out, err := exec.Command(testutil.RequireTool(t, "mkfs.ext4"), append(options, "-q", name)...).CombinedOutput(); err != nil {
 		t.Fatalf("mkfs.ext4: %v\n%s", err, out)
 	}
 	losetup := testutil.RequireTool(t, "losetup")
@@ -119,5 +121,72 @@ func TestMountRootSaysWhatIsWrong(t *testing.T) {
 		if setup.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: status %d, %v; want %d and %q", c.name, setup.CodeOf(err), err, c.code, c.want)
 		}
+	}
+}
+
+// A machine whose firmware has variables that this kernel can't show boots as one without.
+func TestALoaderThatCantBeAskedDecidesNothing(t *testing.T) {
+	first, dir, at := loopDevice(t, "-L", "first"), t.TempDir(), t.TempDir()
+	if err := errors.Join(os.MkdirAll(dir+"/sys/firmware/efi", 0o755), unix.Mount(first, at, "ext4", unix.MS_RDONLY, "")); err != nil {
+		t.Fatal(err)
+	}
+	sys := setup.NewTestSystem(kernel.New(), kmsg.New(nil, t.Output()), dir, nil)
+	if err := sys.PreferRoot(at, cmdline(t, "root=LABEL=other")); err != nil {
+		t.Error(err)
+	}
+	if err := unix.Unmount(at, 0); err != nil {
+		t.Error(err)
+	}
+}
+
+// A root that somebody else has mounted stays, unless root= clearly means another device.
+func TestARootThatIsMountedIsReplacedOnlyByTheOneThatIsMeant(t *testing.T) {
+	const loader = "01234567-89ab-cdef-0123-456789abcdef"
+	first, second, twin := loopDevice(t, "-L", "first"), loopDevice(t, "-L", "second"), loopDevice(t, "-L", "twin")
+	loopDevice(t, "-L", "twin")
+	for _, c := range []struct {
+		name, root string
+		loader     string
+		mounted    string // device that is there before, "" if none
+		want       string // and after
+		err        error
+	}{
+		{"nothing said of a root", "", loader, first, first, nil},
+		{"a root of another kind", "nfs:server", loader, first, first, nil},
+		{"nobody knows the loader", "LABEL=second", "", first, first, nil},
+		{"nothing mounted", "LABEL=second", loader, "", "", nil},
+		{"by the name of a device", second, loader, first, second, nil},
+		{"none fits", "LABEL=nowhere", loader, first, first, nil},
+		{"the same", "LABEL=first", loader, first, first, nil},
+		{"another", "LABEL=second", loader, first, second, nil},
+		{"several fit, and the loader's disk has none", "LABEL=twin", loader, twin, twin, blockdev.ErrAmbiguous},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // the loader's disk is waited for
+			at := t.TempDir()
+			if c.mounted != "" {
+				if err := unix.Mount(c.mounted, at, "ext4", unix.MS_RDONLY, ""); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() {
+					if err := unix.Unmount(at, 0); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			sys := setup.WithLoader(setup.NewSystem(kernel.New(), kmsg.New(nil, t.Output())), c.loader)
+			if err := sys.PreferRoot(at, cmdline(t, "root="+c.root)); !errors.Is(err, c.err) {
+				t.Errorf("%v, want %v", err, c.err)
+			}
+			got := ""
+			for line := range strings.Lines(mounts(t)) {
+				if f := strings.Fields(line); f[4] == at {
+					got = f[slices.Index(f, "-")+2]
+				}
+			}
+			if got != c.want {
+				t.Errorf("%q is mounted, want %q", got, c.want)
+			}
+		})
 	}
 }

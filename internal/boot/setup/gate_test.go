@@ -108,6 +108,16 @@ func TestOnlyTheVerifiedRootIsSwitchedTo(t *testing.T) {
 		}, "/usr: the root isn't switched", ""},
 		{"something over a transient /var", over("var"), "/var: the root isn't switched", "[var]\nmount = \"transient\"\n"},
 		{"something over what extensions that are hidden are in", over("var/lib"), "/var/lib: the root isn't switched", imageEtc},
+		{"a record that is cut off", func(t *testing.T, d disk) {
+			if err := os.WriteFile(rootPath, []byte("1 / "+d.root+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "was verified in this boot", ""},
+		{"a record that is endless", func(t *testing.T, d disk) {
+			if err := os.Truncate(rootPath, 1<<30); err != nil {
+				t.Fatal(err)
+			}
+		}, "was verified in this boot", ""},
 		{"a record of nothing", func(t *testing.T, d disk) {
 			if err := os.WriteFile(rootPath, nil, 0o600); err != nil {
 				t.Fatal(err)

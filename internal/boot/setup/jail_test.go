@@ -215,7 +215,7 @@ func TestWithoutAShellAnInitramfsStops(t *testing.T) {
 		root := t.TempDir()
 		writeTestFile(t, root+release, "")
 		out, status := jail(t, root, "stop")
-		if status.Signaled() != (c.signal > 0) || status.Signaled() && status.Signal() != c.signal || out != c.want {
+		if status.Signaled() != (c.signal > 0) || status.Signaled() && status.Signal() != c.signal || !strings.HasPrefix(out, c.want) {
 			t.Errorf("%s: %v, %q; want %v, %q", release, status, out, c.signal, c.want)
 		}
 	}

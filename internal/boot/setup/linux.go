@@ -24,15 +24,16 @@ const stagePath = "/run/composefs/stage"
 type linux struct {
 	kernel   *kernel.Kernel
 	log      *kmsg.Log
-	machine  string   // where the TPM is looked for, but for tests ""
-	digestOf measurer // verity.Measure, but for tests
-	physical *os.File // root of the physical root
-	store    *os.File // its directory composefs
-	image    *os.File // what was measured
-	stage    *os.File // the tmpfs at stagePath, once it is there
-	meta     *os.File // root of the image's metadata
-	root     *os.File // the new root
-	writable bool     // the physical root was made writable
+	machine  string        // where the TPM is looked for, but for tests ""
+	digestOf measurer      // verity.Measure, but for tests
+	loader   func() string // loaderPartition, but for tests
+	physical *os.File      // root of the physical root
+	store    *os.File      // its directory composefs
+	image    *os.File      // what was measured
+	stage    *os.File      // the tmpfs at stagePath, once it is there
+	meta     *os.File      // root of the image's metadata
+	root     *os.File      // the new root
+	writable bool          // the physical root was made writable
 }
 
 // A measurer tells the fs-verity digest that a file has.
@@ -42,7 +43,9 @@ type measurer func(*os.File, verity.Algorithm) (verity.Digest, error)
 func NewSystem(k *kernel.Kernel, log *kmsg.Log) System { return newLinux(k, log) }
 
 func newLinux(k *kernel.Kernel, log *kmsg.Log) *linux {
-	return &linux{kernel: k, log: log, digestOf: verity.Measure}
+	l := &linux{kernel: k, log: log, digestOf: verity.Measure}
+	l.loader = l.loaderPartition
+	return l
 }
 
 func (l *linux) OpenRoot(path string) (err error) {

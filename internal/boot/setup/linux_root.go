@@ -33,7 +33,7 @@ func (l *linux) MountRoot(at string, args bootcfg.Cmdline) error {
 		l.log.Printf(kmsg.Warning, "waiting %v before looking for the root device (rootdelay=)", wait)
 		time.Sleep(wait)
 	}
-	name, err := l.finder(l.loaderPartition()).Wait(spec, timeout(args))
+	name, err := l.finder(l.loader()).Wait(spec, timeout(args))
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (l *linux) MountRoot(at string, args bootcfg.Cmdline) error {
 func (l *linux) PreferRoot(at string, args bootcfg.Cmdline) error {
 	root, _ := args.Lookup("root")
 	spec, err := blockdev.ParseSpec(root, runtime.GOARCH)
-	loader := l.loaderPartition()
+	loader := l.loader()
 	if err != nil || root == "" || loader == "" {
 		return nil // systemd finds a partition by its type on the loader's disk only
 	}

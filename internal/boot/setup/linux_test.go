@@ -328,6 +328,9 @@ func TestRunRefusesAndLeavesEverythingAsItWas(t *testing.T) {
 		{"forbidden extensions below a link", "", "[verify]\nextensions = \"forbid\"\nfs-verity = \"off\"", func(t *testing.T, d disk) {
 			d.link(t, "state/deploy/"+d.image.Hex()+"/var/lib", "/sysroot/evil")
 		}, setup.CodeMount, "extensions are forbidden: mount /var/lib/extensions: "},
+		{"forbidden extensions, and no masks for what merges them", "", "[verify]\nextensions = \"forbid\"\nfs-verity = \"off\"", func(t *testing.T, d disk) {
+			writeTestFile(t, masks, "")
+		}, setup.CodeMount, "system.control: not a directory"},
 		{"no init", "init=/absent composefs=IMAGE", "", nil, setup.CodeSelfTest, "/absent"},
 		{"an image that isn't one", "", "", func(t *testing.T, d disk) {
 			writeTestFile(t, d.path("composefs/objects", d.image.ObjectPath()), strings.Repeat("x", 9000))
