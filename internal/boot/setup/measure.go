@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/composefs-go/composefs/bootcfg"
-	"github.com/composefs-go/composefs/internal/boot/kmsg"
 	"github.com/composefs-go/composefs/internal/boot/tpm"
 )
 
@@ -54,18 +53,6 @@ func spoil(sys System, m bootcfg.Measure, code Code) error {
 		return nil
 	}
 	return err
-}
-
-// Refused does what the policy has for a refused boot. It returns for Emergency, and
-// for the others if the kernel refuses: whoever started us goes on then, and where
-// that is the kernel, it panics.
-func Refused(sys System, c bootcfg.Config, code Code, log *kmsg.Log) {
-	if err := spoil(sys, c.Measure, code); err != nil {
-		log.Printf(kmsg.Err, "%v", err)
-	}
-	if err := stop(c.Failure); err != nil {
-		log.Printf(kmsg.Err, "%s: %v", c.Failure, err)
-	}
 }
 
 func (r tpmRecord) json() string {

@@ -1,25 +1,147 @@
 package setup
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/internal/boot/kernel"
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
-	"github.com/composefs-go/composefs/internal/boot/mount"
 	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/sign"
+	"github.com/composefs-go/composefs/verity"
 )
 
-// volatileRoot is a link to the device of the root, for the parts of systemd that
-// look for it and find an overlay instead (the generator that mounts the ESP).
-const volatileRoot = "/run/systemd/volatile-root"
+// recordPath is where the running system finds how it was booted.
+const recordPath = "/run/composefs/boot.json"
+
+// A Boot is the record of a boot: what was asked for and what was proved.
+type Boot struct {
+	Digest   verity.Digest
+	Argument string
+	Seal     sign.Verdict
+	FSVerity bootcfg.Requirement
+	TPM      tpmRecord
+	// NoRoom are the directories whose state is in memory for want of room.
+	NoRoom       []string
+	Config       bootcfg.Config
+	Milliseconds timings
+	Version      string
+	kernel       *kernel.Kernel
+}
+
+// timings are how long each stage took, in the order that they ran.
+type timings []struct {
+	stage Stage
+	took  time.Duration
+}
+
+func (t *timings) add(s Stage, took time.Duration) {
+	if n := len(*t); n > 0 && (*t)[n-1].stage == s {
+		(*t)[n-1].took += took
+		return
+	}
+	*t = append(*t, struct {
+		stage Stage
+		took  time.Duration
+	}{s, took})
+}
+
+func newBoot(o Options, k *kernel.Kernel) Boot {
+	return Boot{Version: o.Version, Seal: sign.Verdict{Status: sign.NotRequired}, TPM: tpmRecord{Status: "off"}, Config: o.Config, kernel: k}
+}
+
+// JSON returns the record as a line of JSON. maxRSS is our largest memory use in
+// KiB. It is written by hand: encoding/json would be a tenth of the program.
+func (b *Boot) JSON(maxRSS int64) string {
+	seal := object{{"status", quote(b.Seal.Status.String())}}
+	if b.Seal.Status == sign.Sealed {
+		said := b.Seal.Statement
+		seal = append(seal, [][2]string{{"key", quote(b.Seal.Key.ID.String())}, {"key-name", quote(b.Seal.Key.Name)},
+			{"sequence", strconv.FormatUint(said.Sequence, 10)}}...)
+		if said.OSID != "" {
+			seal = append(seal, [2]string{"os-id", quote(said.OSID)})
+		}
+		if len(said.Refs) > 0 {
+			seal = append(seal, [2]string{"refs", list(said.Refs)})
+		}
+	}
+	var features, took object
+	known := b.kernel.Known()
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		features = append(features, [2]string{name, strconv.FormatBool(known[name])})
+	}
+	for _, t := range b.Milliseconds {
+		took = append(took, [2]string{string(t.stage), strconv.FormatFloat(float64(t.took.Microseconds())/1000, 'f', 3, 64)})
+	}
+	return object{
+		{"version", "1"},
+		{"digest", quote(b.Digest.String())},
+		{"argument", quote(b.Argument)},
+		{"seal", seal.String()},
+		{"fs-verity", quote(string(b.FSVerity))},
+		{"tpm", b.TPM.json()},
+		{"no-room", list(b.NoRoom)},
+		{"policy", b.policy()},
+		{"kernel", quote(b.kernel.Release())},
+		{"features", features.String()},
+		{"milliseconds", took.String()},
+		{"setup-root", object{{"version", quote(b.Version)}, {"max-rss-kib", strconv.FormatInt(maxRSS, 10)}}.String()},
+	}.String() + "\n"
+}
+
+// policy returns what of the policy explains the mounts of the running system. All
+// of it are words of ours, which need no quoting.
+func (b *Boot) policy() string {
+	c := b.Config
+	return `{"root":"` + string(c.Root.Transient) + `","etc":"` + string(c.Etc) + `","extensions":"` + string(c.Extensions()) + `"}`
+}
+
+// An object is a JSON object: names and values that are JSON already.
+type object [][2]string
+
+func (o object) String() string {
+	var members []string
+	for _, m := range o {
+		members = append(members, quote(m[0])+":"+m[1])
+	}
+	return "{" + strings.Join(members, ",") + "}"
+}
+
+// list returns a JSON list of strings.
+func list(all []string) string {
+	var quoted []string
+	for _, s := range all {
+		quoted = append(quoted, quote(s))
+	}
+	return "[" + strings.Join(quoted, ",") + "]"
+}
+
+// quote returns s as a JSON string. What isn't UTF-8 becomes U+FFFD.
+func quote(s string) string {
+	const hex = "0123456789abcdef"
+	b := []byte{'"'}
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r < ' ':
+			b = append(b, '\\', 'u', '0', '0', hex[r>>4], hex[r&15])
+		default:
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return string(append(b, '"'))
+}
 
 // Record writes boot.json. The mark for systemd is a help, never a reason to fail.
 func (l *linux) Record(b *Boot) error {
@@ -55,77 +177,3 @@ func writeFile(name, text string) error {
 		return err
 	})
 }
-
-// markRoot makes the link unless there is one. A file system on no device, or on
-// several, gets none.
-func (l *linux) markRoot() error {
-	major, minor, err := deviceOf(l.physical)
-	if err != nil || major == 0 {
-		return err
-	}
-	if err := os.MkdirAll(path.Dir(volatileRoot), 0o755); err != nil {
-		return err
-	}
-	err = os.Symlink(fmt.Sprintf("/dev/block/%d:%d", major, minor), volatileRoot)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	return err
-}
-
-// deviceOf returns the number of the device that dir is on, 0 if there are none or
-// several.
-func deviceOf(dir *os.File) (major, minor uint32, err error) {
-	var st unix.Statx_t
-	if err := unix.Statx(int(dir.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st); err != nil {
-		return 0, 0, err
-	}
-	if st.Dev_major != 0 {
-		return st.Dev_major, st.Dev_minor, nil
-	}
-	// btrfs has numbers of no device; but what was mounted is known.
-	return mountedDevice(st.Mnt_id)
-}
-
-// mountedDevice returns the number of the only device that is mounted under the
-// mount number, 0 if there is no such one.
-func mountedDevice(id uint64) (major, minor uint32, err error) {
-	info, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return 0, 0, err
-	}
-	all, err := mount.ParseInfo(string(info))
-	if err != nil {
-		return 0, 0, err
-	}
-	number := strconv.FormatUint(id, 10)
-	for _, m := range all {
-		if m.ID != number {
-			continue
-		}
-		var st unix.Stat_t
-		err := unix.Stat(m.Source, &st)
-		if err != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK || hasSiblings(st.Rdev) {
-			return 0, 0, nil
-		}
-		return unix.Major(st.Rdev), unix.Minor(st.Rdev), nil
-	}
-	return 0, 0, nil
-}
-
-// hasSiblings reports whether the device is one of several of a btrfs.
-func hasSiblings(rdev uint64) bool {
-	// A link to the device's directory, whose name is the kernel's.
-	device, _ := os.Readlink(fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(rdev), unix.Minor(rdev)))
-	systems, _ := os.ReadDir("/sys/fs/btrfs")
-	for _, s := range systems {
-		all, _ := os.ReadDir("/sys/fs/btrfs/" + s.Name() + "/devices")
-		if len(all) > 1 && slices.ContainsFunc(all, func(e os.DirEntry) bool { return e.Name() == path.Base(device) }) {
-			return true
-		}
-	}
-	return false
-}
-
-// procPath names an open file by its descriptor, for calls that take only paths.
-func procPath(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
