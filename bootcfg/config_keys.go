@@ -62,13 +62,16 @@ func (r *configReader) section(name string, values map[string]any) {
 		r.fail(name, "", "unknown section: did you mean ["+nearest(name, keys)+"]?")
 		return
 	}
+	// In descending order, "transient" is before "mount" and "transient-ro" before
+	// "transient". They are few, and the initramfs does without slices.Sort for strings, which
+	// would make its program larger by 16 KB.
 	names := make([]string, 0, len(values))
 	for k := range values {
 		names = append(names, k)
+		for i := len(names) - 1; i > 0 && names[i-1] < k; i-- {
+			names[i-1], names[i] = k, names[i-1]
+		}
 	}
-	slices.Sort(names)
-	// In reverse, "transient" is before "mount" and "transient-ro" before "transient".
-	slices.Reverse(names)
 	for _, k := range names {
 		if set, ok := known[k]; !ok {
 			r.fail(name, k, "unknown key: did you mean "+nearest(k, known)+"?")
