@@ -32,13 +32,13 @@ type flagRow struct {
 
 func (s *settings) rows() []flagRow {
 	return []flagRow{
-		{"cmdline", nil, &s.cmdline, "TEXT", "the kernel command line, TEXT instead of /proc/cmdline"},
-		{"config", nil, &s.paths.Config, "FILE", "the policy, a FILE that may be missing (default " + bootcfg.ConfigPath + ")"},
+		{"cmdline", nil, &s.cmdline, "TEXT", "use TEXT as the kernel command line instead of /proc/cmdline"},
+		{"config", nil, &s.paths.Config, "FILE", "read the policy from FILE, which may be missing (default " + bootcfg.ConfigPath + ")"},
 		{"dry-run", &s.dryRun, nil, "", "print what would be done and do nothing"},
-		{"keys", nil, &s.paths.Keys, "DIRECTORY", "DIRECTORY of trusted *.pub keys, instead of the policy's"},
-		{"shell", &s.shell, nil, "", "succeed if the policy allows a shell in the initramfs, else stop the machine"},
-		{"sysroot", nil, &s.sysroot, "DIRECTORY", "DIRECTORY where the physical root is and the new root will be (default /sysroot)"},
-		{"verified", &s.verified, nil, "", "do nothing, succeed if --sysroot holds what was verified in this boot"},
+		{"keys", nil, &s.paths.Keys, "DIRECTORY", "read the trusted *.pub keys from DIRECTORY instead of the policy's"},
+		{"shell", &s.shell, nil, "", "succeed if the policy allows a shell in the initramfs, and stop the machine if not"},
+		{"sysroot", nil, &s.sysroot, "DIRECTORY", "DIRECTORY of the physical root, which the new root replaces (default /sysroot)"},
+		{"verified", &s.verified, nil, "", "do nothing, and succeed if --sysroot is the root that was verified in this boot"},
 		{"version", &s.version, nil, "", "print the version"},
 	}
 }

@@ -35,16 +35,16 @@ const usage = `composefs-setup-root: verify the root image and mount it, in the 
 
 The kernel command line names the image:
   composefs.digest=v1-sha256-12:HEX   its fs-verity digest (mkimage measure prints it)
-  composefs=HEX                       the same for images of format 2
+  composefs=HEX                       the same for images of format V2
   composefs.ref=NAME                  the one that composefs/images/refs/NAME points
                                       to; only if the policy requires a signature
 
-It is looked for on the file system at --sysroot, verified, mounted with the
-/etc and /var of its deployment, tested, and put at --sysroot in its place.
-As the first process (/init) it finds and mounts root= before that and executes
-init after it; flags are not read then.
+The image is found on the file system at --sysroot, verified, mounted with the /etc
+and /var of its deployment, tested, and put at --sysroot in place of that file system.
+As the first process (/init) the program first finds and mounts root=, and executes
+init at the end; it then ignores its arguments.
 
-To see what it would do, on a running system:
+To see on a running system what it would do:
   composefs-setup-root --dry-run --cmdline "composefs.digest=v1-sha256-12:…"
 
 Flags:
