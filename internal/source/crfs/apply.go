@@ -16,7 +16,7 @@ const (
 	implicitBytes = 32
 )
 
-// types are the kinds of files with their type bits, which may be in a mode.
+// types are the kinds of files, with the type bits that a mode may have.
 var types = map[string]struct {
 	kind tree.Kind
 	bits int64
@@ -52,7 +52,7 @@ func (p *parser) apply(e *entry) error {
 	return p.update(n, e)
 }
 
-// link adds a further name of a file. The entry's other keys don't count.
+// link adds a further name of a file. The entry's other keys are ignored.
 func (p *parser) link(e *entry, path []string) error {
 	if len(path) == 0 {
 		return errors.New("the root can't be a hard link")
@@ -73,7 +73,7 @@ func (p *parser) link(e *entry, path []string) error {
 		}
 	}
 	if n.Kind == tree.Directory {
-		return fmt.Errorf("want a file that is no directory, found %.300q", e.link)
+		return fmt.Errorf("want a file other than a directory, found %.300q", e.link)
 	}
 	p.key = "name"
 	name := path[len(path)-1]
@@ -85,7 +85,7 @@ func (p *parser) link(e *entry, path []string) error {
 	return nil
 }
 
-// file returns the file at a path, a new one if there is none.
+// file returns the file at a path; if there is none, it makes one.
 func (p *parser) file(path []string, kind tree.Kind) (*tree.Node, error) {
 	if len(path) == 0 {
 		if kind != tree.Directory {
@@ -110,7 +110,7 @@ func (p *parser) file(path []string, kind tree.Kind) (*tree.Node, error) {
 	}
 }
 
-// parent returns the directory that a path lies in, and makes what is missing.
+// parent returns the directory that a path is in, and makes missing directories.
 func (p *parser) parent(path []string) (*tree.Node, error) {
 	dir := p.root
 	for i, part := range path[:len(path)-1] {
@@ -132,14 +132,14 @@ func (p *parser) parent(path []string) (*tree.Node, error) {
 	return dir, nil
 }
 
-// directory returns one that no entry describes yet.
+// directory returns a directory that no entry has described yet.
 func (b *Builder) directory() *tree.Node {
 	n := b.arena.Node()
 	n.Kind, n.Perm, n.Nlink = tree.Directory, 0o755, 1
 	return n
 }
 
-// update changes what the entry has keys for, and the permissions in any case.
+// update changes the attributes that the entry has keys for, and always the permissions.
 func (p *parser) update(n *tree.Node, e *entry) error {
 	n.Perm = uint16(e.mode & 0o7777)
 	if e.has["uid"] {
@@ -165,9 +165,9 @@ func (p *parser) update(n *tree.Node, e *entry) error {
 	return nil
 }
 
-// setXattrs gives a file attributes. More of them for a file that has some wait for the
-// end, which takes a file that comes again and again a time that grows with what is
-// said of it, and not with its square.
+// setXattrs gives a file extended attributes. If the file already has some, further ones
+// wait until the end: a file that recurs in many entries then takes time linear in their
+// size, not quadratic.
 func (p *parser) setXattrs(n *tree.Node, more []tree.Xattr) {
 	if waiting, ok := p.waiting[n]; ok {
 		p.waiting[n] = append(waiting, more...)
@@ -180,7 +180,7 @@ func (p *parser) setXattrs(n *tree.Node, more []tree.Xattr) {
 	n.SetXattrs(append(p.arena.Xattrs(len(more)), more...))
 }
 
-// settle sets the attributes that wait. Of several by one name the last counts.
+// settle sets the waiting attributes. If several have the same name, the last one counts.
 func (b *Builder) settle() {
 	for n, list := range b.waiting {
 		slices.SortStableFunc(list, func(x, y tree.Xattr) int { return strings.Compare(x.Name, y.Name) })
@@ -223,7 +223,7 @@ func (p *parser) regular(n *tree.Node, e *entry) error {
 		return fmt.Errorf("it is %d, and the content that came before has %d bytes", n.Size, len(n.Inline))
 	}
 	if n.Size == 0 || len(n.Inline) > 0 {
-		n.Payload = "" // it doesn't go into the image
+		n.Payload = "" // it isn't stored in the image
 	}
 	return nil
 }

@@ -10,14 +10,14 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// ErrSyntax is the cause of every error about the text itself, as opposed to reading
+// ErrSyntax is the cause of every error in the text itself, as opposed to errors in reading
 // it.
 var ErrSyntax = errors.New("unusable CRFS text")
 
 // An Error says which key of which entry is wrong. It wraps ErrSyntax.
 type Error struct {
-	Entry int    // from 0, as in the array; -1 outside of it
-	Key   string // "" if it is none in particular
+	Entry int    // from 0, as in the array; -1 outside the array
+	Key   string // "" if it isn't about a key
 	Err   error
 }
 
@@ -36,7 +36,7 @@ func (e *Error) Error() string {
 // Unwrap returns ErrSyntax and the detail.
 func (e *Error) Unwrap() []error { return []error{ErrSyntax, e.Err} }
 
-// A Builder makes a tree of one or several texts. After an error it is of no use.
+// A Builder makes a tree from one or several texts. After an error it can't be used.
 type Builder struct {
 	arena    tree.Arena
 	root     *tree.Node
@@ -58,7 +58,7 @@ func NewBuilder() *Builder {
 	return b
 }
 
-// Apply adds the entries of a text to the tree, or changes those that are there.
+// Apply adds the entries of a text to the tree, or changes existing files.
 func (b *Builder) Apply(r io.Reader) error {
 	p := &parser{Builder: b, entry: -1}
 	d := json.NewDecoder(&utf8Reader{r: r})
@@ -70,7 +70,7 @@ func (b *Builder) Apply(r io.Reader) error {
 	return nil
 }
 
-// Tree returns the root. The Builder can't be used any more.
+// Tree returns the root. The Builder can't be used afterwards.
 func (b *Builder) Tree() *tree.Node {
 	b.settle()
 	return b.root
@@ -124,8 +124,8 @@ func (p *parser) entries() error {
 	}, func() { p.entry, p.key = -1, "" })
 }
 
-// split appends the components of a path to parts. Empty ones and "." don't count;
-// none at all is the root.
+// split appends the components of a path to parts, except empty ones and ".". If there are
+// none, the path is the root.
 func split(path string) ([]string, error) {
 	var parts []string
 	for part := range strings.SplitSeq(path, "/") {

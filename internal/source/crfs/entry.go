@@ -12,7 +12,7 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// An entry is what an object of the array says, with zeros for what it doesn't.
+// An entry has the values of an object of the array, with zeros for missing keys.
 type entry struct {
 	kind, name, link   string
 	has                map[string]bool
@@ -24,8 +24,7 @@ type entry struct {
 	xattrs             []tree.Xattr
 }
 
-// keys says how the values of an entry's keys are read. Those that aren't here don't
-// count.
+// keys says how to read the values of an entry's keys. Other keys are ignored.
 var keys = map[string]func(*parser, *entry) error{
 	"type":      func(p *parser, e *entry) (err error) { e.kind, err = p.text(); return },
 	"name":      func(p *parser, e *entry) (err error) { e.name, err = p.name(); return },
@@ -70,7 +69,7 @@ func (p *parser) parseEntry() (*entry, error) {
 	return e, nil
 }
 
-// name reads a string that names a file or an attribute.
+// name reads the name of a file or an attribute.
 func (p *parser) name() (string, error) {
 	s, err := p.tokens.text()
 	if err == nil && strings.ContainsRune(s, '\ufffd') {
@@ -79,7 +78,7 @@ func (p *parser) name() (string, error) {
 	return s, err
 }
 
-// modtime reads a time. Its fraction doesn't count, as in composefs-from-json.
+// modtime reads a time. As in composefs-from-json, its fraction is ignored.
 func (p *parser) modtime(e *entry) error {
 	text, err := p.tokens.text()
 	if err != nil {

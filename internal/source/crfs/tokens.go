@@ -9,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// nestingMax is how deep values that nobody wants may be nested.
+// nestingMax is how deep the values of unknown keys may be nested.
 const nestingMax = 100
 
-// tokens reads JSON piece by piece, so that no more than one string is in memory.
+// tokens reads JSON piece by piece, so that only one string is in memory at a time.
 type tokens struct{ d *json.Decoder }
 
 func (t tokens) next() (json.Token, error) {
@@ -53,7 +53,7 @@ func (t tokens) object(value func(key string) error) error {
 	return err
 }
 
-// array reads an array; value is called for each value, and end before the end.
+// array reads an array; value is called for each value, and end before its end.
 func (t tokens) array(value func() error, end func()) error {
 	if err := t.want("an array", '['); err != nil {
 		return err
@@ -131,11 +131,11 @@ func describe(t json.Token) string {
 	return fmt.Sprint(t)
 }
 
-// A utf8Reader stops at bytes that aren't UTF-8. encoding/json would replace them,
-// and a name would become another one.
+// A utf8Reader returns an error at bytes that aren't UTF-8. encoding/json would replace
+// them, which would change names.
 type utf8Reader struct {
 	r      io.Reader
-	begun  [utf8.UTFMax]byte // of a character that goes on in what is read next
+	begun  [utf8.UTFMax]byte // of a character that continues in the next read
 	length int
 }
 

@@ -21,8 +21,8 @@ type aclEntry struct {
 	id        uint32
 }
 
-// aclTags says which tags an entry's type has: for the owner, and for somebody who
-// has a name or number. The order of the tags is that of the attribute.
+// aclTags maps the type of an entry to its tags: without a name (the owner), and with a
+// name or number. Tags have the same order in the attribute.
 var aclTags = map[string]struct{ own, named uint16 }{
 	"user": {0x01, 0x02}, "group": {0x04, 0x08}, "mask": {own: 0x10}, "other": {own: 0x20},
 }
@@ -32,8 +32,8 @@ const (
 	aclNoID    = 0xffffffff
 )
 
-// accessACL is parseACL for the ACL of a file itself. One that says no more than the
-// permission bits doesn't exist as an attribute.
+// accessACL is parseACL for the ACL of the file itself. If it says no more than the
+// permission bits, the file has no such attribute.
 func accessACL(text string) (string, error) {
 	value, err := parseACL(text)
 	if len(value) <= 4+3*8 {
@@ -42,8 +42,8 @@ func accessACL(text string) (string, error) {
 	return value, err
 }
 
-// parseACL returns the attribute that an ACL in star's text form stands for: entries
-// like user:1000:r-x or user:joe:r-x:1000, apart by commas or newlines.
+// parseACL converts an ACL in star's text form to the attribute. Its entries, such as
+// user:1000:r-x or user:joe:r-x:1000, are separated by commas or newlines.
 func parseACL(text string) (string, error) {
 	var list []aclEntry
 	for item := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r == '\n' }) {

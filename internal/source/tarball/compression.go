@@ -10,12 +10,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// zstdWindowMax is the memory in bytes that a zstd stream may ask for: what the zstd
-// program grants without --long or --memory.
+// zstdWindowMax is how much memory, in bytes, a zstd stream may require. It is the limit of
+// the zstd program without --long or --memory.
 const zstdWindowMax = 128 << 20
 
-// A compression is one way of packing an archive. Those that aren't supported have
-// no open, but a program that unpacks a file to standard output.
+// A compression is a way to compress archives. Unsupported ones have no open, but a program
+// that unpacks a file to standard output.
 var compressions = []struct {
 	name   string
 	magic  []byte
@@ -25,12 +25,12 @@ var compressions = []struct {
 }{
 	{"gzip", []byte{0x1f, 0x8b}, 0xff, openGzip, ""},
 	{"zstd", []byte{0x28, 0xb5, 0x2f, 0xfd}, 0xff, openZstd, ""},
-	{"zstd", []byte{0x50, 0x2a, 0x4d, 0x18}, 0xf0, openZstd, ""}, // a frame to skip comes first
+	{"zstd", []byte{0x50, 0x2a, 0x4d, 0x18}, 0xf0, openZstd, ""}, // it begins with a skippable frame
 	{"xz", []byte{0xfd, '7', 'z', 'X', 'Z', 0}, 0xff, nil, "xz -dc"},
 	{"lzma", []byte{0x5d, 0, 0}, 0xff, nil, "xz --format=lzma -dc"}, // no magic number: the usual parameters
 	{"bzip2", []byte("BZh"), 0xff, nil, "bzip2 -dc"},
 	{"lz4", []byte{0x04, 0x22, 0x4d, 0x18}, 0xff, nil, "lz4 -dc"},
-	{"lz4", []byte{0x02, 0x21, 0x4c, 0x18}, 0xff, nil, "lz4 -dc"}, // the format of before 2013
+	{"lz4", []byte{0x02, 0x21, 0x4c, 0x18}, 0xff, nil, "lz4 -dc"}, // the format before 2013
 	{"lzip", []byte("LZIP"), 0xff, nil, "lzip -dc"},
 	{"lzop", []byte{0x89, 'L', 'Z', 'O'}, 0xff, nil, "lzop -dc"},
 	{"compress", []byte{0x1f, 0x9d}, 0xff, nil, "gzip -dc"},
@@ -78,14 +78,14 @@ type zstdReader struct {
 	in *zeroCounter
 }
 
-// zstdMagic is the length of what a frame begins with, in bytes.
+// zstdMagic is the length of a frame's magic number, in bytes.
 const zstdMagic = 4
 
-// openZstd adds zeros for a frame's beginning to the input, so that there always is
-// a place after the last frame where the decoder stops and says why.
+// openZstd appends zeros to the input where a frame could begin, so that the decoder always
+// stops after the last frame with an error that says why.
 func openZstd(in *bufio.Reader) (io.Reader, func(), error) {
 	c := &zeroCounter{r: io.MultiReader(in, bytes.NewReader(make([]byte, zstdMagic)))}
-	// One goroutine decodes while another one finishes blocks.
+	// One goroutine decodes while another finishes blocks.
 	z, err := zstd.NewReader(c, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxWindow(zstdWindowMax))
 	if err != nil {
 		return nil, nil, err
@@ -104,7 +104,7 @@ func (z *zstdReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// endAfterZeros is io.EOF if nothing but zeros follows.
+// endAfterZeros returns io.EOF if only zeros follow.
 func endAfterZeros(r io.Reader) error {
 	if err := skipZeros(r); err != nil {
 		return err
@@ -112,7 +112,7 @@ func endAfterZeros(r io.Reader) error {
 	return io.EOF
 }
 
-// A zeroCounter counts the zeros at the end of what was read so far.
+// A zeroCounter counts the zeros at the end of the bytes read so far.
 type zeroCounter struct {
 	r     io.Reader
 	zeros int

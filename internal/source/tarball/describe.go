@@ -12,7 +12,7 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// describe makes the node that a header stands for, without its content.
+// describe makes the node for a header, without its content.
 func (b *Builder) describe(hdr *tar.Header, kind tree.Kind) (*tree.Node, error) {
 	n := b.arena.Node()
 	n.Kind, n.Perm, n.Nlink = kind, uint16(hdr.Mode&0o7777), 1
@@ -43,8 +43,8 @@ func (b *Builder) describe(hdr *tar.Header, kind tree.Kind) (*tree.Node, error) 
 
 func fits(id int) bool { return id >= 0 && uint64(id) <= math.MaxUint32 }
 
-// deviceNumber is the kernel's 32-bit encoding: 12 bits of major, 20 of minor, of
-// which the upper 12 come first.
+// deviceNumber returns the kernel's 32-bit encoding: the upper 12 bits of the minor number,
+// 12 bits of the major, and the lower 8 bits of the minor.
 func deviceNumber(major, minor int64) (uint32, error) {
 	if major < 0 || major >= 1<<12 || minor < 0 || minor >= 1<<20 {
 		return 0, fmt.Errorf("device %d:%d: want at most 4095:1048575", major, minor)
@@ -52,15 +52,15 @@ func deviceNumber(major, minor int64) (uint32, error) {
 	return uint32(minor)&0xff | uint32(major)<<8 | uint32(minor)&^0xff<<12, nil
 }
 
-// What the pax keys of extended attributes begin with: star, GNU tar and those who
-// follow them have the value as it is; libarchive has it in base64, and in its usual
-// archives the other one too.
+// Prefixes of the pax keys of extended attributes. star, GNU tar and most other programs
+// store the value as it is; libarchive stores it in base64, and by default in the other
+// form as well.
 const (
 	paxXattr        = "SCHILY.xattr."
 	libarchiveXattr = "LIBARCHIVE.xattr."
 )
 
-// unescape undoes what GNU tar does to names that pax headers couldn't hold.
+// unescape undoes GNU tar's escapes for names that pax headers can't hold.
 var unescape = strings.NewReplacer("%3D", "=", "%25", "%")
 
 // attributes adds the extended attributes of a header's pax records.
@@ -94,9 +94,9 @@ func (b *Builder) attributes(n *tree.Node, records map[string]string) error {
 	return nil
 }
 
-// attributeName undoes the escapes of the name of an extended attribute. GNU tar
-// writes = and % as URLs do, libarchive all that isn't printable too; that has a
-// second record for each attribute.
+// attributeName undoes the escapes in the name of an extended attribute. GNU tar escapes =
+// and % as URLs do; libarchive also escapes unprintable characters, and has a second record
+// for each attribute.
 func attributeName(records map[string]string, name string) string {
 	if _, ok := records[libarchiveXattr+name]; ok {
 		if plain, err := url.PathUnescape(name); err == nil {
@@ -106,10 +106,10 @@ func attributeName(records map[string]string, name string) string {
 	return unescape.Replace(name)
 }
 
-// libarchive adds the attributes that are there in libarchive's form alone. If they are
-// there in both, the other one counts, which is all that other programs read.
+// libarchive adds the attributes that are only present in libarchive's form. If both forms
+// are present, the other one counts, as it is the only one that other programs read.
 func (b *Builder) libarchive(records map[string]string) error {
-	var plain map[string]struct{} // names of those in the other form, once they are needed
+	var plain map[string]struct{} // names of the attributes in the other form, once needed
 	for key, text := range records {
 		escaped, ok := strings.CutPrefix(key, libarchiveXattr)
 		if _, both := records[paxXattr+escaped]; !ok || both {
@@ -139,7 +139,7 @@ func (b *Builder) libarchive(records map[string]string) error {
 	return nil
 }
 
-// attribute adds one to those of the current entry, if it is wanted.
+// attribute adds an attribute to the current entry, unless it is left out.
 func (b *Builder) attribute(name, value string) error {
 	if b.opts.UserXattrs && !strings.HasPrefix(name, "user.") {
 		return nil
@@ -155,7 +155,7 @@ func (b *Builder) attribute(name, value string) error {
 	return nil
 }
 
-// translations are the attributes that archives also hold in another form.
+// translations are the attributes that archives also store in another form.
 var translations = []struct {
 	key, name string
 	translate func(string) (string, error)
@@ -165,7 +165,7 @@ var translations = []struct {
 	{"SCHILY.acl.default", "system.posix_acl_default", parseACL},
 }
 
-// translate adds the attributes that are there in another form and not in their own.
+// translate adds the attributes that are only present in another form.
 func (b *Builder) translate(records map[string]string) error {
 	for _, t := range translations {
 		text, ok := records[t.key]

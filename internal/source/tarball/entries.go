@@ -10,13 +10,13 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// The names of whiteouts, as the OCI image format has them.
+// The names of whiteouts in the OCI image format.
 const (
 	whiteoutPrefix = ".wh."
 	opaqueName     = ".wh..wh..opq"
 )
 
-// kinds says what the types of entries are. Those that have no node aren't here.
+// kinds maps the types of entries to kinds of nodes. Types without a node aren't here.
 var kinds = map[byte]tree.Kind{
 	tar.TypeReg: tree.Regular, tar.TypeCont: tree.Regular, tar.TypeGNUSparse: tree.Regular, tar.TypeDir: tree.Directory,
 	tar.TypeSymlink: tree.Symlink, tar.TypeChar: tree.CharDevice, tar.TypeBlock: tree.BlockDevice, tar.TypeFifo: tree.FIFO,
@@ -25,7 +25,7 @@ var kinds = map[byte]tree.Kind{
 // typeVolume is GNU tar's label of the archive.
 const typeVolume = 'V'
 
-// foreign are types whose entries aren't files, and what they are.
+// foreign are the types of entries that aren't files, with a description.
 var foreign = map[byte]string{
 	'D': "it is a directory of an incremental archive, which lists what is in it (GNU tar --listed-incremental): want an archive of its own",
 	'M': "it continues a file that another volume begins (GNU tar --multi-volume): want one archive",
@@ -36,7 +36,7 @@ var foreign = map[byte]string{
 	'X': "it is an extended header as Solaris writes it: want a pax archive",
 }
 
-// An archive is one of those that a Builder reads, while it does.
+// An archive is an archive that a Builder is reading.
 type archive struct {
 	*Builder
 	stream   *stream
@@ -77,9 +77,9 @@ func (b *Builder) read(s *stream, p *pipeline) error {
 	return nil
 }
 
-// badHeader is the error for a header that can't be read. After a hard link it may be
-// the content of that: pax writes some, and then nothing tells where it ends, since
-// other programs write its size alone.
+// badHeader is the error for a header that can't be read. After a hard link it may be the
+// link's content: pax writes some, but its end can't be known, since other programs write
+// only the size.
 func (a *archive) badHeader(err error) error {
 	if a.linkSize > 0 && errors.Is(err, tar.ErrHeader) {
 		return a.faultf("it is a hard link with %d bytes of content behind it (pax -o linkdata), which isn't supported: want hard links without content", a.linkSize)
@@ -87,7 +87,7 @@ func (a *archive) badHeader(err error) error {
 	return a.after(explain(err))
 }
 
-// after is the error of what follows the current entry.
+// after is an error in the bytes that follow the current entry.
 func (b *Builder) after(err error) error {
 	if b.entries == 0 {
 		return b.fault(err)
@@ -103,8 +103,8 @@ func (a *archive) entry(hdr *tar.Header) error {
 	case typeVolume:
 		return nil
 	case tar.TypeXGlobalHeader:
-		if hdr.PAXRecords == nil { // archive/tar couldn't read one, and drops all
-			return a.faultf("a global header that has a number or a time that is none")
+		if hdr.PAXRecords == nil { // archive/tar couldn't read a record, and drops them all
+			return a.faultf("a global header with a malformed number or time")
 		}
 		if err := a.globals.add(hdr.PAXRecords); err != nil {
 			return a.fault(err)
@@ -129,7 +129,7 @@ func (a *archive) entry(hdr *tar.Header) error {
 	case !ok:
 		return a.faultf("type %q has no meaning here", hdr.Typeflag)
 	case kind == tree.Regular && strings.HasSuffix(hdr.Name, "/"):
-		// Before there was a type for them, this was how to write directories.
+		// The oldest archives, which have no type for directories, have them like this.
 		if kind = tree.Directory; hdr.Size > 0 {
 			return a.faultf("its name is a directory's, and it has %d bytes of content", hdr.Size)
 		}
@@ -138,7 +138,7 @@ func (a *archive) entry(hdr *tar.Header) error {
 	return a.add(hdr, kind)
 }
 
-// charge counts what takes as much memory as so many entries.
+// charge counts something that takes as much memory as n entries.
 func (b *Builder) charge(entries int64) error {
 	if b.charged += entries; b.charged > b.opts.MaxEntries {
 		return fmt.Errorf("%w: %w, more than %d", ErrTooLarge, ErrTooMany, b.opts.MaxEntries)
@@ -163,7 +163,7 @@ func (a *archive) add(hdr *tar.Header, kind tree.Kind) error {
 		if n.Kind != tree.Directory {
 			return v.insert(a.parts, n, false)
 		}
-		own := *n // what is in it may differ
+		own := *n // its children may differ
 		return v.insert(a.parts, &own, false)
 	})
 	if kind == tree.Regular {
@@ -197,8 +197,8 @@ func (a *archive) content(n *tree.Node, holes bool) error {
 	return nil
 }
 
-// link puts a further name of a file into the tree. What else its header says
-// doesn't count: it is what the file had when the archive was made.
+// link puts a further name of a file into the tree. The attributes in its header are
+// ignored: they are the file's at the time when the archive was made.
 func (a *archive) link(hdr *tar.Header) error {
 	target, err := split(nil, hdr.Linkname)
 	if err != nil {
@@ -223,7 +223,7 @@ func (a *archive) link(hdr *tar.Header) error {
 	return nil
 }
 
-// whiteout takes away what lower layers have.
+// whiteout hides files of lower layers.
 func (a *archive) whiteout() error {
 	a.fork(a.parts)
 	if err := a.view.whiteout(a.parts); err != nil {

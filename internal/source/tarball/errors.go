@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// Causes of errors about the archive itself, as opposed to reading it or storing its
+// Causes of errors in the archive itself, as opposed to errors in reading it or storing its
 // contents.
 var (
 	ErrArchive  = errors.New("unusable tar archive")
@@ -34,12 +34,12 @@ func (e *NoNumberError) Error() string {
 	return fmt.Sprintf("the number of %q isn't in the archive", e.Name)
 }
 
-// A PackedError says that an archive is packed in a way that isn't read here, and
-// which program unpacks it.
+// A PackedError says that an archive has an unsupported compression, and which program
+// unpacks it.
 type PackedError struct {
-	Packed string // with what
+	Packed string // name of the compression
 	Unpack string // command that takes the name of a file and writes to standard output
-	Window int64  // if not 0, the limit in bytes that the archive's own is beyond
+	Window int64  // if not 0: the compression is supported, but its window exceeds this limit, in bytes
 }
 
 func (e *PackedError) Error() string {
@@ -51,7 +51,7 @@ func (e *PackedError) Error() string {
 
 // An Error says which entry is at fault. It wraps ErrArchive.
 type Error struct {
-	Entry int64  // from 1; 0 if there is none so far
+	Entry int64  // from 1; 0 before the first entry
 	Name  string // as the archive has it
 	Err   error
 }

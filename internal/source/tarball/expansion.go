@@ -8,15 +8,15 @@ import (
 	"sync/atomic"
 )
 
-// What an archive may become at most unless Options says otherwise: this many times
-// its size, and this many bytes more.
+// The default limit for the size that an archive may unpack to: this many times its size,
+// and this many bytes more.
 const (
 	expansionTimes = 64
 	expansionBytes = 16 << 30
 )
 
-// An ExpansionError says that an archive unpacks to more than is allowed: a file of
-// megabytes may hold zeros for years.
+// An ExpansionError says that an archive unpacks to more than the limit: a few megabytes
+// can hold more zeros than any disk.
 type ExpansionError struct {
 	Limit int64 // bytes
 }
@@ -28,7 +28,7 @@ func (e *ExpansionError) Error() string {
 // Unwrap returns ErrTooLarge.
 func (e *ExpansionError) Unwrap() error { return ErrTooLarge }
 
-// A packed is an archive as it is stored, counted as it is read. Decompression may
+// A packed counts the bytes of the compressed archive as they are read. Decompression may
 // read ahead on another goroutine.
 type packed struct {
 	r    io.Reader
@@ -52,7 +52,7 @@ func (p *packed) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// expansion is what the archive may become, as far as is known now.
+// expansion returns the size that the archive may unpack to, as far as is known now.
 func (p *packed) expansion() int64 {
 	size := max(p.size, p.read.Load())
 	if size > (math.MaxInt64-expansionBytes)/expansionTimes {

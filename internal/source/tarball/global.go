@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// globals are the pax records that hold for all files after them that don't say
-// otherwise (POSIX, pax, "typeflag g"). archive/tar hands them out and no more.
+// globals are the pax records that apply to all files after them that have no such records
+// of their own (POSIX, pax, "typeflag g"). archive/tar returns them but doesn't apply them.
 type globals struct {
 	uid, gid *int
 	mtime    *time.Time
 }
 
-// add takes the records of a global header. Owners and times are applied, as GNU tar
-// writes them if asked to; what else would change files is an error. The rest, like
-// comments and labels of the archive, changes none.
+// add adds the records of a global header. Owners and times, which GNU tar can write, are
+// applied; other records that would change files are an error. The rest, such as comments
+// and labels of the archive, is ignored.
 func (g *globals) add(records map[string]string) (err error) {
 	for _, key := range slices.Sorted(maps.Keys(records)) {
 		value := records[key]
@@ -43,7 +43,7 @@ func (g *globals) add(records map[string]string) (err error) {
 	return nil
 }
 
-// changesFiles reports whether a record means something in the header of a file.
+// changesFiles reports whether a record would change a file.
 func changesFiles(key string) bool {
 	if key == "path" || key == "linkpath" || key == "size" || strings.HasPrefix(key, "GNU.sparse.") || strings.HasPrefix(key, paxXattr) || strings.HasPrefix(key, libarchiveXattr) {
 		return true
@@ -56,7 +56,7 @@ func changesFiles(key string) bool {
 	return false
 }
 
-// apply changes the header of a file that has no such records of its own.
+// apply applies the records to the header of a file that has none of its own.
 func (g *globals) apply(hdr *tar.Header) {
 	has := func(key string) bool { return hdr.PAXRecords[key] != "" }
 	if g.uid != nil && !has("uid") {
@@ -70,7 +70,7 @@ func (g *globals) apply(hdr *tar.Header) {
 	}
 }
 
-// globalNumber reads an owner; an empty value takes the one before back.
+// globalNumber parses an owner; an empty value removes an earlier one.
 func globalNumber(value string) (*int, error) {
 	if value == "" {
 		return nil, nil
@@ -83,7 +83,7 @@ func globalNumber(value string) (*int, error) {
 	return &id, nil
 }
 
-// globalTime reads seconds since 1970 with a fraction, of which nanoseconds count.
+// globalTime parses seconds since 1970, with a fraction down to nanoseconds.
 func globalTime(value string) (*time.Time, error) {
 	if value == "" {
 		return nil, nil

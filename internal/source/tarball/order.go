@@ -6,12 +6,12 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// The two rules for whiteouts give one tree unless a whiteout names something of its
-// own layer. From there on the builder applies every entry to two trees, one by each
-// rule, and compares them in the end: of the first nothing may be left by then.
+// The two rules for whiteouts give the same tree unless a whiteout names a file of its own
+// layer. From there on the builder applies every entry to two trees, one for each rule, and
+// compares them in the end: later layers may have removed the difference.
 
-// A WhiteoutOrder is a remark: the tree would be another one if the other rule for
-// whiteouts were followed. Path is the first name that shows it.
+// A WhiteoutOrder is a remark: the other rule for whiteouts would give a different tree.
+// Path is the first difference.
 type WhiteoutOrder struct {
 	Path    string
 	InOrder bool // the rule that was followed
@@ -28,16 +28,16 @@ func (e *WhiteoutOrder) Error() string {
 	return "composefs-rs, which applies whiteouts in the order of the entries, has another " + quoted(e.Path) + ": its digest of this image differs"
 }
 
-// fork makes the second view if there is none so far and a whiteout is about to show
-// a difference.
+// fork makes the second view if there is none yet and a whiteout is about to make a
+// difference.
 func (b *Builder) fork(path []string) {
 	if b.opts.Remark != nil && b.other == nil && b.otherErr == nil && b.view.affects(path) {
 		b.other = b.view.clone()
 	}
 }
 
-// also does to the other view what was done to the first. If it can't be, that is a
-// difference too.
+// also repeats in the other view a change of the first. If that fails, it is a difference
+// too.
 func (b *Builder) also(do func(v *view) error) {
 	if b.other == nil {
 		return
@@ -47,7 +47,7 @@ func (b *Builder) also(do func(v *view) error) {
 	}
 }
 
-// clone is a view of the same files by the other rule. Directories are its own.
+// clone returns a view of the same files under the other rule. It has its own directories.
 func (v *view) clone() *view {
 	c := *v
 	c.inOrder = !v.inOrder
@@ -80,8 +80,8 @@ func (v *view) copyDirectory(from *view, dir *tree.Node) *tree.Node {
 	return n
 }
 
-// remarkOrder says so if the other rule would have given another tree. What is in the
-// directories empty of the top doesn't count.
+// remarkOrder makes a remark if the other rule gives a different tree, apart from the
+// content of the directories in Options.Empty.
 func (b *Builder) remarkOrder() {
 	if b.other == nil && b.otherErr == nil {
 		return
@@ -97,8 +97,8 @@ func (b *Builder) remarkOrder() {
 	b.opts.Remark(r)
 }
 
-// difference returns the first name that two directories don't share. Files are those
-// that entries made, so that another one is another node.
+// difference returns the first name in which two directories differ. Each file comes from
+// one entry, so different files are different nodes.
 func difference(path string, a, b *tree.Node, empty []string) (string, bool) {
 	if a.Perm != b.Perm || a.UID != b.UID || a.GID != b.GID || a.Mtime != b.Mtime || !slices.EqualFunc(a.Xattrs(), b.Xattrs(), sameXattr) {
 		return path + "/", true

@@ -7,16 +7,16 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// What following symbolic links may take, for one path: as many links as the kernel
-// follows, and so many names in them all. Without the second a few bytes could keep us
-// busy for long.
+// Limits for following symbolic links in one path: as many links as the kernel follows, and
+// so many names in all of them. Without the second limit a small archive could take very
+// long.
 const (
 	linksMax = 40
 	stepsMax = 4096
 )
 
-// split appends the components of a name to parts. Empty ones and "." don't count;
-// none at all is the root.
+// split appends the components of a name to parts, except empty ones and ".". If there are
+// none, the name is the root.
 func split(parts []string, name string) ([]string, error) {
 	for part := range strings.SplitSeq(name, "/") {
 		switch part {
@@ -37,8 +37,8 @@ func split(parts []string, name string) ([]string, error) {
 
 var errTooDeep = fmt.Errorf("directories are nested more than %d deep", tree.DepthMax)
 
-// directory returns the directory at a path, nil if there is none. With create it
-// makes what is missing on the way. The steps to it are in v.steps.
+// directory returns the directory at a path, nil if there is none. With create it makes
+// missing directories on the way. It leaves the steps to the directory in v.steps.
 func (v *view) directory(path []string, create bool) (*tree.Node, error) {
 	v.steps = append(v.steps[:0], step{dir: v.root})
 	dir, links, left := v.root, 0, stepsMax
@@ -48,7 +48,7 @@ func (v *view) directory(path []string, create bool) (*tree.Node, error) {
 		if left--; left < 0 && links > 0 {
 			return nil, fmt.Errorf("%w: the symbolic links on the way have more than %d names", ErrTooLarge, stepsMax)
 		}
-		if name == ".." { // of a link's target; there is nothing above the root
+		if name == ".." { // in a link's target; nothing is above the root
 			v.steps = v.steps[:max(1, len(v.steps)-1)]
 			dir = v.steps[len(v.steps)-1].dir
 			continue
@@ -74,8 +74,8 @@ func (v *view) directory(path []string, create bool) (*tree.Node, error) {
 	return dir, nil
 }
 
-// enter returns the directory or, if links are followed, the symbolic link that name
-// stands for on the way to a file.
+// enter returns what name is on the way to a file: a directory or, if links are followed, a
+// symbolic link.
 func (v *view) enter(dir *tree.Node, name string, create bool) (*tree.Node, error) {
 	child := v.child(dir, name)
 	switch {
@@ -94,8 +94,8 @@ func (v *view) enter(dir *tree.Node, name string, create bool) (*tree.Node, erro
 	return child, nil
 }
 
-// implied makes a directory that has no entry of its own. It takes as much memory as
-// one that has.
+// implied makes a directory without an entry of its own. It takes as much memory as one
+// with an entry.
 func (v *view) implied(dir *tree.Node, name string) (*tree.Node, error) {
 	if len(v.steps) >= tree.DepthMax {
 		return nil, errTooDeep
@@ -110,7 +110,7 @@ func (v *view) implied(dir *tree.Node, name string) (*tree.Node, error) {
 	return made, v.put(dir, name, made, false)
 }
 
-// targetNames are the components of a symbolic link's target.
+// targetNames returns the components of a symbolic link's target.
 func targetNames(target string) []string {
 	var names []string
 	for name := range strings.SplitSeq(target, "/") {
@@ -121,7 +121,7 @@ func targetNames(target string) []string {
 	return names
 }
 
-// at is the path of a name in the directory that the steps have led to.
+// at returns the path of a name in the directory at the end of the steps.
 func (v *view) at(name string) string {
 	var b strings.Builder
 	for _, s := range v.steps[1:] {

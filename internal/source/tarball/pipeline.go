@@ -8,24 +8,24 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// chunkSize is the size of a buffer in bytes: it holds most files whole, and is a
-// multiple of what one block of either hash's Merkle tree covers.
+// chunkSize is the size of a buffer in bytes: it holds most files whole, and is a multiple
+// of the content that a block of the Merkle tree covers with either hash.
 const chunkSize = 512 << 10
 
-// A pipeline hands contents from the one who reads the stream to workers that hash
-// and store them. A file that fits into a buffer is passed whole; of a larger one a
-// worker takes the chunks as they come. So memory is bounded by the buffers.
+// A pipeline passes contents from the goroutine that reads the stream to workers that hash
+// and store them. A file that fits into a buffer is passed whole; a larger file goes to a
+// worker in chunks, as they come. So the buffers limit the memory.
 type pipeline struct {
 	ctx  context.Context
 	sink Sink
 	jobs chan job
 	free chan []byte
-	made int // buffers; the reader's own
+	made int // buffers; only the reader changes it
 	most int
 }
 
-// A job is one file. Its content is either whole or chunks, which end when the
-// channel is closed.
+// A job is one file. Its content is either in whole or comes from chunks until that channel
+// is closed.
 type job struct {
 	node   *tree.Node
 	entry  int64 // for errors, as is name
@@ -39,7 +39,7 @@ func newPipeline(ctx context.Context, sink Sink, workers int) *pipeline {
 	return &pipeline{ctx: ctx, sink: sink, jobs: make(chan job, most), free: make(chan []byte, most), most: most}
 }
 
-// put passes on the content of j's file. It returns when r is read; the node gets its
+// put passes on the content of j's file. It returns when r has been read; the node gets its
 // digest later.
 func (p *pipeline) put(j job, r *contentReader) error {
 	left := int64(j.node.Size)
@@ -69,7 +69,7 @@ func (p *pipeline) put(j job, r *contentReader) error {
 	}
 }
 
-// read fills a free buffer. Zeros need none.
+// read fills a free buffer. A hole needs none.
 func (p *pipeline) read(r *contentReader, left int64) (chunk, error) {
 	buf, err := p.buffer()
 	if err != nil {
@@ -100,7 +100,7 @@ func (p *pipeline) buffer() ([]byte, error) {
 	return b, nil
 }
 
-// work stores contents until there are no more.
+// work stores contents until no more come.
 func (p *pipeline) work() error {
 	for {
 		j, ok := receive(p.ctx, p.jobs)
@@ -125,8 +125,8 @@ func (p *pipeline) store(j job) (err error) {
 	return err
 }
 
-// copy writes chunks until the channel is closed. If the reader fails it isn't, but
-// then the context ends.
+// copy writes chunks until the channel is closed. If the reader fails it doesn't close the
+// channel, but then the context ends.
 func (p *pipeline) copy(w io.Writer, chunks chan chunk) error {
 	for {
 		c, ok := receive(p.ctx, chunks)

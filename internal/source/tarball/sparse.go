@@ -9,19 +9,19 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// A contentReader reads the content of one file, and knows its holes: they are what
-// comes out without that anything is read of the archive.
+// A contentReader reads the content of one file. It knows the file's holes: in these,
+// archive/tar returns zeros without reading from the archive.
 type contentReader struct {
 	r     io.Reader
 	s     *stream
-	tee   io.Writer // gets it too; or nil
-	holes bool      // it may have some
+	tee   io.Writer // gets the content too; or nil
+	holes bool      // the file may have some
 
-	kept      []byte // read by nextSparse and not returned so far; or else
+	kept      []byte // read by nextSparse and not returned yet; otherwise
 	keptZeros int64
 }
 
-// Read stops when the holes of the archive's sparse files add up to too much.
+// Read returns an error if the holes of the archive's sparse files exceed the limit.
 func (c *contentReader) Read(p []byte) (int, error) {
 	// Before reading: io.ReadFull drops an error that comes with the last byte.
 	if err := c.s.check(); err != nil {
@@ -38,7 +38,7 @@ func (c *contentReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A chunk is a piece of a file: bytes, or else so many zeros of a hole.
+// A chunk is a piece of a file: bytes, or zeros of a hole.
 type chunk struct {
 	bytes []byte
 	zeros int64
@@ -46,7 +46,7 @@ type chunk struct {
 
 func (c chunk) size() int64 { return int64(len(c.bytes)) + c.zeros }
 
-// A zeroWriter takes zeros without that anybody has to write them out.
+// A zeroWriter accepts a number of zeros without a buffer of them.
 type zeroWriter interface {
 	WriteZeros(n int64) (int64, error)
 }
@@ -71,8 +71,8 @@ func (c chunk) writeTo(w io.Writer) error {
 	return nil
 }
 
-// next fills buf with what comes next of a file that has left more bytes. Of a file
-// with holes these are either bytes or zeros, of as many whole blocks as there are.
+// next fills buf with the next bytes of a file, of which left remain. In a file with holes
+// it returns either bytes or zeros, as many whole blocks as it can.
 func (c *contentReader) next(buf []byte, left int64) (chunk, error) {
 	if !c.holes {
 		b := buf[:min(left, int64(len(buf)))]
@@ -82,8 +82,8 @@ func (c *contentReader) next(buf []byte, left int64) (chunk, error) {
 	return c.nextSparse(buf, left)
 }
 
-// nextSparse reads block by block, since only a block that comes without that anything
-// is read is known to be of a hole. The one that ends a run is kept for the next call.
+// nextSparse reads block by block: a block belongs to a hole if nothing was read from the
+// archive for it. The block that ends a run is kept for the next call.
 func (c *contentReader) nextSparse(buf []byte, left int64) (chunk, error) {
 	n, zeros := int64(copy(buf, c.kept)), c.keptZeros
 	c.kept, c.keptZeros = c.kept[:0], 0
@@ -93,7 +93,7 @@ func (c *contentReader) nextSparse(buf []byte, left int64) (chunk, error) {
 		if _, err := io.ReadFull(c, b); err != nil {
 			return chunk{bytes: buf[:n]}, err
 		}
-		// Nothing was read for it; and if anybody had read ahead, it wouldn't be zeros.
+		// Nothing was read for it; bytes that had been read ahead wouldn't be zeros.
 		switch hole := c.s.offset == before && bytes.Equal(b, zeroBlock[:len(b)]); {
 		case hole && n > 0:
 			c.keptZeros = int64(len(b))
@@ -112,7 +112,7 @@ func (c *contentReader) nextSparse(buf []byte, left int64) (chunk, error) {
 
 var zeroBlock [blockSize]byte
 
-// hasHoles reports whether a header is that of a sparse file.
+// hasHoles reports whether a header describes a sparse file.
 func hasHoles(hdr *tar.Header) bool {
 	if hdr.Typeflag == tar.TypeGNUSparse {
 		return true

@@ -8,26 +8,26 @@ import (
 	"io"
 )
 
-// paddingMax is how many bytes of zeros may follow the archive's end marker. Tape
-// blocks need some; without a limit they would be a bomb.
+// paddingMax is how many bytes of zeros may follow the archive's end marker. Tape blocks
+// are padded with them; compressed, an unlimited number could keep the reader busy forever.
 const paddingMax = 64 << 20
 
 // headerSize is the size in bytes of a block of an archive.
 const headerSize = 512
 
-// A stream is the archive without its compression.
+// A stream is the decompressed archive.
 type stream struct {
 	r      io.Reader
 	close  func()
 	packed *packed
 	offset int64 // bytes read
-	ended  bool  // somebody wanted more than there is
+	ended  bool  // a read has met the end
 
 	holes int64 // bytes of sparse files that aren't in the stream
-	most  int64 // bytes of all, 0 for what the packed archive may become
+	most  int64 // limit for both, 0 for the default
 }
 
-// check is the error if the archive has become more than it may.
+// check returns an error if the archive has exceeded its limit.
 func (s *stream) check() error {
 	total := s.offset + s.holes
 	most := s.most
@@ -40,8 +40,8 @@ func (s *stream) check() error {
 	return nil
 }
 
-// openStream finds out how an archive is packed. It may become at most so many bytes,
-// or if that is 0 what its size allows.
+// openStream recognizes the compression of an archive. It may unpack to most bytes, or if
+// that is 0 to the default limit for its size.
 func openStream(r io.Reader, most int64) (*stream, error) {
 	in := newPacked(r)
 	br := bufio.NewReaderSize(in, 128<<10)
@@ -68,8 +68,8 @@ func openStream(r io.Reader, most int64) (*stream, error) {
 	return s, nil
 }
 
-// isPlain reports whether an archive begins with a header as all but the oldest are, or
-// with the name of a file alone: some magic numbers of compressions are names too.
+// isPlain reports whether an archive isn't compressed: it begins with a header, or with a
+// name, since some magic numbers of compressions are names too.
 func isPlain(head []byte) bool {
 	const magic, name = 257, 5
 	return len(head) == headerSize && (string(head[magic:][:name]) == "ustar" || [2 * name]byte(head[name:]) == [2 * name]byte{})
@@ -84,14 +84,14 @@ func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
 	s.offset += int64(n)
 	if n > 0 && err == io.EOF {
-		err = nil // it comes again, to who asks for more
+		err = nil // the next read returns it again
 	}
 	s.ended = s.ended || err == io.EOF
 	return n, err
 }
 
-// finish reads what follows the end marker, which may be missing: archive/tar takes
-// the end of the stream for that of the archive. It must be one of a block.
+// finish reads everything after the end marker. If the marker is missing, archive/tar takes
+// the end of the stream for the end of the archive; it must be the end of a block.
 func (s *stream) finish() error {
 	switch {
 	case !s.ended:
@@ -102,7 +102,7 @@ func (s *stream) finish() error {
 	return ErrNoEnd
 }
 
-// skipZeros reads r to its end, where there may be zeros only.
+// skipZeros reads r to its end, and accepts only zeros.
 func skipZeros(r io.Reader) error {
 	buf, zeros := make([]byte, 32<<10), make([]byte, 32<<10)
 	for read := 0; read <= paddingMax; {

@@ -12,73 +12,75 @@ import (
 )
 
 // A Sink takes the contents of files that become objects and returns their digests.
-// It must be safe for concurrent use and mustn't keep content. If what Put gives to
-// write has a method WriteZeros(n int64) (int64, error), holes of sparse files go there.
+// It must be safe for concurrent use and mustn't keep content. If the writer that Put passes
+// to write has a method WriteZeros(n int64) (int64, error), it is called for holes of sparse
+// files.
 type Sink interface {
 	PutBytes(content []byte) (verity.Digest, error)
 	Put(write func(io.Writer) error) (d verity.Digest, size int64, err error)
 }
 
-// What an archive may have at most unless Options says otherwise.
-const DefaultMaxEntries = 8 << 20 // takes 5 GB of memory as a rule, at most 11
+// DefaultMaxEntries is the default limit for the entries of all archives. So many take 5 GB
+// of memory as a rule, and at most 11 GB.
+const DefaultMaxEntries = 8 << 20
 
-// EntryMemory is the memory in bytes that an entry takes at most, with all that it brings.
+// EntryMemory is the most memory that an entry takes, in bytes.
 const EntryMemory = 1280
 
-// What counts as an entry more: so many bytes of names and attributes, where each
-// attribute is as good as some bytes itself.
+// An entry counts as one more for each chargedBytes of its names and attributes; each
+// attribute adds attributeBytes to these.
 const (
 	chargedBytes   = 512
 	attributeBytes = 192
 )
 
-// Options says what of an archive becomes part of the tree.
+// Options say which parts of an archive become part of the tree.
 type Options struct {
 	Sink        Sink
 	UseEpoch    bool // all times become 0
-	SkipDevices bool // leave out character and block devices, whiteouts of overlayfs too
+	SkipDevices bool // leave out character and block devices, including whiteouts of overlayfs
 	SkipXattrs  bool // no extended attributes
-	UserXattrs  bool // of the extended attributes only user.*
+	UserXattrs  bool // only the extended attributes in user.*
 
-	// InOrder lets whiteouts hide all that came before them, as composefs-rs does,
-	// and not only what lower layers left, as the OCI image format says.
+	// InOrder lets whiteouts hide everything before them, as composefs-rs does, instead
+	// of only the files of lower layers, as the OCI image format says.
 	InOrder bool
-	// FollowLinks resolves symbolic links on the way to a file, inside the tree. Without
-	// it they are an error.
+	// FollowLinks follows symbolic links on the way to a file, inside the tree. Otherwise
+	// they are an error.
 	FollowLinks bool
-	// Strict makes an error of what is else a remark, but for a WhiteoutOrder.
+	// Strict turns remarks into errors, except for a WhiteoutOrder.
 	Strict bool
-	// Remark, if set, is told what is odd about an archive, and no error.
+	// Remark, if set, is called for oddities of an archive that aren't errors.
 	Remark func(error)
-	// Empty names directories at the top, like "boot", whose content won't count in
-	// the end: the order of whiteouts in there isn't worth a remark.
+	// Empty names directories at the top, such as "boot", whose content will be dropped:
+	// the order of whiteouts in them isn't worth a remark.
 	Empty []string
 
-	// MaxEntries bounds memory, to EntryMemory bytes for each and what the buffers
-	// take: the number of entries of all archives. A directory without an entry counts
-	// as one, and so do each 512 bytes of an entry's names and attributes.
+	// MaxEntries limits the number of entries in all archives, and so the memory: to
+	// EntryMemory bytes for each entry, and the buffers. A directory without an entry
+	// counts as one, and so do each 512 bytes of an entry's names and attributes.
 	MaxEntries int64
-	// MaxExpansion bounds time and space: the bytes that an archive may have without
-	// its compression, with the holes of its sparse files, which take no space in it.
-	// 0 is 64 times its size and 16 GiB.
+	// MaxExpansion limits the size in bytes that an archive may unpack to, including the
+	// holes of its sparse files, and so time and space. 0 stands for 16 GiB plus 64 times
+	// the size of the archive.
 	MaxExpansion int64
 
-	// Tee, if set, is asked for each file that becomes an object. What it returns,
-	// if that isn't nil, gets the content too, while it is read.
+	// Tee, if set, is called for each file that becomes an object. If it returns a writer,
+	// that gets the content as well, while it is read.
 	Tee func(path string, n *tree.Node) io.Writer
-	// Progress, if set, is told of each file that was read: its size in bytes.
+	// Progress, if set, is called with the size in bytes of each file that was read.
 	Progress func(size int64)
 }
 
-// A Builder makes a tree of one or several archives. After an error it is of no use.
+// A Builder makes a tree from one or several archives. After an error it can't be used.
 type Builder struct {
 	opts  Options
 	arena tree.Arena
 	view  *view
 	parts []string // of the current entry's name
 
-	// The tree by the other rule for whiteouts, from where it may differ on; and why
-	// there is none.
+	// The tree under the other rule for whiteouts, once it may differ; and why there is
+	// none.
 	other    *view
 	otherErr error
 
@@ -111,7 +113,7 @@ func (b *Builder) remark(err error) {
 // workersMax is the number of workers that one stream can keep busy.
 const workersMax = 8
 
-// Apply adds an archive on top of those before. It reads r to its end.
+// Apply adds an archive on top of the earlier ones. It reads r to its end.
 func (b *Builder) Apply(ctx context.Context, r io.Reader) error {
 	b.entries, b.name = 0, ""
 	b.layers++
@@ -137,7 +139,7 @@ func (b *Builder) Apply(ctx context.Context, r io.Reader) error {
 	return group.Wait()
 }
 
-// Tree returns the root. The Builder can't be used any more.
+// Tree returns the root. The Builder can't be used afterwards.
 func (b *Builder) Tree() *tree.Node {
 	b.view.finish(b.opts.SkipDevices)
 	b.remarkOrder()

@@ -261,11 +261,11 @@ func TestWhatIsRefused(t *testing.T) {
 		{"an attribute twice", []entry{file("a", "").pax("SCHILY.xattr.user.%", "", "SCHILY.xattr.user.%25", "")}, `extended attribute "user.%" is there twice`},
 		{"an ACL with a name only", []entry{file("a", "").pax("SCHILY.acl.access", "user:joe:rwx")}, `SCHILY.acl.access: "user:joe:rwx": the number of "joe" isn't in the archive`},
 		{"an ACL with two of a kind", []entry{file("a", "").pax("SCHILY.acl.access", "user::rwx,user::rwx")}, `two entries for the same user or group`},
-		{"an ACL that is none", []entry{file("a", "").pax("SCHILY.acl.default", "user::rwX")}, `"user::rwX": want three letters like r-x, found "rwX"`},
+		{"a malformed ACL", []entry{file("a", "").pax("SCHILY.acl.default", "user::rwX")}, `"user::rwX": want three letters like r-x, found "rwX"`},
 		{"a global header with an attribute", []entry{global("SCHILY.xattr.user.a", "1")}, `a global header with SCHILY.xattr.user.a: only uid, gid and mtime are supported`},
 		{"a global header with a name", []entry{global("path", "x")}, `a global header with path: only uid, gid and mtime are supported`},
-		{"a global header with an owner that is none", []entry{global("uid", "-1")}, `a global header with uid: want a number below 2^32, found "-1"`},
-		{"a global header with a time that is none", []entry{global("mtime", "1.x")}, "a global header that has a number or a time that is none"},
+		{"a global header with a malformed owner", []entry{global("uid", "-1")}, `a global header with uid: want a number below 2^32, found "-1"`},
+		{"a global header with a malformed time", []entry{global("mtime", "1.x")}, "a global header with a malformed number or time"},
 		{"an attribute that isn't base64", []entry{file("a", "").pax("LIBARCHIVE.xattr.user.a", "~")}, `LIBARCHIVE.xattr.user.a: want base64`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

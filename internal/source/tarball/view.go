@@ -9,22 +9,22 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// A view is the tree that archives make under one of the two rules for whiteouts.
-// Archives are layers: what the current one has put in is its own, all else is from
-// lower layers.
+// A view is the tree of the archives under one of the two rules for whiteouts. Archives are
+// layers: files that the current archive has added are its own, all others are from lower
+// layers.
 type view struct {
-	inOrder bool // whiteouts hide what came before, not what lower layers left
-	follow  bool // symbolic links on the way to a file
+	inOrder bool // whiteouts hide everything before them, not only files of lower layers
+	follow  bool // follow symbolic links on the way to a file
 	arena   *tree.Arena
 	charge  func(entries int64) error
 
 	root  *tree.Node
-	gone  *tree.Node // stands for a name that a whiteout took away
-	first bool       // all names are of this layer
+	gone  *tree.Node // stands for a name that a whiteout has removed
+	first bool       // this is the lowest layer
 	own   map[place]struct{}
-	// bare are directories in which everything is of this layer, since a whiteout or
-	// an opaque marker took the rest. Looking at each again for the next one would take
-	// a time that grows with the square of their number.
+	// bare are directories in which everything is of this layer, since a whiteout or an
+	// opaque marker has removed the rest. Without them, repeated markers would take time
+	// quadratic in the size of a directory.
 	bare map[*tree.Node]struct{}
 
 	steps []step // to the directory of the current path; the first is the root
@@ -48,7 +48,7 @@ func (v *view) begin(first bool) {
 	v.own, v.bare = make(map[place]struct{}), make(map[*tree.Node]struct{})
 }
 
-// owns reports whether a name was put in by the current layer.
+// owns reports whether the current layer has added a name.
 func (v *view) owns(dir *tree.Node, name string) bool {
 	if v.first {
 		return true
@@ -63,7 +63,7 @@ func (v *view) take(dir *tree.Node, name string) {
 	}
 }
 
-// child is Lookup without the names that are gone.
+// child is Lookup, but ignores names that a whiteout has removed.
 func (v *view) child(dir *tree.Node, name string) *tree.Node {
 	if n := dir.Lookup(name); n != v.gone {
 		return n
@@ -71,8 +71,8 @@ func (v *view) child(dir *tree.Node, name string) *tree.Node {
 	return nil
 }
 
-// lookup returns the file at a path, nil if there is none. If the last name is a
-// symbolic link, it is that.
+// lookup returns the file at a path, nil if there is none. A symbolic link at the end of
+// the path isn't followed.
 func (v *view) lookup(path []string) (*tree.Node, error) {
 	if len(path) == 0 {
 		return v.root, nil
@@ -129,15 +129,14 @@ func overwrite(dir, by *tree.Node) {
 	dir.SetXattrs(by.Xattrs())
 }
 
-// newDirectory returns one that no entry describes yet.
+// newDirectory returns a directory that no entry has described yet.
 func (v *view) newDirectory() *tree.Node {
 	n := v.arena.Node()
 	n.Kind, n.Perm, n.Nlink = tree.Directory, 0o755, 1
 	return n
 }
 
-// whiteout takes away what a name in a directory stood for. Where there is nothing
-// that's fine.
+// whiteout removes a name from a directory. It isn't an error if there is no such name.
 func (v *view) whiteout(path []string) error {
 	last := len(path) - 1
 	dir, err := v.directory(path[:last], false)
@@ -160,7 +159,7 @@ func (v *view) whiteout(path []string) error {
 	return nil
 }
 
-// strip takes all out of a directory that isn't of the current layer.
+// strip removes everything from a directory that isn't of the current layer.
 func (v *view) strip(dir *tree.Node) {
 	if _, bare := v.bare[dir]; bare || v.first {
 		return
@@ -180,8 +179,8 @@ func (v *view) strip(dir *tree.Node) {
 	}
 }
 
-// keeps reports whether a name that lower layers lose is there all the same, since
-// the current layer has it too. A directory that it has files in stays, with these.
+// keeps reports whether a hidden name stays, because the current layer has it too. A
+// directory in which the layer has files stays with only these files.
 func (v *view) keeps(dir *tree.Node, name string, n *tree.Node) bool {
 	own := v.owns(dir, name)
 	if n.Kind != tree.Directory {
@@ -191,13 +190,13 @@ func (v *view) keeps(dir *tree.Node, name string, n *tree.Node) bool {
 	if own || n.Len() == 0 {
 		return own
 	}
-	overwrite(n, v.newDirectory()) // its description was a lower layer's
+	overwrite(n, v.newDirectory()) // its attributes were a lower layer's
 	v.take(dir, name)
 	return true
 }
 
-// affects reports whether a whiteout means one thing to lower layers and another to
-// what came before: it names something of the current layer.
+// affects reports whether the two rules differ for a whiteout, because it names a file of
+// the current layer.
 func (v *view) affects(path []string) bool {
 	last := len(path) - 1
 	dir, err := v.directory(path[:last], false)
@@ -212,7 +211,7 @@ func (v *view) affects(path []string) bool {
 	return v.hasOwnIn(dir)
 }
 
-// hasOwn reports whether a name, or something below it, is of the current layer.
+// hasOwn reports whether a name, or a file below it, is of the current layer.
 func (v *view) hasOwn(dir *tree.Node, name string, n *tree.Node) bool {
 	return v.owns(dir, name) || n.Kind == tree.Directory && v.hasOwnIn(n)
 }
@@ -223,9 +222,9 @@ func (v *view) hasOwnIn(dir *tree.Node) bool {
 	})
 }
 
-// finish takes out the names that shall not be there, and devices if they aren't
-// wanted. That waits for the end: one by one it would take a time that grows with the
-// square of a directory's size.
+// finish removes the names that whiteouts have hidden, and devices if they are left out. It
+// does so at the end: removing them one by one would take time quadratic in the size of a
+// directory.
 func (v *view) finish(skipDevices bool) { v.prune(v.root, skipDevices) }
 
 func (v *view) prune(dir *tree.Node, skipDevices bool) {
