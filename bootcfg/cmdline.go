@@ -21,8 +21,8 @@ const (
 // ErrCmdline is the cause when a composefs argument is malformed.
 var ErrCmdline = errors.New("malformed kernel command line")
 
-// Which argument is malformed by itself is in the text; these are the causes when two don't go
-// together.
+// The causes when two arguments, each well formed, don't go together; errors with them are
+// ErrCmdline, too.
 var (
 	ErrRepeated = errors.New("is there more than once") // only composefs.digest may be
 	ErrConflict = errors.New("contradict each other")   // a ref and a digest
@@ -47,8 +47,8 @@ type Image struct {
 	Argument string
 }
 
-// NewImage returns the argument that pins an image of the format. It says v1 for V0
-// too, as composefs-rs does.
+// NewImage returns the argument that pins an image of the format. For V0 it says v1 as well,
+// as composefs-rs does.
 func NewImage(d verity.Digest, f erofs.Format) Image {
 	if f == erofs.V2 {
 		return Image{Digest: d, Format: f, Argument: argImage + "=" + d.Hex()}
@@ -59,7 +59,7 @@ func NewImage(d verity.Digest, f erofs.Format) Image {
 
 // A Cmdline is a parsed kernel command line.
 type Cmdline struct {
-	// Images in the order of the command line: the first that exists is meant.
+	// Images are in the order of the command line: the first that exists is booted.
 	Images []Image
 	// Ref is the value of composefs.ref; there are no Images then.
 	Ref string
@@ -72,7 +72,8 @@ type Cmdline struct {
 // Asked reports whether the command line names an image at all.
 func (c Cmdline) Asked() bool { return len(c.Images) > 0 || c.Ref != "" }
 
-// ImageArguments returns the arguments that name the image, as they are to be written.
+// ImageArguments returns the arguments that name the image, as they are written on the
+// command line.
 func (c Cmdline) ImageArguments() []string {
 	if c.Ref != "" {
 		return []string{"composefs.ref=" + c.Ref}
@@ -94,14 +95,14 @@ func (c Cmdline) Lookup(key string) (value string, ok bool) {
 	return "", false
 }
 
-// ErrInit is the cause when the kernel would start something else than /init in an
+// ErrInit is the cause when the kernel would start something other than /init of the
 // initramfs.
 var ErrInit = errors.New("composefs-setup-root would not be started")
 
-// CheckInit refuses a command line with which the kernel doesn't start /init of the
-// initramfs. Of several rdinit= the last one counts, and one without "=" isn't the
-// kernel's. With a name that isn't there, or none, the kernel mounts root= itself. So it does
-// with noinitrd, whatever its value, for which its EFI stub looks; initrdmem= is the address of
+// CheckInit returns ErrInit for a command line with which the kernel doesn't start /init of
+// the initramfs: rdinit= with another value, noinitrd or initrdmem=. Of several rdinit= the last
+// one counts; without "=" it isn't a parameter of the kernel. If the initramfs doesn't have the program that
+// rdinit= names, or with noinitrd, the kernel mounts root= itself. initrdmem= is the address of
 // another initramfs.
 func (c Cmdline) CheckInit() error {
 	if i := slices.IndexFunc(c.Args, func(a Arg) bool { return a.Key == "noinitrd" || a.Key == "initrdmem" }); i >= 0 {
@@ -122,8 +123,8 @@ func (c Cmdline) CheckInit() error {
 // inits are the programs that the kernel, and systemd before it, look for.
 var inits = []string{"/sbin/init", "/usr/lib/systemd/systemd", "/etc/init", "/bin/init", "/bin/sh"}
 
-// Inits returns the programs of which the first that exists in the image is executed: the
-// one that init= names, or those that are looked for where that is "".
+// Inits returns the candidates for the first program of the image, of which the first that
+// exists is executed: the one that init= names, or the usual ones if init is "".
 func Inits(init string) []string {
 	if init != "" {
 		return []string{init}
@@ -131,8 +132,8 @@ func Inits(init string) []string {
 	return slices.Clone(inits)
 }
 
-// ParseCmdline reads a kernel command line. Parameters that aren't ours are kept
-// as they are; a malformed one of ours is an error, never skipped.
+// ParseCmdline reads a kernel command line. Parameters of others are kept as they are; a
+// malformed composefs argument is an error (ErrCmdline), never skipped.
 func ParseCmdline(line string) (Cmdline, error) {
 	args, rest := SplitCmdline(line)
 	c := Cmdline{Args: args, Init: rest}

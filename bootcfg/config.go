@@ -26,7 +26,7 @@ var ErrConfig = errors.New("malformed setup-root-conf.toml")
 // A MountMode is what becomes of /etc or /var.
 type MountMode string
 
-// The modes. The first four and transient are those of composefs-rs and bootc.
+// The modes. composefs-rs and bootc have all but volatile.
 const (
 	MountNone      MountMode = "none"      // the image's own directory, read-only
 	MountRoot      MountMode = "root"      // the directory of the physical root, one for all deployments
@@ -116,7 +116,7 @@ type Verify struct {
 	// Signature is empty when it isn't written; see SignatureWith.
 	Signature Requirement
 	// Presumes is the name of a written key that is about seals, "" if there is none.
-	// Who writes one doesn't mean a boot without a key.
+	// A policy that has one isn't meant for a boot without a key.
 	Presumes string
 	// Keys is the directory of the trusted public keys.
 	Keys            string
@@ -162,9 +162,9 @@ func (v Verify) SignatureWith(keys int) Requirement {
 	return Off
 }
 
-// AllowsShell says whether the initramfs may give a shell: whoever sits there has
-// what the TPM releases to the verified system. With so many keys, and nothing
-// written, it may not.
+// AllowsShell reports whether an initramfs with so many keys may give a shell, from which
+// anyone at the console gets what the TPM releases to the verified system. Unless the policy
+// says so, it may only if no signature is required.
 func (c Config) AllowsShell(keys int) bool {
 	if c.Shell == "" {
 		return keys == 0 && c.Verify.SignatureWith(keys) != Require

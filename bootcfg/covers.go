@@ -6,7 +6,7 @@ import (
 )
 
 // loaded are the directories of the root that the first programs of the booted system
-// are told by what to run, apart from those that the policy keeps: programs and
+// are told by what to run, apart from directories that the policy keeps: programs and
 // libraries (ld.so), units and generators (systemd), rules (udev), modules and firmware
 // (kernel, kmod), passwords and their modules (PAM). A top directory stands for all in
 // it; /opt is one because extensions, and many an ld.so.conf.d, have libraries there.
@@ -24,7 +24,7 @@ var apiTypes = []string{"cgroup2", "devpts", "devtmpfs", "mqueue", "proc", "secu
 
 // Covers reports whether a mount of a type of file system at a path of the root, relative to
 // it, hides what the image decides. Others, of /home or of a /var that the policy keeps, are
-// for whoever asks for them in /etc/fstab.
+// the business of /etc/fstab.
 func (c Config) Covers(at, fstype string) bool {
 	top, _, _ := strings.Cut(at, "/")
 	switch {

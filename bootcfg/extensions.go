@@ -7,8 +7,8 @@ const (
 )
 
 // Extensions returns whether systemd may merge extensions (systemd-sysext(8)) into
-// the running system. Where nothing is written, that depends on whether it makes a
-// difference: who can write to an /etc that is kept needs no extension.
+// the running system. If the policy doesn't say, they are forbidden where that makes a
+// difference: an attacker who can write to an /etc that is kept needs no extension.
 func (c Config) Extensions() Requirement {
 	switch {
 	case c.Verify.Extensions != "":
@@ -19,9 +19,8 @@ func (c Config) Extensions() Requirement {
 	return Forbid
 }
 
-// ExtensionDirs returns the directories of the root, relative to it, where extensions may be
-// that nobody has verified, if the state that they are in is kept. Those of the image are
-// verified, wherever they are.
+// ExtensionDirs returns the directories, relative to the root, where there may be unverified
+// extensions if /etc or /var is kept. Extensions in the image are verified, wherever they are.
 func ExtensionDirs() []string {
 	return []string{"etc/extensions", "var/lib/extensions", "var/lib/extensions.mutable", "var/lib/confexts"}
 }

@@ -8,12 +8,11 @@ import (
 	"slices"
 )
 
-// ErrCmdlineLength is the cause when a command line is longer than the kernel
-// keeps it.
+// ErrCmdlineLength is the cause when a command line is longer than the kernel keeps.
 var ErrCmdlineLength = errors.New("the command line is too long")
 
-// A CmdlineLengthError is an ErrCmdlineLength: what is beyond the limit, Linux cuts off without a
-// word.
+// A CmdlineLengthError is an ErrCmdlineLength: Linux silently cuts off what is beyond the
+// limit.
 type CmdlineLengthError struct {
 	Length, Limit int    // bytes
 	Arch          string // GOARCH
@@ -42,7 +41,7 @@ type Arch struct {
 	ELF     elf.Machine // of Linux's programs
 	// MaxCmdline is how long a kernel command line may be, in bytes. Linux has room
 	// for COMMAND_LINE_SIZE with a final NUL, and cuts off what is too long without
-	// an error. That of riscv64 was 512 before Linux 6.4.
+	// an error. The limit on riscv64 was 512 before Linux 6.4.
 	MaxCmdline int
 }
 
@@ -55,14 +54,14 @@ var arches = []Arch{
 	{"riscv64", "riscv64", 0x5064, elf.EM_RISCV, 1023},
 }
 
-// ErrArch is the cause when programs for different architectures come together.
+// ErrArch is the cause when parts are for different architectures.
 var ErrArch = errors.New("parts of different architectures")
 
-// Arches returns all that are known.
+// Arches returns all known architectures.
 func Arches() []Arch { return slices.Clone(arches) }
 
-// Machine returns which machine an EFI program is for, without reading more than
-// its headers.
+// Machine returns the machine (IMAGE_FILE_MACHINE_…) that an EFI program is for. It reads only
+// the headers.
 func Machine(r io.ReaderAt) (uint16, error) {
 	p, err := readProgram(r)
 	if err != nil {
@@ -71,8 +70,8 @@ func Machine(r io.ReaderAt) (uint16, error) {
 	return le16(p.file[4:6]), nil
 }
 
-// ReadArch returns the architecture that an EFI program is for, without reading more
-// than its headers. One that isn't known is an error, ErrFormat.
+// ReadArch returns the architecture that an EFI program is for; an unknown one is an
+// ErrFormat. It reads only the headers.
 func ReadArch(r io.ReaderAt) (Arch, error) {
 	machine, err := Machine(r)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Options are the parts of a UKI. Stub and Linux are required; of the others,
-// those that are empty are left out.
+// Options are the parts of a UKI. Stub and Linux are required; other parts that are
+// empty are left out.
 type Options struct {
 	Stub           []byte   // systemd-stub: /usr/lib/systemd/boot/efi/linuxx64.efi.stub
 	Linux          []byte   // the kernel, an EFI program itself
@@ -19,11 +19,11 @@ type Options struct {
 	Uname          string   // kernel version; empty: read from Linux, if that can be done
 	DeviceTree     []byte   // for every machine
 	DeviceTreeAuto [][]byte // the stub takes the first that is for the machine
-	HWIDs          []byte   // which machine is which, for those; see PackHWIDs
+	HWIDs          []byte   // hardware IDs by which it tells the machine; see PackHWIDs
 	Splash         []byte   // a BMP picture
 	PCRPKey        []byte   // public key of the PCR signature, PEM
 	PCRSig         []byte   // PCR signature, JSON; see SignPCR
-	SBAT           []byte   // SBAT lines to add to those of the stub and the kernel; nil: that of every UKI
+	SBAT           []byte   // SBAT lines, added to the stub's and the kernel's; nil: the line that every UKI has
 
 	Profile []byte   // lines like ID=rescue and TITLE="Rescue system" of profile @0
 	Join    [][]byte // what AssembleProfile made: profiles @1, @2 and so on
@@ -57,7 +57,8 @@ var parts = []struct {
 	{sectionLinux, func(o Options) [][]byte { return [][]byte{o.Linux} }},
 }
 
-// Assemble makes a UKI.
+// Assemble makes a UKI. Parts that would make one that can't boot are refused with
+// ErrOptions, ErrFormat, or one of the errors of Build. The same parts give the same bytes.
 func Assemble(o Options) ([]byte, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -101,7 +102,7 @@ func checkBuilt(program []byte) error {
 	return nil
 }
 
-// sections returns those that have content, in order.
+// sections returns the sections that have content, in order.
 func (o Options) sections() (out []Section) {
 	for _, p := range parts {
 		for _, data := range p.data(o) {
@@ -113,11 +114,10 @@ func (o Options) sections() (out []Section) {
 	return out
 }
 
-// AssembleAddon makes an addon: a program without a kernel whose sections
-// systemd-stub adds to those of the UKI that it lies beside, if it is signed by a
-// key that firmware trusts. Of the options it takes Stub, which is systemd's
-// addonx64.efi.stub, Cmdline, DeviceTree, Initrd, Microcode, Uname (the addon is
-// then for that kernel only) and SBAT.
+// AssembleAddon makes an addon: a program without a kernel whose sections systemd-stub
+// adds to the UKI beside it. Under Secure Boot the addon must be signed, too. Of the options
+// it uses Stub, which is systemd's addonx64.efi.stub, Cmdline, DeviceTree, Initrd, Microcode,
+// Uname (the addon is then only for that kernel) and SBAT; it ignores the others.
 func AssembleAddon(o Options) ([]byte, error) {
 	o = Options{
 		Stub: o.Stub, Cmdline: strings.TrimRight(o.Cmdline, " \n"), DeviceTree: o.DeviceTree,

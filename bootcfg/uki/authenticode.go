@@ -26,12 +26,12 @@ const (
 	certificatePKCS7      = 0x0002
 )
 
-// Digest returns the Authenticode SHA-256 of an EFI program: that of the whole
-// file but for the checksum and the signatures. It is what a Secure Boot
-// signature stands for, and is the same before and after signing.
+// Digest returns the Authenticode SHA-256 of an EFI program: of the whole file without the
+// checksum and the signatures. A Secure Boot signature signs it; it is the same before and after
+// signing.
 //
-// Files of which signers and firmware hash different parts are refused: with
-// bytes between sections that belong to none, or after the certificate table.
+// It refuses files of which signers and firmware would hash different parts: with bytes
+// between sections that belong to none, or bytes after the certificate table.
 func Digest(program []byte) ([sha256.Size]byte, error) {
 	var sum [sha256.Size]byte
 	p, err := readProgram(bytes.NewReader(program))
@@ -52,8 +52,8 @@ func Digest(program []byte) ([sha256.Size]byte, error) {
 	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
-// Signatures returns the signatures that a program carries, PKCS #7 in DER. What
-// they are worth is another question.
+// Signatures returns the signatures that a program carries, PKCS #7 in DER, without
+// verifying them.
 func Signatures(program []byte) ([][]byte, error) {
 	p, err := readProgram(bytes.NewReader(program))
 	if err != nil {
@@ -83,9 +83,9 @@ func RemoveSignatures(program []byte) ([]byte, error) {
 	return out, nil
 }
 
-// AddSignature returns the program with a signature, PKCS #7 in DER, behind those
-// that it has, which must be whole: firmware reads the list up to the first that
-// isn't. It doesn't look into the signatures.
+// AddSignature returns the program with another signature, PKCS #7 in DER, after the ones
+// that it has. Those must be well formed: firmware stops reading the list at the first that
+// isn't. The signatures themselves aren't verified.
 func AddSignature(program, signature []byte) ([]byte, error) {
 	p, err := readProgram(bytes.NewReader(program))
 	if err != nil {

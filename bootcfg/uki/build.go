@@ -20,17 +20,17 @@ const (
 	symbolSize  = 18 // of a row of the symbol table
 )
 
-// What Build refuses to work with.
+// The causes when Build refuses a stub or sections.
 var (
 	ErrSigned   = errors.New("the stub is signed")
 	ErrNoRoom   = errors.New("no room in the stub")
 	ErrSections = errors.New("sections don't fit together")
 )
 
-// Build adds sections to an EFI stub in the order given and returns the new EFI
-// program. A .sbat section takes the place of the stub's own, if it fits there;
-// any other name that the stub has is refused. A name may be there again after a
-// .profile section, see Profile. Same input, same bytes.
+// Build adds sections to an EFI stub, in the order given, and returns the new EFI program. A
+// .sbat section replaces the stub's own, if it fits there; any other name that the stub has
+// already is refused. A name may be repeated after a .profile section, see Profile. The same input
+// gives the same bytes.
 func Build(stub []byte, sections []Section) ([]byte, error) {
 	p, err := readProgram(bytes.NewReader(stub))
 	if err != nil {
@@ -243,7 +243,7 @@ func (b *builder) matchNX(linux []byte) {
 	}
 }
 
-// finish writes the headers over those of the stub.
+// finish writes the headers over the stub's.
 func (b *builder) finish() []byte {
 	binary.LittleEndian.PutUint16(b.file[fileNumberOfSections:], uint16(len(b.sections)))
 	b.setU32(optSizeOfImage, uint32(b.nextAddress()))

@@ -18,9 +18,9 @@ var joined = []string{
 	sectionDTBAuto, sectionHWIDs,
 }
 
-// AssembleProfile makes the program of a profile, which Options.Join joins to a
-// UKI: .profile, and then what the profile has of its own. It is built on the stub
-// of addons, but boots nothing.
+// AssembleProfile makes a program that holds one profile, to be joined to a UKI by
+// Options.Join: .profile, and then the parts that the profile has of its own. It is built on the
+// stub of addons, and boots nothing by itself.
 func AssembleProfile(o Options) ([]byte, error) {
 	if err := CheckProfile(o.Profile); err != nil {
 		return nil, err
@@ -35,8 +35,8 @@ func AssembleProfile(o Options) ([]byte, error) {
 	return Build(o.Stub, append([]Section{{Name: sectionProfile, Data: o.Profile}}, o.sections()...))
 }
 
-// CheckProfile refuses the text of a profile that boot loaders and the stub couldn't
-// make a menu entry of.
+// CheckProfile refuses a text for .profile from which boot loaders and the stub can't make
+// a menu entry.
 func CheckProfile(text []byte) error {
 	if idOf(text) == "" {
 		return fmt.Errorf("%w: want lines like ID=rescue and TITLE=\"Rescue system\" in the profile, found %.80q", ErrOptions, text)

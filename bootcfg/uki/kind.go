@@ -5,18 +5,18 @@ import (
 	"strings"
 )
 
-// A Kind is what an EFI program is for, as far as its sections tell.
+// A Kind says what an EFI program is for, judging by its sections.
 type Kind string
 
 // The kinds.
 const (
-	KindUKI     Kind = "UKI"     // it boots a kernel, or was meant to
-	KindAddon   Kind = "addon"   // systemd-stub takes its sections in beside those of a UKI
-	KindProfile Kind = "profile" // AssembleProfile made it, to be joined to a UKI
-	KindOther   Kind = "program" // a boot loader, a kernel, a stub without anything
+	KindUKI     Kind = "UKI"     // boots a kernel, or was meant to
+	KindAddon   Kind = "addon"   // systemd-stub adds its sections to a UKI's
+	KindProfile Kind = "profile" // made by AssembleProfile, to be joined to a UKI
+	KindOther   Kind = "program" // a boot loader, a kernel, a bare stub
 )
 
-// Sections of UKIs of which addons have none, and those that the stub takes in from addons.
+// Sections that only UKIs have, and the sections that the stub takes from addons.
 var (
 	onlyUKI = []string{sectionLinux, ".osrel", ".splash", ".pcrpkey", ".pcrsig"}
 	ofAddon = []string{sectionCmdline, ".dtb", sectionDTBAuto, sectionHWIDs, ".initrd", ".ucode"}
@@ -43,8 +43,8 @@ func (f *File) Kind() Kind {
 	return KindUKI
 }
 
-// A Stub is one of systemd's programs that sections are added to, by the name that it has
-// in its section .sdmagic.
+// A Stub names one of systemd's programs that sections are added to, as its section
+// .sdmagic does.
 type Stub string
 
 // The stubs.
@@ -56,8 +56,8 @@ const (
 // loaderInfo is what .sdmagic begins with; the name follows, and after a space the version.
 const loaderInfo = "#### LoaderInfo: "
 
-// Stub returns the stub that the program was made of, "" if it doesn't say. Another program
-// of systemd, such as its boot loader, says its own name.
+// Stub returns the stub that the program was made from, "" if it doesn't say. Other programs
+// of systemd, such as its boot loader, have names of their own there.
 func (f *File) Stub() Stub {
 	text, _ := f.Section(sectionMagic)
 	rest, ok := strings.CutPrefix(string(text), loaderInfo)

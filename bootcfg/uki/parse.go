@@ -15,12 +15,12 @@ type Section struct {
 	Data []byte
 }
 
-// A File is what Parse finds in an EFI program.
+// A File is an EFI program, read by Parse.
 type File struct {
 	Machine    uint16 // IMAGE_FILE_MACHINE_…: 0x8664 x86-64, 0xaa64 arm64, 0x5064 riscv64
-	Signed     bool   // carries an Authenticode signature; nothing is said of its worth
+	Signed     bool   // it carries an Authenticode signature, which may be worthless
 	Sections   []Section
-	Signatures [][]byte // PKCS #7, DER; sign/secureboot says what they are worth
+	Signatures [][]byte // PKCS #7, DER; sign/secureboot verifies them
 }
 
 // Section returns the data of the first section of that name, and whether there is one.
@@ -33,9 +33,8 @@ func (f *File) Section(name string) ([]byte, bool) {
 	return nil, false
 }
 
-// Parse reads an EFI program and all its sections, those of the stub too. The
-// memory it takes is never more than a small multiple of the size of the file,
-// whatever the headers claim.
+// Parse reads an EFI program and all its sections, including the stub's own. It never takes
+// more memory than a small multiple of the file's size, whatever the headers claim.
 func Parse(r io.ReaderAt) (*File, error) {
 	p, err := readProgram(r)
 	if err != nil {
@@ -77,7 +76,7 @@ func (p *program) readSignatures(r io.ReaderAt) ([][]byte, error) {
 
 // dataSize returns how much of the section's bytes in the file is its content.
 func (s section) dataSize() int64 {
-	// A virtual size of 0 is that of old linkers: all of the raw data counts.
+	// Old linkers write a virtual size of 0: then all of the raw data counts.
 	if s.virtualSize != 0 && s.virtualSize < s.rawSize {
 		return int64(s.virtualSize)
 	}

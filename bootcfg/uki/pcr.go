@@ -23,7 +23,7 @@ type Bank struct {
 	tpm  uint16 // TPM_ALG_…
 }
 
-// Banks are all that systemd knows, in its order.
+// Banks are the banks that systemd knows, in its order.
 var Banks = []Bank{
 	{"sha1", crypto.SHA1, 0x0004},
 	{"sha256", crypto.SHA256, 0x000b},
@@ -34,14 +34,14 @@ var Banks = []Bank{
 // Phases are the words that systemd extends PCR 11 by, from the initrd to shutdown.
 var phases = []string{"enter-initrd", "leave-initrd", "sysinit", "ready", "shutdown", "final"}
 
-// DefaultPhases are the paths that are signed if nobody asks for others: every
-// state of PCR 11 while the machine boots and runs.
+// DefaultPhases are the phase paths that are signed by default: every state of PCR 11
+// while the machine boots and runs.
 var DefaultPhases = []string{
 	"enter-initrd", "enter-initrd:leave-initrd", "enter-initrd:leave-initrd:sysinit",
 	"enter-initrd:leave-initrd:sysinit:ready",
 }
 
-// ParsePhases reads a list of phase paths, which commas or spaces separate.
+// ParsePhases reads a list of phase paths, separated by commas or white space.
 func ParsePhases(text string) ([]string, error) {
 	paths := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' })
 	if len(paths) == 0 {
@@ -104,8 +104,8 @@ func (b Bank) Extend(register, data []byte) []byte {
 	return next.Sum(nil)
 }
 
-// MeasureSections returns the value of PCR 11 after the stub has measured these
-// sections, which are in its order.
+// MeasureSections returns the value of PCR 11 after the stub has measured the sections in
+// this order; see Profile.Measured.
 func MeasureSections(b Bank, measured []Section) []byte {
 	register := make([]byte, b.Hash.Size())
 	for _, s := range measured {
@@ -115,7 +115,8 @@ func MeasureSections(b Bank, measured []Section) []byte {
 	return register
 }
 
-// MeasurePhases returns the register's value after the words of a phase path.
+// MeasurePhases returns the register's value after it is extended by each word of a phase
+// path, as in "enter-initrd:leave-initrd".
 func MeasurePhases(b Bank, register []byte, path string) []byte {
 	for word := range strings.SplitSeq(path, ":") {
 		if word != "" {
@@ -125,8 +126,8 @@ func MeasurePhases(b Bank, register []byte, path string) []byte {
 	return register
 }
 
-// PolicyDigest returns the digest of the TPM policy that is fulfilled when PCR 11
-// of the bank has this value.
+// PolicyDigest returns the digest of the TPM policy that requires this value in PCR 11 of the
+// bank.
 //
 // Format: TPM 2.0 Library, part 3, TPM2_PolicyPCR.
 func PolicyDigest(b Bank, register []byte) [sha256.Size]byte {

@@ -28,7 +28,7 @@ type pcrSignature struct {
 }
 
 // SignPCR returns the content of .pcrsig for what is measured: in each of the banks,
-// by each of the keys, for each phase path. The text is that which ukify makes with
+// by each of the keys, for each phase path. It is the text that ukify makes with
 // systemd-measure. The same input makes the same bytes.
 func SignPCR(measured []Section, banks []Bank, keys []PCRKey) ([]byte, error) {
 	if len(banks) == 0 {

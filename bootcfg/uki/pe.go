@@ -46,7 +46,7 @@ const (
 	maxSections     = 512
 )
 
-// ErrFormat is the cause when a file is not a PE program as a UKI must be.
+// ErrFormat is the cause when a file isn't a well-formed EFI (PE) program.
 var ErrFormat = errors.New("not a valid EFI program")
 
 // section is struct IMAGE_SECTION_HEADER, without what object files alone use.

@@ -43,7 +43,7 @@ type Profile struct {
 	Sections []Section
 }
 
-// String returns how the profile is selected.
+// String returns how the profile is selected, as in "@1".
 func (p Profile) String() string { return "@" + strconv.Itoa(p.Number) }
 
 // Section returns the content of the section that counts in this profile, and
@@ -105,8 +105,8 @@ func checkUTF8(text []byte) error {
 	return nil
 }
 
-// Title returns what the .profile section says of the profile: the identifier and
-// the title for boot menus, empty if it doesn't say.
+// Title returns the identifier of the profile and its title in boot menus, as its .profile
+// section has them; each is empty if it is missing.
 func (p Profile) Title() (id, title string) {
 	text, _ := p.Section(sectionProfile)
 	for line := range strings.SplitSeq(strings.ReplaceAll(string(text), "\r", "\n"), "\n") {
@@ -131,9 +131,8 @@ func (p Profile) Title() (id, title string) {
 	return id, title
 }
 
-// Profiles returns all the ways to boot the UKI, of which there is always @0.
-// Sections that make it uncertain what is booted are an error; the profiles that
-// come with it are those of systemd 257.
+// Profiles returns all the ways to boot the UKI; there is always @0. If the sections make
+// it uncertain what is booted, it returns an error along with the profiles that systemd 257 would find.
 func (f *File) Profiles() ([]Profile, error) {
 	var sets [][]Section // the base, and one for each .profile
 	start := 0
@@ -189,7 +188,7 @@ func (f *File) checkProfiles(sets [][]Section) error {
 		return nil
 	}
 	if len(sets) > 1 {
-		return formatError("it has profiles, and its stub is that of systemd %d, which doesn't know them: want %d or newer", version, profilesSince)
+		return formatError("it has profiles, and its stub is from systemd %d, which doesn't know them: want %d or newer", version, profilesSince)
 	}
 	// Those stubs compare the beginning of a name only, and the last one counts.
 	for _, s := range f.Sections {
@@ -202,8 +201,8 @@ func (f *File) checkProfiles(sets [][]Section) error {
 	return nil
 }
 
-// StubVersion returns the version of the systemd that the stub is of, and whether
-// the stub tells one.
+// StubVersion returns the version of systemd that the stub of a UKI is from, and whether it
+// says one.
 func (f *File) StubVersion() (version int, known bool) {
 	text, _ := f.Section(sectionMagic)
 	rest, ok := strings.CutPrefix(string(text), loaderInfo+string(StubLinux)+" ")

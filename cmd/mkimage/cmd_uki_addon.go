@@ -27,7 +27,7 @@ Under Secure Boot an addon counts only if it is signed by a key that firmware tr
 The signature covers what the addon does to every UKI, so sign as little as possible.
 Pinning another image, and starting another program in the initrd (rdinit=), are refused
 here; but arguments like init= or systemd.unit= can give a root shell, and an initrd
-replaces files in the UKI's.
+replaces files in the UKI's, such as keys and policy. mkimage uki verify warns of both.
 
 The kernel truncates a command line that is too long. With --uki the addon is refused if
 it makes that UKI's command line too long; mkimage doctor checks all addons on a disk.`

@@ -43,8 +43,8 @@ into a UKI; a profile takes whatever it lacks from the UKI:
       --cmdline "root=PARTLABEL=root systemd.unit=rescue.target" --output rescue.profile
   mkimage uki build … --image $DIGEST --join rescue.profile --output linux.efi
 
-Every profile must name the same image. None may have rdinit=, with which the kernel
-starts a program other than composefs-setup-root.
+Every profile must name the same image, and have an ID of its own. None may have rdinit=,
+with which the kernel starts a program other than composefs-setup-root.
 
 --microcode is unpacked before the initrd, so it may contain only files below
 kernel/x86/microcode, not compressed.

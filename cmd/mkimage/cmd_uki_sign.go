@@ -232,7 +232,7 @@ func (o *ukiSignOptions) program(name string) ([]byte, error) {
 }
 
 // signature reads the signature that was made elsewhere, PKCS #7 or bare, and
-// returns it as PKCS #7. It must be that of this program and of the certificate,
+// returns it as PKCS #7. It must be for this program and by the certificate,
 // if there is one; whom firmware trusts isn't known here.
 func (o *ukiSignOptions) signature(cmd *cobra.Command, digest secureboot.Digest) (der []byte, signer string, err error) {
 	der, err = readSmall(o.add, secureboot.MaxFile)

@@ -24,7 +24,11 @@ initrd doesn't start composefs-setup-root; if its command line leads away from w
 verified (rdinit=, mount.usr=, an init= in /var); if its microcode contains anything else;
 or if composefs-setup-root would refuse its command line, policy or keys. Anything else
 that the signer should know, such as a possible shell, is a warning. Like firmware, verify
-ignores the validity periods of certificates.`
+ignores the validity periods of certificates.
+
+An addon is judged in the same way, for whatever UKI it may be used with: by its arguments,
+and by the files that its initrd replaces in the UKI's. Replaced units and programs of the
+initrd have status 2; replaced keys and policies are a warning.`
 
 func newUKIVerify(u *ui) *cobra.Command {
 	var trusted, images []string

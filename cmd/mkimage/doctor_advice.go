@@ -19,7 +19,7 @@ var advice = map[doctor.Kind]string{
 	"boot-partition":          "make a FAT file system there, or remove the partition",
 	"certificate/early":       "sign it with a certificate that is valid, `mkimage uki sign --replace`, and enroll that",
 	"certificate/expired":     "sign it with a certificate that is valid, `mkimage uki sign --replace`, and enroll that",
-	"cmdline-length":          "make the command line or that of an addon shorter",
+	"cmdline-length":          "make the command line, or an addon's, shorter",
 	"cmdline-twice":           "remove one of the two",
 	"cmdline-twice/other":     "remove the one that isn't meant",
 	"cmdline/given":           "correct --cmdline",

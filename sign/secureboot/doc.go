@@ -21,5 +21,5 @@
 //
 // Firmware accepts everything that Verify accepts, if that certificate is in db and
 // none of the others involved is in dbx. Validity periods are ignored, as firmware
-// ignores them: anybody can set its clock.
+// ignores them: its clock can be set by anyone.
 package secureboot

@@ -24,12 +24,12 @@ const (
 // ErrKey is the cause when a key or certificate can't be used for Secure Boot.
 var ErrKey = errors.New("not a key for Secure Boot")
 
-// ErrEncrypted is an ErrKey: a private key that only the program can open that encrypted it. See
-// ToBeSigned for what that is to sign.
+// ErrEncrypted is an ErrKey: this package doesn't decrypt private keys. Another program can
+// sign what ToBeSigned returns.
 var ErrEncrypted = fmt.Errorf("%w: the private key is encrypted", ErrKey)
 
-// ParseCertificates reads certificates: PEM, one after another, or one in DER. The
-// first is the signer's; those that follow lead from it to one in the firmware's db.
+// ParseCertificates reads certificates: several in PEM, or one in DER. The first is the
+// signer's; any others lead from it to a certificate in the firmware's db.
 func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
 	if block, _ := pem.Decode(data); block == nil {
 		cert, err := parseCertificate(data)
@@ -79,8 +79,8 @@ func checkPublic(cert *x509.Certificate) error {
 	return nil
 }
 
-// ParseKey reads an RSA private key, PEM or DER, PKCS #8 or PKCS #1. In PEM what comes
-// before it, like its certificate, doesn't count.
+// ParseKey reads an RSA private key: PEM or DER, PKCS #8 or PKCS #1. In PEM, other blocks
+// before it, such as its certificate, are skipped.
 func ParseKey(data []byte) (crypto.Signer, error) {
 	if block, _ := pem.Decode(data); block != nil {
 		var err error

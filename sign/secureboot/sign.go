@@ -44,8 +44,8 @@ type (
 	}
 )
 
-// ToBeSigned returns what the private key signs for a program: RSA, PKCS #1 v1.5,
-// with SHA-256. To do that elsewhere:
+// ToBeSigned returns the bytes that the private key signs for a program, with RSA, PKCS #1
+// v1.5, and SHA-256. To sign them elsewhere:
 //
 //	openssl dgst -sha256 -sign db.key -out SIGNATURE TO-BE-SIGNED
 func ToBeSigned(program Digest) ([]byte, error) {
@@ -62,8 +62,8 @@ func prepare(program Digest) (content, attributes []byte, err error) {
 	return content, a.Marshal(), err
 }
 
-// Sign makes the signature of a program: PKCS #7, in DER. The first certificate
-// is that of the key; the others are put beside it. Same input, same bytes.
+// Sign makes the signature of a program: PKCS #7, in DER. The first certificate must be the
+// key's; the others are included. The same input gives the same bytes.
 func Sign(program Digest, key crypto.Signer, chain []*x509.Certificate) ([]byte, error) {
 	text, err := ToBeSigned(program)
 	if err != nil {
@@ -77,8 +77,8 @@ func Sign(program Digest, key crypto.Signer, chain []*x509.Certificate) ([]byte,
 	return Wrap(program, raw, chain)
 }
 
-// Wrap makes the signature of a program from what a private key made of its
-// ToBeSigned. It is checked first.
+// Wrap makes the signature of a program, as Sign does, from a raw RSA signature of its
+// ToBeSigned that was made elsewhere. It verifies that one first.
 func Wrap(program Digest, raw []byte, chain []*x509.Certificate) ([]byte, error) {
 	if len(chain) == 0 {
 		return nil, fmt.Errorf("%w: want the certificate of the key that signed, found none", ErrKey)

@@ -16,7 +16,7 @@ import (
 // maxSignature bounds a signature in bytes; they have some 2 KB.
 const maxSignature = 1 << 18
 
-// Why a signature is of no worth.
+// The causes when a signature is refused.
 var (
 	ErrFormat    = errors.New("not a signature for Secure Boot")
 	ErrDigest    = errors.New("signature of another program")
@@ -25,11 +25,11 @@ var (
 	ErrUnsigned  = errors.New("not signed")
 )
 
-// A Signature is what a program carries, taken apart. Nothing in it is to be
-// believed before Verify has said so.
+// A Signature is one that a program carries, parsed. Nothing in it can be trusted until
+// Verify has succeeded.
 type Signature struct {
 	Program      Digest              // what it claims to sign
-	Certificates []*x509.Certificate // those that it carries
+	Certificates []*x509.Certificate // that it carries
 
 	issuer     []byte // DER
 	serial     *big.Int
@@ -98,8 +98,8 @@ func (s *Signature) readSigner(p *pkcs7.PKCS7) error {
 	return nil
 }
 
-// Signer returns the certificate of the key that is said to have signed, nil if
-// the signature doesn't carry it.
+// Signer returns the certificate that the signature claims to be by, nil if it doesn't
+// carry it.
 func (s *Signature) Signer() *x509.Certificate { return s.named(s.Certificates) }
 
 // named returns the certificate that the signer is named by.
@@ -112,8 +112,8 @@ func (s *Signature) named(certs []*x509.Certificate) *x509.Certificate {
 	return nil
 }
 
-// Verify checks that the signature is that of the program, by a trusted
-// certificate or one that a trusted one leads to, and returns the trusted one.
+// Verify checks that the signature is for the program, and by a trusted certificate or by
+// one that a trusted certificate vouches for. It returns that trusted certificate.
 func (s *Signature) Verify(program Digest, trusted []*x509.Certificate) (*x509.Certificate, error) {
 	if s.Program != program {
 		return nil, fmt.Errorf("%w: want the digest %x, found %x; it was changed after signing, or the signature is not its own", ErrDigest, program, s.Program)
@@ -131,7 +131,7 @@ func (s *Signature) Verify(program Digest, trusted []*x509.Certificate) (*x509.C
 	if root := s.anchor(signer, trusted); root != nil {
 		return root, nil
 	}
-	return nil, fmt.Errorf("%w: it is signed by %q, whom none of the certificates given vouches for", ErrUntrusted, signer.Subject)
+	return nil, fmt.Errorf("%w: it is signed by %q, and none of the given certificates vouches for it", ErrUntrusted, signer.Subject)
 }
 
 // anchor follows issuers from a certificate to a trusted one, nil if none is reached.
@@ -156,8 +156,8 @@ func (s *Signature) anchor(cert *x509.Certificate, trusted []*x509.Certificate) 
 	return nil
 }
 
-// Verify checks the signatures that a program carries. One by a trusted
-// certificate is enough, as for firmware. The error tells of each that isn't.
+// Verify checks the signatures that a program carries. As for firmware, one valid signature
+// by a trusted certificate is enough; otherwise the error describes all of them.
 func Verify(program Digest, signatures [][]byte, trusted []*x509.Certificate) (signer, anchor *x509.Certificate, err error) {
 	if len(signatures) == 0 {
 		return nil, nil, ErrUnsigned

@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// A PartError is about a part whose content isn't what it has to be, or not the whole of it:
-// whoever reads it at boot would find nothing there, or stop in its middle.
+// A PartError is about a part whose content isn't what it has to be, or is incomplete: at
+// boot it would be ignored, or reading it would fail.
 type PartError struct {
 	Want string // as in "an initrd"
 	Err  error  // what is wrong

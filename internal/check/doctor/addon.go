@@ -83,15 +83,15 @@ func readAddon(r *Report, file string, program []byte, f, of *uki.File) (addon, 
 // credentialDir is where systemd-stub takes credentials from for all UKIs.
 const credentialDir = "loader/credentials/"
 
-// besideUKI tells of the files on the EFI system partition that the stub hands to the initrd,
-// without asking for a signature.
+// besideUKI names the files on the EFI system partition that the stub passes to the initrd
+// without a signature.
 func besideUKI(r *Report, name string, files []string) {
 	for _, file := range slices.Sorted(slices.Values(files)) {
 		lower := strings.ToLower(file)
 		_, beside := cutPrefixFold(file, name+".extra.d/")
 		_, global := cutPrefixFold(file, credentialDir)
 		if beside && !strings.HasSuffix(lower, addonSuffix) || global {
-			r.Fact("beside", "%s: the stub hands such files to the initrd, whoever wrote them", file)
+			r.Fact("beside", "%s: the stub passes it to the initrd, without asking for a signature", file)
 		}
 	}
 }

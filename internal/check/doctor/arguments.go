@@ -18,7 +18,7 @@ const (
 
 // Arguments looks for parameters that keep composefs-setup-root from being started,
 // or that lead away from what it verified. What only chooses among the programs of the
-// image, as systemd.unit= does, is nobody's business.
+// image, as systemd.unit= does, isn't looked at.
 func (i *Initrd) Arguments(r *Report, line bootcfg.Cmdline, start Start, trust Trust) {
 	if err := line.CheckInit(); err != nil {
 		r.Stop("rdinit", "%v", err)
@@ -69,7 +69,7 @@ func checkInitArgument(r *Report, line bootcfg.Cmdline, trust Trust) {
 	case top == "etc" && config.Etc.Kept(), top == "var" && config.Var.Kept(), slices.Contains([]string{"dev", "proc", "run", "sys", "sysroot", "tmp"}, top):
 		r.Warn("unverified-init", "init=%s starts a program that isn't of the image: nobody verifies it", init)
 	case slices.Contains(shells, path.Base(clean)):
-		r.Warn("shell/image", "init=%s gives whoever is at the console a shell as root", init)
+		r.Warn("shell/image", "init=%s gives anyone at the console a shell as root", init)
 	}
 }
 
@@ -120,7 +120,7 @@ func (i *Initrd) inSystemd(r *Report, a bootcfg.Arg, trust Trust) {
 	case "mount.usr", "mount.usrflags", "mount.usrfstype", "usrhash":
 		// Without mount.usr= it is the root's device that is mounted there.
 		if generates(fstabGenerator) {
-			r.Warn("unverified-mount", "%s=%s mounts over /usr of the image what nobody verifies", a.Key, a.Value)
+			r.Warn("unverified-mount", "%s=%s mounts something unverified over /usr of the image", a.Key, a.Value)
 		}
 	case "rd.systemd.mount_extra":
 		where, fstype := mountTarget(a.Value)
@@ -130,7 +130,7 @@ func (i *Initrd) inSystemd(r *Report, a bootcfg.Arg, trust Trust) {
 		case inRoot && (rest == "" || rest[0] == '/'):
 			checkMount(r, a, path.Join("/", rest), fstype, trust)
 		case !free(where):
-			r.Warn("unverified-mount/early", "%s=%s mounts over %s of the initramfs what nobody verifies", a.Key, a.Value, where)
+			r.Warn("unverified-mount/early", "%s=%s mounts something unverified over %s of the initramfs", a.Key, a.Value, where)
 		}
 	}
 }
@@ -186,7 +186,7 @@ func shellInInitramfs(r *Report, a bootcfg.Arg, trust Trust) {
 		r.Stop("shell/denied", "%s asks for a shell in the initramfs, for which the policy stops the boot", a.Key)
 		return
 	}
-	r.Warn("shell/initramfs", "%s gives whoever is at the console a shell before anything is verified", a.Key)
+	r.Warn("shell/initramfs", "%s gives anyone at the console a shell before anything is verified", a.Key)
 }
 
 // inImage looks at a parameter that systemd of the image takes.
@@ -194,11 +194,11 @@ func inImage(r *Report, a bootcfg.Arg, start Start, trust Trust) {
 	key := systemdKey(a)
 	switch {
 	case key == "systemd.debug_shell" && !isOff(a.Value):
-		r.Warn("shell/image", "%s gives whoever is at the console a shell as root", a.Key)
+		r.Warn("shell/image", "%s gives anyone at the console a shell as root", a.Key)
 	case key == "systemd.confirm_spawn" && !isOff(a.Value):
-		r.Warn("shell/confirm", "%s asks whoever is at the console which units to start", a.Key)
+		r.Warn("shell/confirm", "%s asks anyone at the console which units to start", a.Key)
 	case key == "systemd.break":
-		r.Warn("shell/image", "%s gives whoever is at the console a shell as root", a.Key)
+		r.Warn("shell/image", "%s gives anyone at the console a shell as root", a.Key)
 	case key == "systemd.crash_shell" && start != StartUnit:
 		crashShell(r, a, Trust{})
 	case key == "systemd.run":
@@ -265,9 +265,9 @@ func crashShell(r *Report, a bootcfg.Arg, trust Trust) {
 	switch {
 	case isOff(a.Value):
 	case trust.Sound && !trust.Config.AllowsShell(len(trust.Keys)):
-		r.Warn("shell-unasked", "%s gives whoever is at the console a shell as root if systemd crashes: the policy denies shells, and isn't asked for this one", a.Key)
+		r.Warn("shell-unasked", "%s gives anyone at the console a shell as root if systemd crashes: the policy denies shells, and isn't asked for this one", a.Key)
 	default:
-		r.Warn("shell/crash", "%s gives whoever is at the console a shell as root if systemd crashes", a.Key)
+		r.Warn("shell/crash", "%s gives anyone at the console a shell as root if systemd crashes", a.Key)
 	}
 }
 
@@ -283,7 +283,7 @@ func mountTarget(value string) (where, fstype string) {
 // checkMount warns of one over what is verified: the boot's gate refuses the same.
 func checkMount(r *Report, a bootcfg.Arg, where, fstype string, trust Trust) {
 	if trust.Config.Covers(strings.TrimPrefix(where, "/"), fstype) || strings.ContainsAny(where, "\"'\\") {
-		r.Warn("unverified-mount", "%s=%s mounts over %s of the image what nobody verifies", a.Key, a.Value, where)
+		r.Warn("unverified-mount", "%s=%s mounts something unverified over %s of the image", a.Key, a.Value, where)
 	}
 }
 

@@ -155,7 +155,7 @@ func (b *bootPartition) program(name string, menu bool) (*Report, error) {
 	return r, b.uki(r, name, content, f, "")
 }
 
-// uki examines a UKI. Options are those that a boot loader has for it: they take the
+// uki examines a UKI. A boot loader may have options for it: they take the
 // place of its own command line, unless Secure Boot keeps them from it.
 func (b *bootPartition) uki(r *Report, name string, content []byte, f *uki.File, options string) error {
 	b.checkSignature(r, content, f)

@@ -116,7 +116,7 @@ func (i *imageCheck) content(name string) ([]byte, error) {
 	return content, sign.CheckDigest(node.Object, verity.Sum(node.Object.Algorithm(), content))
 }
 
-// modules checks that the running system would find those of its kernel.
+// modules checks that the running system would find the modules of its kernel.
 func (i *imageCheck) modules() {
 	entries, err := fs.ReadDir(i.fsys, "usr/lib/modules")
 	if err != nil || len(entries) == 0 || i.kernel.Release == "" {
@@ -124,7 +124,7 @@ func (i *imageCheck) modules() {
 	}
 	if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == i.kernel.Release }) {
 		i.r.Warn("image-modules",
-			"the kernel is %s, and /usr/lib/modules of the image has only those of %s: no module can be loaded once the initrd is left", i.kernel.Release, entries[0].Name())
+			"the kernel is %s, and /usr/lib/modules of the image has only modules for %s: no module can be loaded once the initrd is left", i.kernel.Release, entries[0].Name())
 	}
 }
 
@@ -180,7 +180,7 @@ func (i *imageCheck) secrets() {
 	}
 }
 
-// readOnly says where nobody can write, of where people are used to.
+// readOnly names the usual places for writing that are read-only here.
 func (i *imageCheck) readOnly() {
 	if i.config.Root.Transient == bootcfg.TransientOn {
 		return

@@ -199,7 +199,7 @@ func TestWhatAnImageNeeds(t *testing.T) {
 		{"the secret of credentials", put("var/lib/systemd/credential.secret", "secret"), "", "?credential-secret", "credential.secret"},
 
 		{"modules of the kernel", put("usr/lib/modules/6.12.1-test/modules.dep", ""), "", "", ""},
-		{"modules of another kernel", put("usr/lib/modules/6.1.0/modules.dep", ""), "", "?image-modules", "has only those of 6.1.0"},
+		{"modules of another kernel", put("usr/lib/modules/6.1.0/modules.dep", ""), "", "?image-modules", "has only modules for 6.1.0"},
 		{"units in /var", put("usr/local", "->../var/usrlocal"), "[etc]\ntransient = true", "?units", "/usr/local is a link to /var/usrlocal"},
 		{"units in /var, deeper", put("usr/local/lib", "->/var/local/lib"), "[etc]\ntransient = true", "?units", "/usr/local/lib is a link to /var/local/lib"},
 		{"units in /var, where /etc may have some too", put("usr/local", "->../var/usrlocal"), "", "", ""},

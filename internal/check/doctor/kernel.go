@@ -83,8 +83,8 @@ func checkName(f *uki.File) error {
 	return errors.New("the .osrel in it has neither PRETTY_NAME nor IMAGE_ID, NAME or ID: systemd-boot leaves it out of its menu")
 }
 
-// signerOf returns the certificate by which a program is signed for Secure Boot. Whether
-// the firmware knows it is for the firmware to say.
+// signerOf returns the certificate by which a program is signed for Secure Boot. Only the
+// firmware knows whether it trusts that.
 func signerOf(program []byte, f *uki.File) (*x509.Certificate, error) {
 	digest, err := uki.Digest(program)
 	if err != nil {

@@ -30,7 +30,7 @@ var drivers = []struct {
 	{"", [][]string{{"virtio_blk", "virtio_scsi", "nvme", "ahci", "sd_mod", "usb_storage", "mmc_block", "xen_blkfront", "hv_storvsc", "vmw_pvscsi"}}},
 }
 
-// fileSystems are those that composefs-setup-root knows by their superblocks.
+// fileSystems are the ones that composefs-setup-root knows by their superblocks.
 var fileSystems = []string{"ext4", "xfs", "btrfs"}
 
 // A Root is what is known of the root device.
@@ -115,7 +115,7 @@ func (i *Initrd) moduleDirs() (dirs []string) {
 	return dirs
 }
 
-// findModules finds the modules of the kernel; there may be those of several.
+// findModules finds the modules of the kernel; there may be modules of several kernels.
 func (i *Initrd) findModules(r *Report) (*modules, bool) {
 	versions := i.moduleDirs()
 	m := &modules{Initrd: i, version: i.Kernel, files: map[string]string{}, builtin: map[string]bool{}, known: i.Builtin != nil}
@@ -181,7 +181,7 @@ func (m *modules) want(r *Report, n need, names ...string) {
 			if missing := m.missing(file); missing != "" {
 				r.Stop(n.needs, "the module %s needs %s, which is not in the initrd", name, missing)
 			} else if of := m.madeFor(file); of != "" && of != m.version {
-				r.Stop("module-version", "the module %s was made for kernel %s, its directory is that of %s", name, of, m.version)
+				r.Stop("module-version", "the module %s was made for kernel %s, its directory is for %s", name, of, m.version)
 			}
 			return
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/composefs-go/composefs/bootcfg"
 )
 
-// programsOfInitrds are directories from which an initramfs runs programs, or is told by what to run,
-// and single files of that kind.
+// programsOfInitrds are the directories, and a few files, from which an initramfs runs
+// programs or reads which ones to run.
 var programsOfInitrds = append([]string{
 	"init", program, "sbin/init", "usr/sbin/init", "usr/lib/systemd/systemd", "lib/systemd/systemd",
 	"etc/systemd/system-generators", "run/systemd/system-generators", "usr/local/lib/systemd/system-generators", "usr/lib/systemd/system-generators", "lib/systemd/system-generators",
@@ -20,9 +20,9 @@ var programsOfInitrds = append([]string{
 	"etc/ld.so.preload",
 }, unitDirs...)
 
-// Overlay looks at an initrd that is unpacked over another one, which isn't known: the
-// initrd of an addon. It reports files that take the place of those that verify the root, or
-// that decide what counts as verified.
+// Overlay examines the initrd of an addon, which is unpacked over the initrd of some UKI. It
+// reports files that replace the programs that verify the root, or the policy and the keys that
+// decide what counts as verified.
 func Overlay(r *Report, root fs.ReadLinkFS) {
 	var others []string
 	_ = fs.WalkDir(root, ".", func(name string, e fs.DirEntry, err error) error {
@@ -45,8 +45,8 @@ func Overlay(r *Report, root fs.ReadLinkFS) {
 	}
 }
 
-// isSetupRoot reports whether a file is composefs-setup-root in the place where one is
-// started: that it may be there is no news.
+// isSetupRoot reports whether a file is composefs-setup-root, in a place where it is started
+// from.
 func isSetupRoot(root fs.FS, name string) bool {
 	if name != "init" && name != program {
 		return false
@@ -55,9 +55,8 @@ func isSetupRoot(root fs.FS, name string) bool {
 	return err == nil && bytes.Contains(text, marker)
 }
 
-// AddonArguments looks for arguments that lead away from what is verified, in an addon for
-// UKIs that aren't known: whatever their initrds have, and with the policy that holds where
-// none is written.
+// AddonArguments is Arguments for an addon, whose UKI isn't known: it assumes that the initrd
+// has everything that obeys such arguments, and the default policy.
 func AddonArguments(r *Report, line bootcfg.Cmdline) {
 	(&Initrd{}).Arguments(r, line, StartUnit, Trust{Config: bootcfg.DefaultConfig()})
 }

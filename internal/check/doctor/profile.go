@@ -17,10 +17,10 @@ import (
 type ukiOnDisk struct {
 	machine uint16
 	addons  []addon                         // in the stub's order
-	at      func(*Report, string) *Examiner // who knows the disk that a command line means
+	at      func(*Report, string) *Examiner // an examiner of the disk that a command line means
 }
 
-// uki examines each profile of a UKI: whoever boots the machine may choose.
+// uki examines each profile of a UKI: anyone who boots the machine may choose.
 func (e *Examiner) uki(r *Report, f *uki.File, at func(*Report, string) *Examiner, addons []addon) {
 	profiles, err := f.Profiles()
 	if err != nil {

@@ -143,8 +143,8 @@ func (l *libraries) find(name string) (string, bool) {
 	return "", false
 }
 
-// usualDirs are those that are always looked in, with those of Debian for each
-// machine and those of ld.so.conf.
+// usualDirs are the directories that are always searched: the standard ones, Debian's for
+// each machine, and the ones that ld.so.conf lists.
 func (l *libraries) usualDirs() []string {
 	dirs := []string{"/lib", "/usr/lib", "/lib64", "/usr/lib64", "/lib32", "/usr/lib32", "/usr/local/lib"}
 	for _, pattern := range []string{"lib/*-linux-*", "usr/lib/*-linux-*"} {

@@ -23,7 +23,7 @@ type Store interface {
 	ReadImage(d verity.Digest) ([]byte, error)
 	// ReadSeal is a sign.ReadSeal.
 	ReadSeal(f sign.File) ([]byte, error)
-	// Missing returns those of the objects that aren't there.
+	// Missing returns the objects that aren't there.
 	Missing(objects []verity.Digest) ([]verity.Digest, error)
 	// ReadObject returns the content of an object, which has size bytes;
 	// fs.ErrNotExist if there is none. Nobody has verified it.

@@ -113,7 +113,7 @@ func (b record) extensions(r *Report) {
 	}
 }
 
-// cmdline checks that the argument of the record is that of this boot.
+// cmdline checks that the argument of the record is on the command line of this boot.
 func (b record) cmdline(r *Report, fsys fs.FS) {
 	text, err := fs.ReadFile(fsys, procLine)
 	if err != nil {

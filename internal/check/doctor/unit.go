@@ -16,7 +16,7 @@ const (
 )
 
 // unitDirs are where systemd looks for units, the first one first. What an initrd has in
-// /run is under a tmpfs once systemd runs; who put it there meant it to count.
+// /run is hidden by a tmpfs once systemd runs, but was meant to count.
 var unitDirs = []string{
 	"etc/systemd/system.control", "run/systemd/system.control", "run/systemd/transient", "run/systemd/generator.early",
 	"etc/systemd/system", "etc/systemd/system.attached", "run/systemd/system", "run/systemd/system.attached", "run/systemd/generator",
@@ -117,7 +117,7 @@ func (i *Initrd) unitText(name string) []byte {
 	return nil
 }
 
-// wanted says whether the target has the unit among those that it wants or requires.
+// wanted reports whether the target wants or requires the unit.
 func (i *Initrd) wanted() bool {
 	for _, kind := range []string{".wants", ".requires"} {
 		for _, dir := range unitDirs {
@@ -139,7 +139,7 @@ type fragment struct {
 	text []byte
 }
 
-// aliases returns the names of a unit: its own, and those that links make one with it. The
+// aliases returns the names of a unit: its own, and the links to it. The
 // drop-ins of each count.
 func (i *Initrd) aliases(name string) []string {
 	all := []string{name}
@@ -252,7 +252,7 @@ func unitLines(text []byte) (lines []string) {
 	return append(lines, strings.TrimSpace(begun))
 }
 
-// sectionOf is where a setting of those that matter here has to stand.
+// sectionOf returns the section in which a setting has to stand; it is for the settings that matter here.
 func sectionOf(key string) string {
 	if group(key) != key {
 		return "[Unit]"
@@ -260,7 +260,7 @@ func sectionOf(key string) string {
 	return "[Service]"
 }
 
-// group is what an empty assignment takes back; only those of conditions are more than one.
+// group is what an empty assignment takes back: for conditions, all of them.
 func group(key string) string {
 	for _, list := range []string{"Condition", "Assert"} {
 		if strings.HasPrefix(key, list) {

@@ -27,7 +27,7 @@ type Boot struct {
 	Keys      sign.Keyring // that seals are held against
 	Policy    *Policy      // nil without an initrd that can be read
 	Problems  []error      // that would stop a boot, or that hide something
-	Warnings  []string     // what whoever signs it should know
+	Warnings  []string     // what the signer should know
 
 	refused []error // the Problems with which no UKI is built
 }
