@@ -8,16 +8,16 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// A Status is what came of holding an image against a policy. The zero value is a refusal,
-// so that a verdict that nobody has given is none in favour of the image.
+// A Status is the outcome of checking an image against a policy. The zero value is a
+// refusal, so that a verdict that was never set can't be taken for an acceptance.
 type Status uint8
 
 // The statuses.
 const (
 	Refused     Status = iota
-	NotRequired        // accepted: the policy doesn't ask for seals, and nobody looked for one
-	Unsealed           // accepted without a seal, which the policy leaves open
-	Sealed             // accepted: the seal holds
+	NotRequired        // accepted: the policy doesn't ask for a seal, and none was looked for
+	Unsealed           // accepted: there is no seal, and the policy doesn't require one
+	Sealed             // accepted: the seal is valid
 )
 
 // String returns the status as boot.json has it: "refused", "not-required", "none" or
@@ -45,19 +45,18 @@ type Verdict struct {
 // is no regular file or is larger than its Limit.
 type ReadSeal func(File) ([]byte, error)
 
-// Check finds the seal of an image and decides by it. The digest is the one that was
+// Check reads the seal of an image and decides by it. The digest is the one that was
 // measured. An error is a *RefusedError, and the verdict is then Refused.
 //
-// One signature by a trusted key is enough. Only files that are named after the trusted
-// keys are looked at, so that their number is bounded by that of the keys: one, and two
-// more for each key. A file that can't be read, or isn't good, does no harm beside one
-// that is.
+// One signature by a trusted key is enough. Check looks only at files that are named after
+// the trusted keys: at most one, and two more for each key. A file that can't be read or
+// holds no valid signature does no harm if another one does.
 func (p Policy) Check(image verity.Digest, read ReadSeal) (Verdict, error) {
 	v, err := p.check(image, read)
 	return refused(image, v, err)
 }
 
-// refused makes an error one of a policy's, and keeps a verdict away from it.
+// refused wraps an error in a RefusedError, and returns no verdict beside it.
 func refused(image verity.Digest, v Verdict, err error) (Verdict, error) {
 	if err != nil {
 		return Verdict{}, &RefusedError{image, err}
@@ -93,7 +92,7 @@ func (p *Policy) check(image verity.Digest, read ReadSeal) (Verdict, error) {
 	look(p.Keys.SignatureFiles(image))
 	v, err := p.verify(image, seal, signatures)
 	if errors.Is(err, ErrUnsigned) || errors.Is(err, ErrUnknownKey) || errors.Is(err, ErrBadSignature) {
-		// There only if somebody was stopped while sealing the image again.
+		// These exist only if sealing the image again was interrupted.
 		look(p.Keys.filesOf(image, NextSignatureFile))
 		v, err = p.verify(image, seal, signatures)
 	}

@@ -10,7 +10,7 @@ import (
 // ErrRefused matches every RefusedError.
 var ErrRefused = errors.New("signature refused")
 
-// Why an image is refused. ErrMalformed and ErrBadSignature are further reasons.
+// Reasons for refusing an image. ErrMalformed and ErrBadSignature are others.
 var (
 	ErrNoSeal      = errors.New("image has no seal")
 	ErrUnsigned    = errors.New("seal has no signature")
@@ -23,10 +23,10 @@ var (
 	ErrOtherRef    = errors.New("seal is for another ref")
 )
 
-// A RefusedError is an image that a policy refuses.
+// A RefusedError reports an image that a policy refuses.
 type RefusedError struct {
 	Image  verity.Digest
-	Reason error // wraps one of the variables above, or is what kept a file from being read
+	Reason error // wraps one of the variables above, or says why a file can't be read
 }
 
 func (e *RefusedError) Error() string { return ErrRefused.Error() + ": " + e.Reason.Error() }
@@ -34,10 +34,10 @@ func (e *RefusedError) Error() string { return ErrRefused.Error() + ": " + e.Rea
 // Unwrap returns the reason.
 func (e *RefusedError) Unwrap() error { return e.Reason }
 
-// Is makes it an ErrRefused.
+// Is reports whether target is ErrRefused.
 func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
 
-// A DigestError is an image that isn't the one that was asked for. It is a
+// A DigestError reports an image that isn't the one that was asked for. It matches
 // verity.ErrMismatch.
 type DigestError struct {
 	Want, Found verity.Digest
@@ -50,7 +50,7 @@ func (e *DigestError) Error() string {
 // Unwrap returns verity.ErrMismatch.
 func (e *DigestError) Unwrap() error { return verity.ErrMismatch }
 
-// A MeasureError is an image for which the kernel has no digest, although fs-verity is
+// A MeasureError reports an image for which the kernel has no digest, although fs-verity is
 // required.
 type MeasureError struct {
 	Image verity.Digest
@@ -70,8 +70,9 @@ func (e *MeasureError) Error() string {
 // Unwrap returns the cause.
 func (e *MeasureError) Unwrap() error { return e.Err }
 
-// CheckMeasured is CheckDigest of what verity.Measure returned for the image where
-// fs-verity is required. An err of that is a MeasureError.
+// CheckMeasured checks the results of verity.Measure for an image that must have fs-verity.
+// The error is a *MeasureError if there is no digest, and a *DigestError if there is
+// another one.
 func CheckMeasured(want, found verity.Digest, err error) error {
 	if err != nil {
 		return &MeasureError{want, err}
@@ -79,8 +80,8 @@ func CheckMeasured(want, found verity.Digest, err error) error {
 	return CheckDigest(want, found)
 }
 
-// CheckDigest compares the digest that was measured with the one that was asked for;
-// the error is a DigestError.
+// CheckDigest compares the digest that was measured with the one that was asked for; the
+// error is a *DigestError.
 func CheckDigest(want, found verity.Digest) error {
 	if found == want {
 		return nil

@@ -6,10 +6,10 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// Directory is the directory of a repository that its seals are in.
+// Directory is the directory of the seals in a repository.
 const Directory = "seals"
 
-// MaxSignatures is how many files Policy.Check looks for a signature in, at most.
+// MaxSignatures is the largest number of files in which Policy.Check looks for a signature.
 const MaxSignatures = 1 + 2*MaxKeys
 
 // A File is a file of an image's seal: its text, or one of its signatures.
@@ -18,7 +18,7 @@ type File struct {
 	Suffix string // what its name has after "<hex>.seal": "" for the text
 }
 
-// signatureEnding ends the names of signatures, as those of minisign's do.
+// signatureEnding ends the names of signature files, as minisign names them.
 const signatureEnding = ".minisig"
 
 // TextFile returns the file with the text of an image's seal, "<hex>.seal".
@@ -28,20 +28,20 @@ func TextFile(image verity.Digest) File { return File{Image: image} }
 // where minisign puts it: "<hex>.seal.minisig".
 func SignatureFile(image verity.Digest) File { return File{image, signatureEnding} }
 
-// KeySignatureFile returns the file with the signature by a certain key, which lies beside
-// the first one: "<hex>.seal.<key-id>.minisig".
+// KeySignatureFile returns the file with the signature by a particular key, beside the first
+// one: "<hex>.seal.<key-id>.minisig".
 func KeySignatureFile(image verity.Digest, id KeyID) File {
 	return File{image, "." + id.String() + signatureEnding}
 }
 
-// NextSignatureFile returns the file where a signature by a certain key waits for its
-// text, while the key's other places are taken: "<hex>.seal.<key-id>.next.minisig".
+// NextSignatureFile returns the file in which a signature by a particular key waits for its
+// text while the key's other files are in use: "<hex>.seal.<key-id>.next.minisig".
 func NextSignatureFile(image verity.Digest, id KeyID) File {
 	return File{image, "." + id.String() + ".next" + signatureEnding}
 }
 
-// ParseFile returns the file that has the name, as Name returns it; ok is false if a seal
-// has no such file.
+// ParseFile parses a name as Name returns it; ok is false if it isn't the name of a file of
+// a seal.
 func ParseFile(name string) (f File, ok bool) {
 	hex, suffix, ok := strings.Cut(name, ".seal")
 	image, err := verity.ParseAnyHex(hex)
@@ -63,7 +63,7 @@ func (f File) IsSignature() bool {
 // Compare orders files by their names.
 func (f File) Compare(other File) int { return strings.Compare(f.Name(), other.Name()) }
 
-// Limit is the size that the file may have, in bytes.
+// Limit returns the largest size that the file may have, in bytes.
 func (f File) Limit() int64 {
 	if f.Suffix == "" {
 		return MaxSealSize
@@ -72,7 +72,7 @@ func (f File) Limit() int64 {
 }
 
 // SignatureFiles returns all files that may hold a signature by one of the keys, the usual
-// one first. Whoever looks for these needn't list a directory that nobody vouches for.
+// one first. With these names there is no need to list an untrusted directory.
 func (k Keyring) SignatureFiles(image verity.Digest) []File {
 	return append([]File{SignatureFile(image)}, k.filesOf(image, KeySignatureFile)...)
 }

@@ -19,7 +19,7 @@ const (
 	Off      Need = "off"      // not looked at; revoked images are refused all the same
 )
 
-// A Policy is what a seal is held against. It comes from a source that the user
+// A Policy is what a seal is checked against. It comes from a source that the user
 // trusts, never from beside the image.
 type Policy struct {
 	Need            Need            // for Check
@@ -27,13 +27,13 @@ type Policy struct {
 	MinimumSequence uint64          // images with a lower one are refused
 	Revoked         []verity.Digest // images that are refused, whoever signed them
 	OSIDs           []string        // the seal must name one of them, if there are any
-	Ref             string          // that the image was asked for by; "" if it was by its digest
+	Ref             string          // by which the image was asked for; "" if by its digest
 }
 
 // Verify decides whether the image with the digest want is ours, by its seal and
 // the seal's signatures: the contents of the files, empty if there is none. The
-// digest is the one that was measured, not one that was asked for. The Need is without
-// effect: a seal is required.
+// digest is the one that was measured, not the one that was asked for. Need has no effect:
+// a seal is required.
 //
 // Nothing of the seal is read before a signature has held. Signatures that don't
 // count do no harm beside one that does. An error is a *RefusedError.
@@ -107,7 +107,7 @@ func (p *Policy) findSigner(want verity.Digest, seal []byte, signatures [][]byte
 	}
 	var (
 		bad     error    // of the first signature that doesn't hold
-		unknown []string // keys of signatures that nobody here can check
+		unknown []string // keys of signatures that no trusted key can check
 	)
 	for _, text := range signatures {
 		key, id, err := p.Keys.signer(seal, text)

@@ -22,8 +22,8 @@ const MaxSealSize = 4096
 // to what it may say, needs another number.
 const header = "composefs-seal 1\n"
 
-// A Statement says what an image is. Digest and Sequence are always there; the others are
-// zero if nothing is said of them.
+// A Statement describes an image. Digest and Sequence are required; the other fields are
+// zero if the seal doesn't mention them.
 type Statement struct {
 	Digest    verity.Digest // of the image
 	Format    string        // of the image: "erofs-v0", "erofs-v1" or "erofs-v2"
@@ -31,7 +31,7 @@ type Statement struct {
 	OSID      string        // ID of os-release
 	OSVersion string        // VERSION_ID of os-release
 	Sequence  uint64        // higher is newer
-	Refs      []string      // that it is for, if it isn't for all; a boot by the digest is free of them
+	Refs      []string      // for which it is valid, none for all; a boot by digest ignores them
 }
 
 func (s Statement) equal(o Statement) bool {
@@ -39,22 +39,22 @@ func (s Statement) equal(o Statement) bool {
 		s.OSVersion == o.OSVersion && s.Sequence == o.Sequence && slices.Equal(s.Refs, o.Refs)
 }
 
-// A Seal is a statement as the text that is signed. It can't be malformed: NewSeal and
-// ParseSeal make none that is. The zero value is no seal, and has no text.
+// A Seal is a statement together with the text that is signed. It is never malformed:
+// only NewSeal and ParseSeal make one. The zero value is no seal, and has no text.
 type Seal struct {
 	statement Statement
 	text      string
 }
 
-// NewSeal returns the seal that makes the statement, in the one form that it has. A
-// statement that doesn't fit into a seal is ErrMalformed.
+// NewSeal returns the seal for a statement. The error is an ErrMalformed if the statement
+// can't be expressed as a seal, for instance because a value has a line feed in it.
 func NewSeal(s Statement) (Seal, error) {
 	text := s.text()
 	seal, err := ParseSeal(text)
 	if err != nil {
 		return Seal{}, err
 	}
-	// A value with a line feed in it would say something else, too.
+	// With a line feed in it, a value would say something else as well.
 	if !seal.statement.equal(s) {
 		return Seal{}, fmt.Errorf("%w seal: a value isn't what would be read from the text again, %.200q", ErrMalformed, text)
 	}
@@ -71,7 +71,7 @@ func (s Seal) Statement() Statement {
 	return said
 }
 
-// Text returns the text that is signed: as it was read, or as NewSeal has written it.
+// Text returns the text that is signed, as it was parsed or as NewSeal has made it.
 func (s Seal) Text() []byte { return []byte(s.text) }
 
 // A field is a key that a seal may have.

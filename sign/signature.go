@@ -13,8 +13,8 @@ const MaxSignatureSize = 1024
 // ErrBadSignature is the cause when a signature doesn't hold, or is none.
 var ErrBadSignature = errors.New("bad signature")
 
-// ErrLegacy is the cause when a bad signature is of the text itself instead of its hash, as
-// minisign made them before 0.10, and makes them with -l.
+// ErrLegacy is the cause when a signature is of the text itself instead of its hash, as
+// minisign made them before 0.10 and still makes them with -l.
 var ErrLegacy = errors.New("in the legacy form, without prehashing")
 
 // A Signature is the content of a .minisig file.

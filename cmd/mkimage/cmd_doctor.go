@@ -224,7 +224,19 @@ func (s repoStore) ReadImage(d verity.Digest) ([]byte, error) {
 func (s repoStore) ReadSeal(f sign.File) ([]byte, error) { return s.ReadSealFile(f) }
 
 func (s repoStore) Missing(objects []verity.Digest) ([]verity.Digest, error) {
-	return s.Repo.Missing(objects), nil
+	var missing []verity.Digest
+	for _, d := range objects {
+		f, err := s.OpenObject(d)
+		if errors.Is(err, repo.ErrNoObject) {
+			missing = append(missing, d)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		f.Close()
+	}
+	return missing, nil
 }
 
 func (s repoStore) ReadObject(d verity.Digest, size int64) ([]byte, error) {

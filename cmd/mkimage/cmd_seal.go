@@ -255,7 +255,7 @@ func checkStatement(text []byte, image verity.Digest, size int64) (sign.Seal, er
 // hold it against, and returns them.
 func (o *sealCommand) checkSigner(u *ui, image verity.Digest, text, signature []byte) (sign.Keyring, error) {
 	if len(o.trusted) == 0 {
-		u.remark("without --keys nobody has checked yet that the signature is of this statement; the boot will")
+		u.remark("without --keys it isn't checked that the signature is of this statement; the boot will check it")
 		return nil, nil
 	}
 	keys, err := loadKeyring(o.trusted)

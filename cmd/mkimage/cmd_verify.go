@@ -253,7 +253,7 @@ func (o *verifyOptions) bootPolicy() (bootcfg.Config, sign.Policy, error) {
 	}
 	policy, err := config.Verify.Policy(keys)
 	if err == nil && len(o.keys) > 0 && len(keys) == 0 && config.Verify.Signature == "" {
-		// The boot would ask for no seal. Who names keys wants to know otherwise.
+		// The boot would ask for no seal, which isn't what someone who names keys means.
 		err = fmt.Errorf("%w: %s has no file *.pub", sign.ErrNoKeys, o.keys[0])
 	}
 	return config, policy, err

@@ -73,7 +73,7 @@ var exits = []struct {
 	{isA[*sign.DigestError], exitMismatch, "build the image into REPO again: that replaces what is damaged"},
 	{is(verity.ErrMismatch), exitMismatch, ""},
 	{is(ukicheck.ErrOtherImage), exitMismatch, ""},
-	{isA[*secretError], exitFailure, "name another file; remove that one yourself if nobody needs the key any more"},
+	{isA[*secretError], exitFailure, "name another file, or remove that one first if the key is no longer needed"},
 	{isLinked, exitFailure, "neither the boot nor overlayfs follows a link there: move what it leads to into its place"},
 }
 

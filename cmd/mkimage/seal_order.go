@@ -16,7 +16,7 @@ var errOlder = errors.New("refused to go back")
 type storedSequence struct {
 	number   uint64
 	there    bool // it has a seal
-	verified bool // by one of the keys that it was held against
+	verified bool // one of the given keys has signed it
 }
 
 // String names the number, and says if anybody may have written it there.
@@ -27,14 +27,14 @@ func (s storedSequence) String() string {
 	return fmt.Sprintf("%d (unverified)", s.number)
 }
 
-// counts reports whether the number may keep a lower one away. With keys to hold the seal
-// against, only one that they have made does: anybody who can write to the repository may
-// have made another.
+// counts reports whether a lower number is to be refused. If there are keys, only a seal by
+// one of them counts: anyone who can write to the repository can make another.
 func (s storedSequence) counts(keys sign.Keyring) bool {
 	return s.there && (s.verified || len(keys) == 0)
 }
 
-// readSequence reads the sequence in the seal of an image, and verifies it by the keys.
+// readSequence reads the sequence in the seal of an image, and checks whether one of the
+// keys has signed it.
 func readSequence(r *repo.Repo, image verity.Digest, keys sign.Keyring) storedSequence {
 	if v, err := (sign.Policy{Keys: keys}).Check(image, r.ReadSealFile); err == nil {
 		return storedSequence{v.Statement.Sequence, true, true}
@@ -54,7 +54,7 @@ func (o *sealOptions) checkSeal(u *ui, r *repo.Repo, image verity.Digest, sequen
 	case o.force || !have.there || sequence >= have.number:
 		return nil
 	case !have.counts(keys):
-		u.remark("image %s has a seal with sequence %d, which none of the keys has made: it counts for nothing, and is replaced", image.Hex(), have.number)
+		u.remark("image %s has a seal with sequence %d by none of these keys; it is ignored, and replaced", image.Hex(), have.number)
 		return nil
 	}
 	return fmt.Errorf("%w: image %s is sealed with sequence %s: want that or a higher one, found %d", errOlder, image.Hex(), have, sequence)
@@ -77,7 +77,7 @@ func (o *sealOptions) checkRef(u *ui, r *repo.Repo, ref string, image verity.Dig
 	case sequence > have.number:
 		return nil
 	case !have.counts(keys):
-		u.remark("ref %s pointed to an image sealed with sequence %d, by none of the keys", ref, have.number)
+		u.remark("ref %s pointed to an image sealed with sequence %d, by none of these keys", ref, have.number)
 		return nil
 	}
 	return fmt.Errorf("%w: ref %s points to an image with sequence %s: want a higher one, found %d", errOlder, ref, have, sequence)

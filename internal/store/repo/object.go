@@ -82,21 +82,8 @@ func (r *Repo) OpenObjects() (*os.File, error) {
 	return osfile.OpenDirPlain(r.lock, r.layout.objects)
 }
 
-// Missing returns those of the objects that aren't there: which have no regular file in
-// their place, or none that overlayfs would find.
-func (s *Store) Missing(objects []verity.Digest) []verity.Digest {
-	var missing []verity.Digest
-	for _, d := range objects {
-		var st unix.Stat_t
-		if !s.stat(d, &st) || st.Mode&unix.S_IFMT != unix.S_IFREG {
-			missing = append(missing, d)
-		}
-	}
-	return missing
-}
-
-// openDir opens a directory, and waits for nobody if it is a pipe. Symbolic links are
-// followed below the store.
+// openDir opens a directory. A pipe in its place doesn't block it. Symbolic links are
+// followed inside the store.
 func (s *Store) openDir(name string) (*os.File, error) {
 	return s.root.OpenFile(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 }

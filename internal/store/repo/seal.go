@@ -11,7 +11,7 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// SealFiles are the contents of the files of an image's seal. Nobody has verified them.
+// SealFiles are the contents of the files of an image's seal, unverified.
 type SealFiles struct {
 	Text       []byte
 	Signatures map[sign.File][]byte

@@ -217,7 +217,7 @@ func (s *sealing) free(places []sign.File, counts map[sign.File][]byte) (sign.Fi
 	return sign.File{}, fmt.Errorf("%w, and it can't be told without the public keys which of its signatures count", ErrInterrupted)
 }
 
-// useless reports whether nobody accepts the text that is there by the signature.
+// useless reports whether no one accepts the present text because of the signature.
 func (s *sealing) useless(signature []byte) bool {
 	parsed, err := sign.ParseSignature(signature)
 	if err != nil || len(s.have.Text) == 0 {

@@ -9,8 +9,8 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// A Demand says how far an image must have fs-verity. Its content is read and hashed in any
-// case, which finds damage.
+// A Demand says whether an image must have fs-verity. Verify hashes its content in any case,
+// which finds damage.
 type Demand uint8
 
 // The demands.
@@ -20,8 +20,8 @@ const (
 	RequireVerity               // the image must have it
 )
 
-// A Verified is an image that is the one that it is called, and that a policy accepts. It
-// is open, so that what was measured is what is used.
+// A Verified is an open image that has the digest that it should have, and that a policy
+// accepts. Since it is open, what was measured is what will be used.
 type Verified struct {
 	*os.File
 	Image    verity.Digest
@@ -30,8 +30,8 @@ type Verified struct {
 	Verdict  sign.Verdict
 }
 
-// Verify opens an image as the boot does and holds it against its digest and the policy.
-// The errors are those of OpenBootable, *sign.MeasureError, *sign.DigestError and
+// Verify opens an image as the boot does and checks it against its digest and the policy.
+// Its errors are those that OpenBootable returns, *sign.MeasureError, *sign.DigestError and
 // *sign.RefusedError.
 func (r *Repo) Verify(d verity.Digest, policy sign.Policy, demand Demand) (*Verified, error) {
 	f, err := r.OpenBootable(d)
