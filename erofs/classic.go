@@ -27,7 +27,7 @@ func hasWhiteout(n *tree.Node) bool {
 	return n.IsWhiteout() || slices.ContainsFunc(n.Entries(), func(e tree.Entry) bool { return !e.Link && hasWhiteout(e.Node) })
 }
 
-// classicRules are those of libcomposefs, for V0 and V1.
+// classicRules are the rules of libcomposefs, for V0 and V1.
 var classicRules = rules{
 	number:   (*Plan).numberClassic,
 	measure:  (*Plan).measureClassic,
@@ -39,9 +39,9 @@ var classicRules = rules{
 	},
 }
 
-// numberClassic gives all files their numbers, breadth first: when a directory's
-// turn comes, its children follow in order of names; a hard link has its
-// original's. Xattrs are in order of names.
+// numberClassic numbers all files, breadth first: when the turn of a directory comes, its
+// children get the next numbers, in order of names; a hard link has the number of its
+// original. Xattrs are in order of names.
 func (p *Plan) numberClassic(root *tree.Node) error {
 	p.buildTime = root.Mtime
 	var stub *tree.Node
@@ -83,8 +83,8 @@ type pendingTarget struct {
 	target *tree.Node
 }
 
-// children gives a directory's children their numbers and appends its hard links
-// to links. It reports whether there are whiteouts.
+// children numbers a directory's children and appends its hard links to links. It reports
+// whether there are whiteouts.
 func (p *Plan) children(dir uint32, stub *tree.Node, links []pendingTarget) ([]pendingTarget, bool) {
 	whiteouts := false
 	p.inodes[dir].targets = uint32(len(p.targets))
@@ -127,15 +127,15 @@ func (p *Plan) resolve(links []pendingTarget) {
 
 func before(a, b tree.Time) bool { return a.Sec < b.Sec || a.Sec == b.Sec && a.Nsec < b.Nsec }
 
-// stubCount is the number of whiteouts in the root of a V0 or V1 image, one for
-// every directory that an object store may have.
+// stubCount is the number of whiteouts that V0 and V1 add to the root, one for every
+// directory that an object store may have.
 const stubCount = 256
 
 // stubPerm are a stub's permissions.
 const stubPerm = 0o644
 
-// withStubs returns the root's entries and the stubs whose names are not taken;
-// all of these are the node stub.
+// withStubs returns the root's entries and the stubs whose names aren't taken; the node of
+// all of these is stub.
 func withStubs(root *tree.Node) (list []tree.Entry, stub *tree.Node) {
 	stub = &tree.Node{Kind: tree.CharDevice, Perm: stubPerm, Nlink: 1, UID: root.UID, GID: root.GID, Mtime: root.Mtime}
 	if label, ok := root.Xattr(nameSELinux); ok {
@@ -151,8 +151,8 @@ func withStubs(root *tree.Node) (list []tree.Entry, stub *tree.Node) {
 	return list, stub
 }
 
-// An effectiveXattr is an xattr as the image has it, which for names of overlayfs
-// is not as the tree has it. The value is good until the next inode's.
+// An effectiveXattr is an xattr as the image stores it; for names of overlayfs this differs
+// from the tree. The value is valid until the next inode's xattrs are made.
 type effectiveXattr struct {
 	name  string
 	value []byte
@@ -160,8 +160,8 @@ type effectiveXattr struct {
 
 func (x effectiveXattr) isACL() bool { return x.name == nameACLAccess || x.name == nameACLDefault }
 
-// rewriter makes effective xattrs, one inode at a time, without touching the
-// node. Rule numbers are those of libcomposefs' order of doing it.
+// A rewriter makes effective xattrs, one inode at a time, without changing the node. The
+// numbers of the rules are the order in which libcomposefs applies them.
 type rewriter struct {
 	list []effectiveXattr // ascending by name
 	used uint64           // see set
@@ -170,7 +170,7 @@ type rewriter struct {
 
 var errXattrSpace = errors.New("too many or too large extended attributes for libcomposefs, which refuses this tree too (numerical result out of range)")
 
-// What set counts for an xattr, and for the first of a file.
+// What set counts for each xattr, and in addition for the first of a file.
 const (
 	xattrCost      = 7
 	firstXattrCost = 12
@@ -179,9 +179,9 @@ const (
 
 // marks are the overlayfs rewritings that apply to an inode for V0 and V1.
 type marks struct {
-	whiteout  bool // it was one, and is a regular file now
-	whiteouts bool // a directory with such
-	opaque    bool // and the format marks it opaque too
+	whiteout  bool // it is a whiteout, stored as a regular file
+	whiteouts bool // it is a directory with whiteouts
+	opaque    bool // and the format also marks it as opaque
 	root      bool
 }
 
@@ -224,9 +224,9 @@ func (r *rewriter) rewrite(n *tree.Node, m marks) ([]effectiveXattr, error) {
 	return r.list, err
 }
 
-// set adds or replaces an xattr. It counts as libcomposefs does on its copy of
-// the tree, where the sum starts at 0 although there are xattrs, and may pass
-// below 0, which fails: what C refuses has no image that we could agree on.
+// set adds or replaces an xattr. It counts their sizes as libcomposefs does on its copy of
+// the tree: there the sum starts at 0 although the file has xattrs, so it may fall below 0,
+// which is an error. There is no image to agree on for a tree that libcomposefs refuses.
 func (r *rewriter) set(name string, value []byte) error {
 	i, found := slices.BinarySearchFunc(r.list, name, func(x effectiveXattr, s string) int { return strings.Compare(x.name, s) })
 	if found {
@@ -252,7 +252,7 @@ func isExternal(n *tree.Node) bool {
 	return n.Kind == tree.Regular && n.Size > 0 && len(n.Inline) == 0
 }
 
-// measureClassic finds out how much room an inode needs: behind it and in blocks.
+// measureClassic finds out how much space an inode needs, behind it and in blocks.
 func (p *Plan) measureClassic(i uint32) error {
 	in := &p.inodes[i]
 	n := in.node
@@ -278,7 +278,7 @@ func (p *Plan) measureClassic(i uint32) error {
 	return nil
 }
 
-// fitsCompact reports whether the small record will do.
+// fitsCompact reports whether the small record is enough.
 func (p *Plan) fitsCompact(in *inode) bool {
 	n, size := in.node, in.size
 	switch in.kind {
@@ -288,8 +288,8 @@ func (p *Plan) fitsCompact(in *inode) bool {
 	return n.Mtime == p.buildTime && in.nlink <= math.MaxUint16 && n.UID <= math.MaxUint16 && n.GID <= math.MaxUint16 && size <= math.MaxUint32
 }
 
-// placeClassic puts an inode at pos or as far behind it as keeps the tail within
-// one block, and returns where it ends. A tail that can't be kept so becomes a
+// placeClassic puts an inode at pos, or as far behind it as is needed to keep the tail
+// within one block, and returns its end. A tail for which that is impossible becomes a
 // block.
 func (i *inode) placeClassic(pos int64) int64 {
 	head := i.recordSize() + int64(i.xattrs)

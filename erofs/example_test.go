@@ -92,5 +92,5 @@ func ExampleImage_FS() {
 	// Output:
 	// hello
 	// <nil>
-	// read text: the content is not in the image, but in the object store
+	// read text: the content isn't in the image, but in the object store
 }

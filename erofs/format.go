@@ -13,7 +13,7 @@ import (
 const (
 	blockBits = 12
 	blockSize = 1 << blockBits
-	slotSize  = 32 // inodes lie at multiples of this
+	slotSize  = 32 // inodes start at multiples of this
 
 	superOffset  = 1024
 	superSize    = 128
@@ -26,7 +26,7 @@ const (
 	incompatChunked   = 4
 )
 
-// superblock is struct erofs_super_block. Rest holds what composefs leaves zero.
+// superblock is struct erofs_super_block. Rest has the fields that composefs leaves zero.
 //
 //	0       4          8                12     13   14        16
 //	+-------+----------+----------------+------+----+---------+
@@ -60,8 +60,8 @@ const (
 	layoutChunk  = 4 // a map of chunks behind the inode
 )
 
-// inodeCompact is struct erofs_inode_compact. It has no time: the superblock's
-// build time holds.
+// inodeCompact is struct erofs_inode_compact. It has no time: the build time in the
+// superblock applies.
 //
 //	0        2        4      6       8      12  16   20    24    26    28  32
 //	+--------+--------+------+-------+------+---+----+-----+-----+-----+---+
@@ -142,7 +142,7 @@ const direntSize = 12
 //	| filter | shared | 0          |
 //	+--------+--------+------------+
 type xattrHeader struct {
-	Filter uint32 // a bit is clear when some name with that hash is there
+	Filter uint32 // a bit is clear if there is a name with that hash
 	Shared uint8
 	_      [7]uint8
 }
@@ -169,9 +169,8 @@ var typeBits = [...]uint16{
 	tree.FIFO: 0o010000, tree.Socket: 0o140000, tree.Symlink: 0o120000,
 }
 
-// Chunks: a file's content is a number of chunks of 2^n bytes, each with an entry
-// of 4 bytes in the map. Larger files get larger chunks, so one entry will do up
-// to 8 TiB.
+// Chunks: a file's content is divided into chunks of 2^n bytes, each with an entry of 4
+// bytes in the map. Larger files have larger chunks, so one entry is enough up to 8 TiB.
 const (
 	chunkBitsMin  = blockBits
 	chunkBitsMax  = blockBits + 31
@@ -188,12 +187,12 @@ func chunkCount(size uint64) uint64 { return (size-1)>>chunkBits(size) + 1 }
 // roundUp rounds x up to a multiple of the power of two a.
 func roundUp[T int | int64 | uint64](x, a T) T { return (x + a - 1) &^ (a - 1) }
 
-// metacopyHeaderSize is the part of a metacopy value before the digest: version 0,
-// length of the whole, flags 0, algorithm.
+// metacopyHeaderSize is the size of the part before the digest in the value of
+// trusted.overlay.metacopy: version 0, length of the value, flags 0, algorithm.
 const metacopyHeaderSize = 4
 
-// appendMetacopy appends the value of trusted.overlay.metacopy; without a digest
-// that is empty.
+// appendMetacopy appends the value of trusted.overlay.metacopy, which is empty without a
+// digest.
 func appendMetacopy(b []byte, d verity.Digest) []byte {
 	if d.IsZero() {
 		return b
@@ -213,9 +212,9 @@ func parseMetacopy(b []byte) (verity.Digest, error) {
 	return verity.NewDigest(verity.Algorithm(b[3]), b[metacopyHeaderSize:])
 }
 
-// Names that have a meaning here. Those of overlayfs say where content lies and
-// what is deleted; an image stores the ones that its tree has escaped, as
-// overlayfs itself does, so that they come out again at the mount.
+// Names of xattrs with a meaning here. Overlayfs uses its own to find content and deleted
+// files. If a file of the tree has such an xattr, the image stores it escaped, as overlayfs
+// itself does, so that a mount shows it.
 const (
 	overlayPrefix        = "trusted.overlay."
 	overlayEscapedPrefix = "trusted.overlay.overlay."
@@ -244,13 +243,13 @@ func escapeName(name string) string {
 	return name
 }
 
-// xattrPrefixes are the prefixes that an index stands for. Readers know all.
+// xattrPrefixes are the prefixes by their index. Readers know all of them.
 var xattrPrefixes = [...]string{
 	0: "", 1: "user.", 2: nameACLAccess, 3: nameACLDefault, 4: "trusted.", 5: "lustre.", 6: "security.",
 }
 
-// splitName takes a name apart: the index of the prefix that fits, out of those
-// of the given indexes, and the rest. None starts with another one.
+// splitName splits a name into the index of its prefix, which is one of the given indexes,
+// and the rest. No prefix begins with another one.
 func splitName(name string, prefixes []uint8) (index uint8, suffix string) {
 	for _, i := range prefixes {
 		if rest, ok := strings.CutPrefix(name, xattrPrefixes[i]); ok {

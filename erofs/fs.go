@@ -11,17 +11,16 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// ErrNoContent is the cause when a file is read whose content is an object, which
-// an image doesn't hold.
-var ErrNoContent = errors.New("the content is not in the image, but in the object store")
+// ErrNoContent is the cause if a file is read whose content is an object, which isn't in
+// the image.
+var ErrNoContent = errors.New("the content isn't in the image, but in the object store")
 
-// symlinksMax is how many symlinks one path may lead over, as in Linux.
+// symlinksMax is how many symlinks are followed in one path, as in Linux.
 const symlinksMax = 40
 
-// FS returns the image's tree as a file system. Symlinks lead to files of the
-// image only: an absolute target starts at its root. Files whose content is an
-// object can be opened, and fail to be read with ErrNoContent. The Sys of a
-// FileInfo is the *tree.Node.
+// FS returns the image's tree as a file system. Symlinks lead to files in the image only: an
+// absolute target starts at its root. Files whose content is an object can be opened, but
+// reading them returns ErrNoContent. The Sys of a FileInfo is the *tree.Node.
 func (m *Image) FS() (fs.ReadLinkFS, error) {
 	root, err := m.Tree()
 	if err != nil {
@@ -33,14 +32,13 @@ func (m *Image) FS() (fs.ReadLinkFS, error) {
 // imageFS is a tree as fs.FS, fs.StatFS, fs.ReadDirFS and fs.ReadLinkFS.
 type imageFS struct{ root *tree.Node }
 
-// find returns the file called name. A symlink at the end is followed only if so
-// wanted.
+// find returns the file called name. It follows a symlink at the end only if told to.
 func (f imageFS) find(op, name string, followLast bool) (*tree.Node, error) {
 	fault := func(err error) (*tree.Node, error) { return nil, &fs.PathError{Op: op, Path: name, Err: err} }
 	if !fs.ValidPath(name) {
 		return fault(fs.ErrInvalid)
 	}
-	dirs := []*tree.Node{f.root} // from the root to where we are
+	dirs := []*tree.Node{f.root} // from the root to the current one
 	node, rest, links := f.root, name, 0
 	for rest != "" {
 		var part string
@@ -162,7 +160,7 @@ func (i fileInfo) Mode() fs.FileMode {
 	return mode
 }
 
-// openFile is an open file of any kind but directory.
+// openFile is an open file that isn't a directory.
 type openFile struct {
 	info fileInfo
 	path string

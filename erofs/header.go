@@ -16,8 +16,8 @@ var (
 // A Format is a version of the image format, the header's composefs_version.
 type Format uint32
 
-// The formats. V0 is what libcomposefs writes unless there are whiteouts, V1 what
-// it writes then; V2 is that of composefs-rs.
+// The formats. libcomposefs writes V1 if there are whiteouts, otherwise V0; composefs-rs
+// writes V2.
 const (
 	V0 Format = iota
 	V1
@@ -40,15 +40,15 @@ func ParseFormat(s string) (Format, error) {
 // Valid reports whether f is a format of this package.
 func (f Format) Valid() bool { return f <= V2 }
 
-// A Header is what the first bytes of an image say about it.
+// A Header has the information in the first bytes of an image.
 type Header struct {
 	Version Format
-	HasACL  bool // some file has an ACL; V2 images never say so, see MayHaveACL
+	HasACL  bool // some file has an ACL; never set in V2 images, see MayHaveACL
 }
 
-// MayHaveACL reports whether an image with this header must be mounted with ACLs. Of
-// V0 and V1 the header tells; in V2 its flag is always clear. Without ACLs the kernel
-// takes the mask of a file that has one for the rights of its group.
+// MayHaveACL reports whether an image with this header must be mounted with ACLs. In V0 and
+// V1 the header has a flag for this; in V2 the flag is always clear. Without ACLs the kernel
+// takes the mask of an ACL for the permissions of the file's group.
 func (h Header) MayHaveACL() bool { return h.HasACL || h.Version > V1 }
 
 const (
@@ -69,8 +69,7 @@ type header struct {
 	Unused                                  [16]byte
 }
 
-// ReadHeader reads the header of an image, the first 32 bytes. Nothing else of
-// the image is looked at.
+// ReadHeader reads the header of an image: the first 32 bytes, and nothing else.
 func ReadHeader(r io.ReaderAt) (Header, error) {
 	var b [headerSize]byte
 	fault := func(off int64, err error, what string, args ...any) (Header, error) {
@@ -95,10 +94,10 @@ func ReadHeader(r io.ReaderAt) (Header, error) {
 	return Header{Version: Format(format), HasACL: flags&flagHasACL != 0}, nil
 }
 
-// A FormatError says where an image is not as it should be. It wraps ErrCorrupt or
+// A FormatError says where an image is corrupt or unsupported. It wraps ErrCorrupt or
 // ErrUnsupported.
 type FormatError struct {
-	Inode  int64 // number of the inode, -1 if it is about none
+	Inode  int64 // number of the inode, -1 if the error isn't about an inode
 	Offset int64 // in the image, in bytes
 	What   string
 	Err    error

@@ -11,23 +11,21 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// Tree reads the tree that the image was made of. Writing it in the image's
-// format gives the same image, for images of this package, of libcomposefs, and V2
-// images of composefs-rs. What the writer adds is gone: stubs, markers of
-// directories with whiteouts and the escapes of overlayfs xattrs; of V1,
-// trusted.overlay.opaque and user.overlay.opaque = x remain on directories with
-// whiteouts, as nobody can tell where they came from. Directories have the size
-// that they have on disk. In V2 the first name of a file is its original, and
-// times have no nanoseconds.
+// Tree reads the tree that the image was made from. Writing it in the image's format gives
+// the same image, for images of this package and of libcomposefs, and for V2 images of
+// composefs-rs. The tree has nothing that the writer added: no stubs, markers of directories
+// with whiteouts, or escapes of overlayfs xattrs. From V1 images, trusted.overlay.opaque and
+// user.overlay.opaque = x remain on directories with whiteouts, since they may come from the
+// source. Directories have the size that they have on disk. From V2 images, the first name
+// of a file is its original, and times have no nanoseconds.
 //
-// An image that leads to something twice, or in a circle, is refused. Memory and
-// time are proportional to the image's size.
+// An image that refers to the same bytes twice, or in a circle, is refused. Memory and time
+// are proportional to the image's size.
 func (m *Image) Tree() (*tree.Node, error) { return m.tree(nil) }
 
-// TreeOf is Tree for those files of the root that have one of the names, and what is
-// below them. Nothing else of the image is read, hence nothing else is checked. A file
-// keeps its link count, whether its other names are in the tree or not; of those that
-// are, which one is the original need not be as in Tree.
+// TreeOf is Tree for the files in the root with the given names, and the files below them.
+// Nothing else in the image is read or checked. A file keeps its link count, even if some of
+// its names aren't in the tree; its original may be another name than in Tree.
 func (m *Image) TreeOf(names ...string) (*tree.Node, error) {
 	return m.tree(&names)
 }
@@ -41,10 +39,10 @@ func (m *Image) tree(only *[]string) (*tree.Node, error) {
 	return l.dirs[0].node, nil
 }
 
-// inodesHint limits how many inodes are believed to come before they are seen.
+// inodesHint limits for how many inodes space is allocated in advance.
 const inodesHint = 1 << 16
 
-// A loader makes a tree of an image, breadth first.
+// A loader makes a tree from an image, breadth first.
 type loader struct {
 	m      *Image
 	only   *[]string // names in the root, if not all
@@ -57,12 +55,12 @@ type loader struct {
 	next   uint32             // number that the next original has in V0 and V1
 }
 
-// A loaded is what is known of an inode that was met.
+// A loaded is an inode that has been read.
 type loaded struct {
 	node     *tree.Node // nil for a stub
 	ino      uint32
 	original bool   // a name has become its original
-	dir      int    // in dirs: where it was met first
+	dir      int    // in dirs: where it was found first
 	name     string // there
 	kind     tree.Kind
 }
@@ -104,7 +102,7 @@ func (l *loader) load() error {
 	return nil
 }
 
-// rewritten reports whether the image's format stores the tree other than given.
+// rewritten reports whether the image's format changes the tree when storing it.
 func (l *loader) rewritten() bool { return l.m.header.Version <= V1 }
 
 // entry puts one entry into the tree's dir-th directory.
@@ -153,8 +151,8 @@ func (l *loader) entry(dir int, e dirEntry) error {
 	return nil
 }
 
-// mayBeOriginal reports whether a name of the file in this directory can be its
-// original: the writer has marked the directories of whiteouts.
+// mayBeOriginal reports whether a name of the file in this directory can be its original:
+// the writer marks directories with whiteouts.
 func (l *loader) mayBeOriginal(n *loaded, dir *tree.Node) bool {
 	if n.node == nil || !n.node.IsWhiteout() {
 		return true
@@ -163,8 +161,8 @@ func (l *loader) mayBeOriginal(n *loaded, dir *tree.Node) bool {
 	return marked
 }
 
-// name gives a node a name, as its original or as a hard link. In V0 and V1 the
-// number of an inode tells the directory of its original.
+// name gives a node a name, as its original or as a hard link. In V0 and V1 the number of an
+// inode determines the directory of its original.
 func (l *loader) name(parent loadedDir, name string, n *loaded, original bool) error {
 	add := parent.node.Link
 	if original {
@@ -175,8 +173,8 @@ func (l *loader) name(parent loadedDir, name string, n *loaded, original bool) e
 	return add(name, n.node)
 }
 
-// adopt makes the first name of a file its original where no number told which, in
-// images that others have numbered.
+// adopt makes the first name of a file its original if the numbers didn't determine it, as
+// in images that are numbered in another way.
 func (l *loader) adopt() {
 	for _, n := range l.nodes {
 		if !n.original && n.node != nil && n.name != "" {
@@ -185,7 +183,7 @@ func (l *loader) adopt() {
 	}
 }
 
-// inode makes a node of an inode that is met for the first time.
+// inode makes a node for an inode that is found for the first time.
 func (l *loader) inode(i *record) (*loaded, error) {
 	if err := l.claim(i); err != nil {
 		return nil, err
@@ -207,7 +205,7 @@ func (l *loader) inode(i *record) (*loaded, error) {
 	return n, l.fill(n.node, i)
 }
 
-// claim takes the inode's bytes and those of its data.
+// claim claims the bytes of the inode and of its data.
 func (l *loader) claim(i *record) error {
 	blocks, tail := i.blocks()
 	if !l.claims.claim(i.offset(), i.data+tail) {
@@ -220,14 +218,14 @@ func (l *loader) claim(i *record) error {
 	return nil
 }
 
-// claims notes which slots of an image belong to something already. Every inode
-// and every block of data has its own; an image where two things share a slot
-// could make its reader do much more work than the image is long.
+// claims notes which slots of an image are in use. No inode or block of data shares its
+// slots with another one: an image with shared slots could cost its reader far more work
+// than its size suggests.
 type claims []uint64
 
 func newClaims(size uint64) claims { return make(claims, (size/slotSize+63)/64) }
 
-// claim takes the bytes off to end, and reports whether all were free and there.
+// claim claims the bytes from off to end, and reports whether they exist and were free.
 func (c claims) claim(off, end uint64) bool {
 	first, last := off/slotSize, (end+slotSize-1)/slotSize
 	if end < off || end > uint64(len(c))*64*slotSize {
@@ -242,7 +240,7 @@ func (c claims) claim(off, end uint64) bool {
 	return true
 }
 
-// fill sets all of a node but its children.
+// fill sets everything in a node except its children.
 func (l *loader) fill(n *tree.Node, i *record) error {
 	n.Kind, n.Perm, n.Nlink, n.UID, n.GID, n.Mtime = i.kind, i.perm, i.nlink, i.uid, i.gid, i.mtime
 	switch i.kind {
@@ -274,8 +272,8 @@ func (l *loader) fill(n *tree.Node, i *record) error {
 	return l.fillXattrs(n, i)
 }
 
-// impliedSize returns the SIZE that a node without content must have had for its
-// inode to be extended; the image doesn't store it.
+// impliedSize returns a size with which a node without content gets an extended inode; the
+// image doesn't store the size itself.
 func (l *loader) impliedSize(i *record) uint64 {
 	const fits = 1<<16 - 1
 	if !i.extended || !l.rewritten() || i.mtime != l.m.buildTime() || i.nlink > fits || i.uid > fits || i.gid > fits {
@@ -284,7 +282,7 @@ func (l *loader) impliedSize(i *record) uint64 {
 	return 1 << 32
 }
 
-// fillXattrs sets a node's xattrs and what those of overlayfs say.
+// fillXattrs sets a node's xattrs, and the fields that xattrs of overlayfs stand for.
 func (l *loader) fillXattrs(n *tree.Node, i *record) error {
 	list, err := l.xattrs.read(i)
 	if err != nil || len(list) == 0 {
@@ -313,8 +311,8 @@ func (l *loader) fillXattrs(n *tree.Node, i *record) error {
 	return nil
 }
 
-// interpret acts on an xattr that says where external content is, gives others the
-// name that the tree had for them, and reports whether to keep it.
+// interpret applies an xattr that says where content is, gives other xattrs the names that
+// they had in the tree, and reports whether to keep the xattr.
 func (l *loader) interpret(n *tree.Node, x *tree.Xattr, external bool) (keep bool, err error) {
 	switch {
 	case !strings.HasPrefix(x.Name, overlayPrefix):
@@ -338,7 +336,7 @@ func (l *loader) interpret(n *tree.Node, x *tree.Xattr, external bool) (keep boo
 	return keep, err
 }
 
-// restoreWhiteout makes a whiteout again of the file that stands for one.
+// restoreWhiteout turns a file that stands for a whiteout back into one.
 func restoreWhiteout(n *tree.Node) {
 	if n.Kind != tree.Regular || n.Size > 0 {
 		return
@@ -352,8 +350,7 @@ func restoreWhiteout(n *tree.Node) {
 	}
 }
 
-// dropMarkers takes away from directories with whiteouts what the writer puts
-// there again.
+// dropMarkers removes from directories with whiteouts the xattrs that the writer adds.
 func (l *loader) dropMarkers() {
 	for i, d := range l.dirs {
 		if !slices.ContainsFunc(d.node.Entries(), isOwnWhiteout) && !(i == 0 && l.only != nil && isMarked(d.node)) {
@@ -372,8 +369,8 @@ var markers = [...]string{overlayPrefix + "whiteouts", nameUserWhiteouts}
 
 func isOwnWhiteout(e tree.Entry) bool { return !e.Link && e.Node.IsWhiteout() }
 
-// isMarked reports whether a directory has both markers: then it has whiteouts,
-// though they may be among what wasn't wanted.
+// isMarked reports whether a directory has both markers: then it has whiteouts, although
+// TreeOf may have left them out.
 func isMarked(dir *tree.Node) bool {
 	for _, name := range markers {
 		if v, ok := dir.Xattr(name); !ok || len(v) > 0 {
@@ -383,10 +380,9 @@ func isMarked(dir *tree.Node) bool {
 	return true
 }
 
-// Objects returns the digests of all objects that the image's files refer to, in
-// the order of their paths; by the digest to verify, by the path in the object
-// store, or both. An object of several files comes several times. After an error
-// there is nothing more.
+// Objects yields the digests of all objects that the image's files refer to, in the order of
+// the files' paths: by the digest for verification, by the path in the object store, or
+// both. An object that several files have comes several times. An error is the last value.
 func (m *Image) Objects() iter.Seq2[verity.Digest, error] {
 	return func(yield func(verity.Digest, error) bool) {
 		root, err := m.Tree()

@@ -11,7 +11,7 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// nativeRules are those of composefs-rs, for V2.
+// nativeRules are the rules of composefs-rs, for V2.
 var nativeRules = rules{
 	number:   (*Plan).numberNative,
 	measure:  (*Plan).measureNative,
@@ -26,21 +26,21 @@ var nativeRules = rules{
 	wholeSeconds: true,
 }
 
-// What a V2 image has at most of a file, in bytes: composefs-rs doesn't read more.
+// Limits for a file in a V2 image, in bytes: composefs-rs doesn't read more.
 const (
 	nativeInlineMax = 512
 	nativeTargetMax = 1024
 )
 
-// nativeChunk is the chunk size of all files with content outside, 2^31 blocks.
+// nativeChunk is the chunk size of all files whose content is an object, 2^31 blocks.
 const nativeChunk = 31
 
-// A nativeOrder numbers files depth first, a directory before its children. There
-// are no originals: the first name that is met counts.
+// A nativeOrder numbers files depth first, a directory before its children. Originals don't
+// matter: the first name that it finds counts.
 type nativeOrder struct {
 	p      *Plan
 	linked map[*tree.Node]uint32 // files with several names → how many
-	met    map[*tree.Node]uint32 // those that have their number
+	met    map[*tree.Node]uint32 // files that have a number
 	xattrs rewriter
 	path   []string // names of a refused file and its directories, innermost first
 }
@@ -56,7 +56,7 @@ func (p *Plan) numberNative(root *tree.Node) error {
 	return nil
 }
 
-// add numbers a file and all below it.
+// add numbers a file and everything below it.
 func (o *nativeOrder) add(n *tree.Node, parent uint32) (uint32, error) {
 	names, several := o.linked[n]
 	if !several {
@@ -99,7 +99,7 @@ func (o *nativeOrder) children(dir *tree.Node, number uint32) error {
 	return nil
 }
 
-// checkNative says why a V2 image can't have a file with so many names.
+// checkNative returns an error if a V2 image can't have a file with so many names.
 func checkNative(n *tree.Node, names uint32) error {
 	switch {
 	case n.IsWhiteout() && names > 1:
@@ -118,15 +118,15 @@ func checkNative(n *tree.Node, names uint32) error {
 	return nil
 }
 
-// hasObject reports whether a file's content is an object, a hole included. In V2
-// an empty file can be one too.
+// hasObject reports whether a file's content is an object or a hole. In V2 an empty file
+// can be an object too.
 func hasObject(n *tree.Node) bool {
 	return n.Kind == tree.Regular && len(n.Inline) == 0 && (n.Size > 0 || n.Payload != "" || !n.Object.IsZero())
 }
 
-// rewriteNative makes the effective xattrs of n in V2: what overlayfs needs, and
-// then its own in order of names. The redirect comes from the object's digest,
-// whatever path the tree has.
+// rewriteNative makes the effective xattrs of n in V2: the ones that overlayfs needs, and
+// then the file's own in order of names. The redirect is made from the object's digest, not
+// from the path in the tree.
 func (r *rewriter) rewriteNative(n *tree.Node) []effectiveXattr {
 	r.list, r.buf = r.list[:0], r.buf[:0]
 	if hasObject(n) {
@@ -144,8 +144,8 @@ func (r *rewriter) rewriteNative(n *tree.Node) []effectiveXattr {
 	return r.list
 }
 
-// measureNative finds out how much room an inode needs behind it, and a directory
-// in blocks. The record is always the large one.
+// measureNative finds out how much space an inode needs behind it, and a directory in
+// blocks. The record is always the large one.
 func (p *Plan) measureNative(i uint32) error {
 	in := &p.inodes[i]
 	n := in.node
@@ -166,9 +166,9 @@ func (p *Plan) measureNative(i uint32) error {
 	return nil
 }
 
-// placeNative puts an inode at pos, or behind it when the tail would be in another
-// block than the end of the xattrs. A tail that just fits counts as one that
-// doesn't: composefs-rs looks at the byte behind it.
+// placeNative puts an inode at pos, or behind it if the tail would be in another block than
+// the end of the xattrs. A tail that fits exactly counts as one that doesn't, since
+// composefs-rs checks the byte after it.
 func (i *inode) placeNative(pos int64) int64 {
 	head := i.recordSize() + int64(i.xattrs)
 	if i.tail > 0 && i.layout != layoutChunk {

@@ -9,8 +9,8 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// A Plan gives everything in an image its place. Making it needs the tree only,
-// and writing it has nothing left to decide.
+// A Plan has the place of everything in an image. Making it reads only the tree; writing it
+// decides nothing more.
 type Plan struct {
 	format    Format
 	rules     *rules
@@ -23,26 +23,26 @@ type Plan struct {
 	refs      []uint32 // pairs in xattrs; an inode's are together
 
 	inodesEnd  int64 // where the shared xattrs start
-	xattrBlock int64 // the block from which their ids count
+	xattrBlock int64 // their ids count from this block
 	dataStart  int64 // where the blocks start
 	blocks     int64 // of the whole image
 
-	names names // scratch of measure
+	names names // scratch space for measure
 }
 
 // An inode is the plan for one file.
 type inode struct {
 	node     *tree.Node
-	kind     tree.Kind // a whiteout is a Regular here
+	kind     tree.Kind // Regular for a whiteout
 	layout   uint8
 	chunk    uint8 // layoutChunk: log2 of a chunk's size in blocks
 	extended bool
 	nlink    uint32
 	parent   uint32 // inode; Directory only
-	targets  uint32 // Directory: where its entries' are in Plan.targets
-	refs     uint32 // where its pairs are in Plan.refs
+	targets  uint32 // Directory: index in Plan.targets for its entries
+	refs     uint32 // index of its pairs in Plan.refs
 	refCount uint32
-	shared   uint32 // so many of them are stored by reference
+	shared   uint32 // how many of them are stored by reference
 	xattrs   uint32 // bytes of the xattr area
 	tail     uint32 // bytes behind the xattr area
 	blocks   uint32 // data blocks
@@ -61,27 +61,27 @@ func (i *inode) recordSize() int64 {
 	return compactSize
 }
 
-// rules are what formats lay out each in its own way. What isn't here is the same
-// in all of them: the records, directory blocks, xattr entries, and the order of
-// the parts of an image.
+// rules are the differences between the layouts of the formats. Everything else is the same
+// in all of them: the records, directory blocks, xattr entries, and the order of the parts
+// of an image.
 type rules struct {
-	number  func(p *Plan, root *tree.Node) error // all inodes in their order, with their xattrs
-	measure func(p *Plan, inode uint32) error    // size, layout and tail of an inode, and its form
-	place   func(in *inode, from int64) int64    // where it goes, at from or behind; returns where it ends
+	number  func(p *Plan, root *tree.Node) error // adds all inodes in their order, with their xattrs
+	measure func(p *Plan, inode uint32) error    // finds size, layout, tail and record of an inode
+	place   func(in *inode, from int64) int64    // puts an inode at from or behind it; returns its end
 	compare func(a, b sharedXattr) int           // the order of shared xattrs
 
 	prefixes     []uint8 // of xattr names, by index
-	refsMax      uint32  // how many xattrs an inode has by reference at most
-	absoluteIDs  bool    // those count from the image's start, not from the block where the table starts
-	inoIsNid     bool    // i_ino is the place, not the number in the order
+	refsMax      uint32  // most xattrs that an inode has by reference
+	absoluteIDs  bool    // their ids count from the start of the image, not from the block of the table
+	inoIsNid     bool    // i_ino is the place of the inode, not its number in the order
 	wholeSeconds bool    // no nanoseconds are stored
 }
 
 // formatRules are the rules by format.
 var formatRules = [...]*rules{V0: &classicRules, V1: &classicRules, V2: &nativeRules}
 
-// NewPlan lays out an image of the tree. It reads the tree only, and the tree must
-// not change before the image is written.
+// NewPlan lays out an image of the tree. The tree must not change before the image is
+// written.
 func NewPlan(root *tree.Node, f Format) (*Plan, error) {
 	if int(f) >= len(formatRules) {
 		return nil, fmt.Errorf("plan image: %w: can't write format %v", ErrUnsupported, f)
@@ -116,7 +116,7 @@ func (p *Plan) Size() int64 { return p.blocks * blockSize }
 // Inodes returns the number of inodes, stubs included.
 func (p *Plan) Inodes() int { return len(p.inodes) }
 
-// reserve makes room for a tree's inodes.
+// reserve allocates space for a tree's inodes.
 func (p *Plan) reserve(root *tree.Node) {
 	names, dirs := count(root)
 	p.inodes = make([]inode, 0, names+stubCount)
@@ -125,7 +125,7 @@ func (p *Plan) reserve(root *tree.Node) {
 	p.refs = make([]uint32, 0, 3*names+dirs)
 }
 
-// count returns about how many inodes and directories a tree makes.
+// count returns about how many inodes and directories a tree has in an image.
 func count(n *tree.Node) (names, dirs int) {
 	names, dirs = 1+n.Len(), 1
 	for _, e := range n.Entries() {
@@ -137,7 +137,7 @@ func count(n *tree.Node) (names, dirs int) {
 	return names, dirs
 }
 
-// entries returns a directory's entries with the stubs, but without dots.
+// entries returns a directory's entries with the stubs, but without the two dots.
 func (p *Plan) entries(dir uint32) []tree.Entry {
 	if dir == 0 {
 		return p.rootList
@@ -154,8 +154,8 @@ func (p *Plan) setXattrs(in *inode, list []effectiveXattr) {
 }
 
 const (
-	// tailMax is the most that the last part of a directory or of content may
-	// have, in bytes, to lie behind the inode and not in a block.
+	// tailMax is the largest size in bytes with which the last part of a directory or of
+	// content is stored behind the inode instead of in a block.
 	tailMax = blockSize / 2
 	// xattrCountMax is the largest i_xattr_icount.
 	xattrCountMax = math.MaxUint16
@@ -181,8 +181,7 @@ func (p *Plan) measureDirectory(dir uint32) {
 	in.size = uint64(in.blocks)*blockSize + uint64(in.tail)
 }
 
-// measureXattrs decides which xattrs are stored by reference: the first ones that
-// are shared.
+// measureXattrs decides which xattrs are stored by reference: the first of the shared ones.
 func (p *Plan) measureXattrs(in *inode) error {
 	if in.refCount == 0 {
 		return nil
@@ -206,8 +205,8 @@ func (p *Plan) measureXattrs(in *inode) error {
 	return nil
 }
 
-// byReference reports whether an inode with so many references before has the
-// pair by reference too.
+// byReference reports whether an inode that already has so many references has the pair by
+// reference too.
 func (p *Plan) byReference(before, id uint32) bool {
 	return before < p.rules.refsMax && p.xattrs.pairs[id].count > 1
 }
@@ -260,28 +259,28 @@ func (p *Plan) place() error {
 // roomAt returns the number of bytes from pos to the end of its block.
 func roomAt(pos int64) int64 { return blockSize - pos%blockSize }
 
-// names goes through the entries of a directory and the two dots, in order, one
-// block at a time.
+// names iterates over the entries of a directory and the two dots in order, one block at a
+// time.
 type names struct {
 	entries []tree.Entry
 	next    int     // of entries
-	dots    int     // how many are gone by
+	dots    int     // how many dots are done
 	block   []named // the current block
 }
 
-// A named is one entry: its name, and which of entries it is, or one of the dots.
+// A named is one entry: its name, and its index in entries, or one of the dots.
 type named struct {
 	name  string
 	entry int
 }
 
-// The two entries that every directory has besides those of its node.
+// The two entries that every directory has in addition to the entries of its node.
 const (
 	dotSelf   = -1
 	dotParent = -2
 )
 
-// start begins with another directory.
+// start begins another directory.
 func (s *names) start(entries []tree.Entry) { s.entries, s.next, s.dots = entries, 0, 0 }
 
 func (s *names) done() bool { return s.next == len(s.entries) && s.dots == 2 }
@@ -298,8 +297,8 @@ func (s *names) peek() named {
 	return named{s.entries[s.next].Name, s.next}
 }
 
-// fill makes block of as many entries as fit, and returns how many bytes they
-// need; 0 when no entries are left.
+// fill puts as many entries as fit into block, and returns how many bytes they need; 0 if no
+// entries are left.
 func (s *names) fill() (used int) {
 	s.block = s.block[:0]
 	for !s.done() {
@@ -318,8 +317,8 @@ func (s *names) fill() (used int) {
 	return used
 }
 
-// xattrTable holds each distinct pair of name and value once, and counts the
-// inodes that have it: those with several are shared.
+// xattrTable holds each pair of name and value once, and counts the inodes that have it:
+// pairs with several users are shared.
 type xattrTable struct {
 	pairs  []xattrPair
 	names  []xattrName
@@ -329,7 +328,7 @@ type xattrTable struct {
 	size   int64      // of the shared table
 	text   tree.Arena // owns the values
 
-	prefixes []uint8 // indexes of those that names are taken apart at
+	prefixes []uint8 // indexes of the prefixes at which names are split
 }
 
 type xattrPair struct {
@@ -377,7 +376,7 @@ func (t *xattrTable) add(x effectiveXattr) uint32 {
 	return id
 }
 
-// entrySize returns the size in bytes of a pair's entry.
+// entrySize returns the size of a pair's entry in bytes.
 func (t *xattrTable) entrySize(id uint32) int64 {
 	p := &t.pairs[id]
 	return roundUp(int64(xattrEntrySize+len(t.names[p.name].suffix)+len(p.value)), 4)
@@ -395,7 +394,7 @@ func (t *xattrTable) appendEntry(b []byte, id uint32) []byte {
 	return b
 }
 
-// share lays out the table of shared pairs, when all users are counted.
+// share lays out the table of shared pairs, once all users are counted.
 func (t *xattrTable) share(compare func(a, b sharedXattr) int) {
 	for id := range t.pairs {
 		if t.pairs[id].count > 1 {
@@ -416,14 +415,14 @@ func (t *xattrTable) share(compare func(a, b sharedXattr) int) {
 // in a list, since nearly every file has pairs of its own, and a map would need more
 // memory than they do.
 //
-// A slot holds a place plus 1, or 0 while it is empty; who isn't in his slot is in
-// one of those behind it, before the next empty one.
+// A slot holds a place plus 1, or 0 if it is empty. A pair that isn't in its own slot is in
+// one of the following slots, before the next empty one.
 type pairIndex struct {
-	slots []uint32 // a power of two of them
+	slots []uint32 // the length is a power of two
 	seed  maphash.Seed
 }
 
-// reserve makes room for n pairs.
+// reserve allocates space for n pairs.
 func (x *pairIndex) reserve(n int) {
 	size := 16
 	for size < 2*n {

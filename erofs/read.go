@@ -14,28 +14,28 @@ import (
 )
 
 const (
-	// imageMax is the largest image that can be opened, in bytes. With it the
-	// book-keeping of a read stays below 100 MiB even if the file is one large hole.
+	// imageMax is the largest image that can be opened, in bytes. It keeps the bookkeeping
+	// of a read below 100 MiB even if the file is one large hole.
 	imageMax = 16 << 30
 	// pieceSize is how much is read at a time; a multiple of the block size.
 	pieceSize = 256 << 10
-	// partMax is the most bytes that any one thing in an image has: xattrs.
+	// partMax is the size in bytes of the largest single part of an image: an inode's xattrs.
 	partMax = pieceSize + xattrHeaderSize
 )
 
-// An Image is an open image. It reads what it is asked for and keeps it, so that
-// the result of many calls may share memory with it: the reader must not change.
-// Methods may be called at the same time.
+// An Image is an open image. It reads parts of the image on demand and keeps them, and
+// results share memory with it: the bytes of the image must not change. Methods may be
+// called concurrently.
 type Image struct {
 	header Header
 	super  superblock
 	r      io.ReaderAt
-	size   uint64 // as the superblock says, which is not more than there is
+	size   uint64 // from the superblock; the file is at least as long
 	pieces []atomic.Pointer[[]byte]
 }
 
-// Open reads the header and superblock of an image of size bytes. It accepts
-// what composefs tools write, and nothing else of EROFS.
+// Open reads the header and superblock of an image of size bytes. It accepts only the part
+// of EROFS that composefs tools write.
 func Open(r io.ReaderAt, size int64) (*Image, error) {
 	h, err := ReadHeader(r)
 	if err != nil {
@@ -87,17 +87,17 @@ func readFault(off int64, what string, err error) error {
 	return fmt.Errorf("read %s at %#x: %w", what, off, err)
 }
 
-// Header returns what the image's header says.
+// Header returns the image's header.
 func (m *Image) Header() Header { return m.header }
 
 // Inodes returns the number of inodes that the superblock claims.
 func (m *Image) Inodes() uint64 { return m.super.Inodes }
 
-// Size returns the size of the image in bytes, as the superblock has it.
+// Size returns the size of the image in bytes according to the superblock.
 func (m *Image) Size() int64 { return int64(m.size) }
 
-// at returns n bytes of the image from off on. Everything that looks into the
-// image goes through here. what names them in errors. Don't change the bytes.
+// at returns n bytes of the image, starting at off. All reads of the image go through here.
+// what names the bytes in errors. They must not be changed.
 func (m *Image) at(off, n uint64, what string) ([]byte, error) {
 	end := off + n
 	if n > partMax || end < off || end > m.size {
@@ -163,10 +163,10 @@ type record struct {
 
 func (i *record) offset() uint64 { return i.nid * slotSize }
 
-// fault makes an error about the inode itself.
+// fault returns an error about the inode itself.
 func (i *record) fault(what string, err error) error { return i.faultAt(i.offset(), what, err) }
 
-// faultAt makes an error about something of the inode that is elsewhere.
+// faultAt returns an error about a part of the inode that is elsewhere.
 func (i *record) faultAt(off uint64, what string, err error) error {
 	return &FormatError{int64(i.nid), int64(off), what, err}
 }
@@ -180,7 +180,7 @@ func (i *record) at(off, n uint64, what string) ([]byte, error) {
 	return b, nil
 }
 
-// own makes an error about the image one about the inode.
+// own turns an error about the image into one about the inode.
 func (i *record) own(err error) error {
 	var e *FormatError
 	if errors.As(err, &e) {
@@ -246,8 +246,8 @@ func (m *Image) buildTime() tree.Time {
 	return tree.Time{Sec: m.super.BuildTime, Nsec: m.super.BuildTimeNsec}
 }
 
-// blocks returns how many data blocks the inode has, and how many bytes of data
-// behind itself. The last block of plain data need not be full.
+// blocks returns how many data blocks the inode has, and how many bytes of data follow the
+// inode itself. The last block of plain data need not be full.
 func (i *record) blocks() (blocks, tail uint64) {
 	switch {
 	case i.layout == layoutChunk || i.size == 0 || !i.hasData():
@@ -280,7 +280,7 @@ func (i *record) partOffset(n uint64) uint64 {
 	return (uint64(i.u) + n) * blockSize
 }
 
-// content returns all data of an inode that may have up to most bytes of it.
+// content returns all data of an inode, which may be at most most bytes.
 func (i *record) content(most uint64, what string) ([]byte, error) {
 	if i.size > most {
 		return nil, i.fault(fmt.Sprintf("%s: want at most %d bytes, found %d", what, most, i.size), ErrUnsupported)
@@ -303,8 +303,8 @@ func (i *record) content(most uint64, what string) ([]byte, error) {
 	return all, nil
 }
 
-// A dirEntry is one entry of a directory in an image. The name is good as long as
-// the image is.
+// A dirEntry is one entry of a directory in an image. The name is valid as long as the
+// image.
 type dirEntry struct {
 	name []byte
 	nid  uint64
@@ -312,8 +312,8 @@ type dirEntry struct {
 	off  uint64 // in the image
 }
 
-// dirents calls each for every entry of the directory but the dots. It refuses
-// names that are no names or out of order, on which the kernel's search relies.
+// dirents calls each for every entry of the directory except the dots. It refuses invalid
+// names, and names out of order, since the kernel's search relies on the order.
 func (i *record) dirents(parent uint64, each func(dirEntry) error) error {
 	blocks, tail := i.blocks()
 	if tail > 0 {
@@ -332,8 +332,8 @@ func (i *record) dirents(parent uint64, each func(dirEntry) error) error {
 	return nil
 }
 
-// dirBlock goes through one block, which is at off in the image; last is the name
-// before, and the result is the last name of the block.
+// dirBlock reads one block, which is at off in the image; last is the name before it, and
+// the result is the last name in the block.
 func (i *record) dirBlock(b []byte, off uint64, last []byte, parent uint64, each func(dirEntry) error) ([]byte, error) {
 	if len(b) < direntSize {
 		return nil, i.faultAt(off, "directory block is too short", ErrCorrupt)
@@ -387,7 +387,7 @@ func (i *record) dirEntry(e dirEntry, parent uint64, each func(dirEntry) error) 
 type xattrReader struct {
 	arena  *tree.Arena // owns the names
 	shared map[uint32]tree.Xattr
-	budget uint64 // bytes that shared ones may still have: they can't be more than the image
+	budget uint64 // bytes that shared xattrs may still have: together they can't exceed the image
 	name   []byte
 	list   []tree.Xattr
 }
@@ -396,9 +396,9 @@ func newXattrReader(m *Image, arena *tree.Arena) *xattrReader {
 	return &xattrReader{arena: arena, shared: make(map[uint32]tree.Xattr), budget: m.size}
 }
 
-// read returns the xattrs of an inode under the names that the image has for
-// them, in ascending order, good until the next call. Of several with one name
-// the last one counts, as in libcomposefs.
+// read returns the xattrs of an inode, with the names that they have in the image, in
+// ascending order. They are valid until the next call. If several have the same name, the
+// last one counts, as in libcomposefs.
 func (r *xattrReader) read(i *record) ([]tree.Xattr, error) {
 	r.list = r.list[:0]
 	area, err := i.at(i.xattrs, i.data-i.xattrs, "extended attributes")
@@ -463,7 +463,7 @@ func (r *xattrReader) entry(i *record, b []byte, off uint64) (x tree.Xattr, size
 	return tree.Xattr{Name: r.arena.Name(r.name), Value: b[nameEnd:end:end]}, roundUp(end, 4), nil
 }
 
-// sharedEntry reads an entry of the shared table; the id is its place there.
+// sharedEntry reads the entry of the shared table that is at the place id.
 func (r *xattrReader) sharedEntry(i *record, id uint32) (tree.Xattr, error) {
 	if x, ok := r.shared[id]; ok {
 		return x, nil

@@ -8,9 +8,9 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// Write writes an image of the tree. It is a function of tree and format alone,
-// leaves the tree as it is, and writes from start to end; to have the digest as
-// well, make w an io.MultiWriter with a verity.Hasher.
+// Write writes an image of the tree, from start to end. The image depends only on the tree
+// and the format. The tree isn't changed. To get the digest as well, make w an
+// io.MultiWriter with a verity.Hasher.
 func Write(w io.Writer, root *tree.Node, f Format) error {
 	p, err := NewPlan(root, f)
 	if err != nil {
@@ -20,7 +20,7 @@ func Write(w io.Writer, root *tree.Node, f Format) error {
 	return err
 }
 
-// WriteTo writes the planned image, Size bytes.
+// WriteTo writes the planned image, which has Size bytes.
 func (p *Plan) WriteTo(w io.Writer) (int64, error) {
 	e := &emitter{w: w, buf: make([]byte, 0, 2*emitAt)}
 	p.emitHeaders(e)
@@ -46,14 +46,14 @@ func (p *Plan) WriteTo(w io.Writer) (int64, error) {
 	return e.written, nil
 }
 
-// emitAt is the number of bytes from which an emitter writes.
+// emitAt is the number of collected bytes at which an emitter writes.
 const emitAt = 64 << 10
 
 // An emitter collects the image's bytes and writes them in large pieces. It keeps
 // the first error.
 type emitter struct {
 	w       io.Writer
-	buf     []byte // of which buf[0] is at written
+	buf     []byte // starts at the offset written
 	written int64
 	err     error
 	names   names // scratch
@@ -74,7 +74,7 @@ func (e *emitter) spill() {
 	}
 }
 
-// padTo writes zeros up to an offset that the plan gave, which must not be behind.
+// padTo writes zeros up to an offset in the plan, which must not have been passed.
 func (e *emitter) padTo(offset int64, what string) {
 	e.spill()
 	if e.err != nil {
@@ -82,7 +82,7 @@ func (e *emitter) padTo(offset int64, what string) {
 	}
 	pad := offset - e.written - int64(len(e.buf))
 	if pad < 0 || pad > 2*blockSize {
-		e.err = fmt.Errorf("plan and image differ: want %s at %#x, found the end of what is before at %#x", what, offset, offset-pad)
+		e.err = fmt.Errorf("plan and image differ: want %s at %#x, found the end of the part before it at %#x", what, offset, offset-pad)
 		return
 	}
 	e.buf = appendZeros(e.buf, int(pad))
@@ -167,9 +167,9 @@ func (p *Plan) appendRecord(b []byte, number uint32) []byte {
 	return r.appendTo(b)
 }
 
-// u returns the field whose meaning depends on the kind: device number, first
-// block, or size of the chunks. A chunk map that was moved to a block has its
-// address here, half overwritten; nothing can read it, but the digest needs it.
+// u returns the field whose meaning depends on the kind: device number, first block, or size
+// of the chunks. If a chunk map was moved to a block, its address is here, half overwritten;
+// it is useless, but part of what is hashed.
 func (i *inode) u() uint32 {
 	switch {
 	case i.layout == layoutChunk:
@@ -228,8 +228,8 @@ func (p *Plan) emitBlocks(e *emitter, i uint32) {
 	e.padTo((in.block+int64(in.blocks))*blockSize, "end of data block")
 }
 
-// emitDirectory writes the blocks first to last, exclusive, of a directory. They
-// are as long as their entries; what follows them is filled up with zeros.
+// emitDirectory writes the blocks of a directory from first up to but not including last.
+// They are as long as their entries; zeros fill the rest.
 func (p *Plan) emitDirectory(e *emitter, dir, first, last uint32) {
 	e.names.start(p.entries(dir))
 	for i := range last {
@@ -260,7 +260,7 @@ func (p *Plan) appendDirBlock(b []byte, dir uint32, block []named) []byte {
 	return b
 }
 
-// target returns the inode that an entry of a directory leads to.
+// target returns the inode of a directory's entry.
 func (p *Plan) target(dir uint32, entry int) uint32 {
 	switch entry {
 	case dotSelf:
