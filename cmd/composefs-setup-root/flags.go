@@ -8,6 +8,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/boot/setup"
+	"github.com/composefs-go/composefs/internal/printable"
 )
 
 // settings are what the flags say.
@@ -90,7 +91,7 @@ func (s *settings) flag(name string) *flagRow {
 
 func complain(stderr io.Writer, format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
-	fmt.Fprintln(stderr, err)
+	fmt.Fprintln(stderr, printable.Error(err))
 	return err
 }
 

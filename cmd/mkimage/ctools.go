@@ -39,7 +39,7 @@ func dispatch(ctx context.Context, args []string, u *ui) int {
 	f := describe(err, "")
 	fmt.Fprintf(u.err, "%s: %s\n", name, f.Message)
 	if f.Hint != "" {
-		fmt.Fprintf(u.err, "hint: %s\n", f.Hint)
+		fmt.Fprintf(u.err, "hint: %s\n", printable.Line(f.Hint))
 	}
 	return exitFailure
 }

@@ -1,11 +1,11 @@
 package setup
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/boot/kernel"
+	"github.com/composefs-go/composefs/internal/printable"
 )
 
 // A Stage is a part of the boot, as boot.json names it.
@@ -39,7 +39,7 @@ type Plan []Step
 func (p Plan) String() string {
 	var b strings.Builder
 	for _, s := range p {
-		fmt.Fprintf(&b, "%-11s  %s\n", s.Stage, s.Do)
+		b.WriteString(printable.Sprintf("%-11s  %s", s.Stage, s.Do) + "\n")
 	}
 	return b.String()
 }
