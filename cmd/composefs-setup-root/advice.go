@@ -14,16 +14,16 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// A remedy is what can be done about an error; in a problem's, [DIR] stands for its
-// directory. Each is tried: see remedies_test.go.
+// A remedy is what can be done about an error. In the remedy of a problem [DIR] stands for
+// its directory. Each one is tried: see remedies_test.go.
 type remedy struct {
 	kind setup.Kind
-	is   func(error) bool // for what is no problem of package setup
+	is   func(error) bool // for errors that aren't a setup.Problem
 	say  string
 }
 
-// remedies are by the kind of the outermost problem, or else by what the error is; the
-// first that fits is said.
+// remedies are found by the kind of the outermost problem, or else by the type or cause of
+// the error. The first that fits is printed.
 var remedies = []remedy{
 	{setup.NoArgument, nil, `want composefs.digest=v1-sha256-12:HEX (mkimage measure prints it), or argument = "optional" under [verify] in the policy to boot without`},
 	{setup.LongCommandLine, nil, "shorten it"},
@@ -128,7 +128,7 @@ func missing(err error) bool {
 	return errors.As(err, &m)
 }
 
-// advise returns what an error says, and what to do about it.
+// advise returns the text of an error, followed by what to do about it.
 func advise(err error) string {
 	var p *setup.Problem
 	if !errors.As(err, &p) {

@@ -11,7 +11,7 @@ import (
 	"github.com/composefs-go/composefs/internal/printable"
 )
 
-// settings are what the flags say.
+// settings are the values of the flags.
 type settings struct {
 	dryRun   bool
 	verified bool
@@ -27,7 +27,7 @@ type flagRow struct {
 	name  string
 	on    *bool
 	value *string
-	what  string // the value is
+	what  string // kind of value, for the help
 	help  string
 }
 

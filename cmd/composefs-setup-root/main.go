@@ -56,7 +56,7 @@ found, 5 digest mismatch, 6 signature refused, 7 kernel lacks a feature, 8 mount
 failed, 9 self-test failed. See composefs-setup-root(8).
 `
 
-// run is everything but the first process.
+// run is the program, unless it is the first process.
 func run(args []string, stdout, stderr io.Writer) setup.Code {
 	s, err := parseFlags(args, stdout, stderr)
 	switch {
@@ -138,7 +138,7 @@ func beFirstProcess(argv []string) setup.Code {
 	return end(err, false, o.Config, log)
 }
 
-// end says why a boot is refused and does what the policy has for that.
+// end prints why a boot is refused and does what the policy says about refused boots.
 func end(err error, sayOnly bool, policy bootcfg.Config, log *kmsg.Log) setup.Code {
 	code := setup.CodeOf(err)
 	if code == setup.CodeOK {

@@ -242,7 +242,7 @@ var dracutRows = []dracutRow{
 	{name: "a shell has another PCR 15", only: systemd, arguments: pinAnd("rd.break=pre-mount"), policy: shellAllowed + measure("require", ""), machine: shellInTPM,
 		initrd: leftShell, boots: theSealed, says: "PCR 15 " + strings.ToUpper(extended("composefs-refused:8"))},
 	{name: "a shell in which the root was swapped", only: systemd, arguments: pinAnd("rd.break"), policy: shellAllowed, initrd: swapRoot, machine: evilSecond,
-		says: "something else than the verified image was mounted at /sysroot: the root isn't switched"},
+		says: "something other than the verified image was mounted at /sysroot: the root isn't switched"},
 
 	{name: "a unit that goes straight to the end", only: systemd, arguments: func(base) string { return "rd.systemd.unit=initrd-switch-root.target rd.timeout=5" }, evil: true, says: "no shell here"},
 	{name: "a masked unit", only: systemd, arguments: func(base) string { return "rd.systemd.mask=composefs-setup-root.service" }, evil: true, status: 3, says: "names no image"},

@@ -303,7 +303,7 @@ func TestWaitGivesTheDiskOfTheBootLoaderTime(t *testing.T) {
 			reminders++
 		}
 	}
-	f.Sys = plugged(func() fs.FS {
+	f.Sys = hotplug(func() fs.FS {
 		if reminders >= 3 {
 			return whole.Sys
 		}
@@ -319,10 +319,10 @@ func TestWaitGivesTheDiskOfTheBootLoaderTime(t *testing.T) {
 	}
 }
 
-// plugged is a /sys that changes.
-type plugged func() fs.FS
+// A hotplug is a /sys that changes.
+type hotplug func() fs.FS
 
-func (p plugged) Open(name string) (fs.File, error) { return p().Open(name) }
+func (p hotplug) Open(name string) (fs.File, error) { return p().Open(name) }
 
 func TestParseLoaderVariable(t *testing.T) {
 	wide := func(s string) []byte {
@@ -343,7 +343,7 @@ func TestParseLoaderVariable(t *testing.T) {
 		{"only attributes", wide(""), ""},
 		{"too short", wide(uuid[1:]), ""},
 		{"too long", wide(uuid + "00"), ""},
-		{"something else than a zero behind it", wide(uuid + "0"), ""},
+		{"something other than a zero behind it", wide(uuid + "0"), ""},
 		{"a hyphen elsewhere", wide("0f0e0d0-c1a1b-2c2d-3e3f-405060708090"), ""},
 		{"no hexadecimal digit", wide("g" + uuid[1:]), ""},
 		{"a digit of another script", wide("\u0661" + uuid[1:]), ""},

@@ -19,15 +19,16 @@ type Finder struct {
 	// Open opens a device by its name below /dev.
 	Open func(name string) (Device, error)
 	// Loader is the PARTUUID of the partition that the boot loader came from; "" if
-	// that isn't known. Of several devices the one on its disk is taken.
+	// that isn't known. If several devices match, the one on its disk is taken.
 	Loader string
-	// Say is told what is awaited, and which of several devices is taken.
+	// Say is called with the device that is being waited for, and with the choice among
+	// several devices.
 	Say func(format string, args ...any)
-	// Remind is after how long it is told again what is awaited.
+	// Remind is the time after which Say is called again about a device that is still missing.
 	Remind time.Duration
 }
 
-// A Device is an open block device, or what stands for one in tests.
+// A Device is an open block device, or a substitute for one in tests.
 type Device interface {
 	io.ReaderAt
 	io.Closer
@@ -142,7 +143,7 @@ func (f Finder) byTable(d disk, s Spec) []string {
 	return found
 }
 
-// disks lists what /sys/block has.
+// disks lists the disks in /sys/block.
 func (f Finder) disks() []disk {
 	entries, _ := fs.ReadDir(f.Sys, "block")
 	var all []disk
@@ -179,7 +180,7 @@ func (f Finder) partLabel(uevent string) string {
 	return ""
 }
 
-// there lists what devices exist, for a message.
+// there lists the existing devices, for a message.
 func (f Finder) there() string {
 	var names []string
 	for _, d := range f.disks() {
@@ -190,7 +191,7 @@ func (f Finder) there() string {
 				names = append(names, p.name)
 			}
 		}
-		// A kernel has many empty loop and ram devices, which are of no interest.
+		// A kernel has many empty loop and ram devices, which tell nobody anything.
 		if len(d.parts) == 0 && !strings.HasPrefix(d.name, "loop") && !strings.HasPrefix(d.name, "ram") {
 			names = append(names, d.name)
 		}

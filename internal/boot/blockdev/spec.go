@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// A Spec is what root= asks for.
+// A Spec is the parsed value of root=.
 type Spec struct {
 	kind  kind
 	value string
@@ -47,7 +47,7 @@ var rootTypes = map[string]string{
 	"s390x":   "5eead9a9-fe09-4a1e-a1d7-520d00531306",
 }
 
-// ErrNoRoot is the cause when a device has to be named, and none is.
+// ErrNoRoot is the cause when a device must be named and none is.
 var ErrNoRoot = errors.New("there is no root=")
 
 // ParseSpec reads the value of root=. Without one, or with gpt-auto, it is the
@@ -73,7 +73,7 @@ func ParseSpec(root, arch string) (Spec, error) {
 	return Spec{}, fmt.Errorf("root=%s: want /dev/NAME, PARTLABEL=, PARTUUID=, UUID= or LABEL=", root)
 }
 
-// String says what is looked for.
+// String returns the device that is looked for, as a message names it.
 func (s Spec) String() string {
 	switch s.kind {
 	case byName:
@@ -84,8 +84,8 @@ func (s Spec) String() string {
 	return string(s.kind) + "=" + s.value
 }
 
-// Means reports whether a partition is what s means: by its entry in the table, its
-// name there and its file system. The name of a device says nothing about that.
+// Means reports whether s means a partition: by its entry in the table, its name there
+// and its file system. A device name can't be compared with any of these.
 func (s Spec) Means(p Partition, label string, fs Superblock) bool {
 	switch s.kind {
 	case byPartLabel:

@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// A Superblock says what is on a device.
+// A Superblock describes the file system on a device.
 type Superblock struct {
 	Type  string // as for mount(8): "ext4", "xfs", "btrfs"
 	UUID  string // lower case, with hyphens
@@ -31,8 +31,8 @@ var layouts = []struct {
 // superblockSize is enough for the fields of every layout.
 const superblockSize = 1024
 
-// ReadSuperblock tells what file system is on the device; ok is false if it is
-// none of those that are known.
+// ReadSuperblock identifies the file system on the device; ok is false if it is an
+// unknown one.
 func ReadSuperblock(r io.ReaderAt) (s Superblock, ok bool) {
 	b := make([]byte, superblockSize)
 	for _, l := range layouts {

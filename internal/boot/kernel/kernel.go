@@ -33,7 +33,7 @@ const (
 	features
 )
 
-// table says of each feature what it is, since when and how it is found out.
+// table describes each feature: what it is, since when it exists, how it is probed.
 // EROFSFile has no probe: only mounting an image tells, see Learn.
 var table = [features]struct {
 	name, what, since string
@@ -64,7 +64,7 @@ const (
 	Present
 )
 
-// A Kernel is the running kernel and what is known of it. It is for one
+// A Kernel is the running kernel and what is known about it. It is for use by one
 // goroutine.
 type Kernel struct {
 	release string
@@ -111,14 +111,15 @@ func (k *Kernel) ask(f Feature) (Presence, error) {
 	return p, err
 }
 
-// Learn remembers what using the feature has shown. What is known already, or off, stays.
+// Learn records what using the feature has shown. It doesn't change an answer that is
+// already known, nor a feature that is forced off.
 func (k *Kernel) Learn(f Feature, p Presence) {
 	if k.known[f] == Unknown {
 		k.known[f] = p
 	}
 }
 
-// Known returns what has been found out so far, by name: whether it is there.
+// Known returns the features about which something is known, by name: whether each is there.
 func (k *Kernel) Known() map[string]bool {
 	m := map[string]bool{}
 	for f, p := range k.known {

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A caller makes the system calls that probes need: those of the running kernel, but for tests.
+// A caller makes the system calls that probes need. In tests it isn't the running kernel.
 type caller interface {
 	// open starts to configure a file system of the type (fsopen(2)).
 	open(fstype string) (context, error)
@@ -22,7 +22,7 @@ type context interface {
 	setString(key, value string) error
 	// setRoot sets the option to an O_PATH descriptor of "/".
 	setRoot(key string) error
-	// words takes off what the kernel has said so far, a message a line.
+	// words returns the kernel's messages since the last call, one per line.
 	words() (string, error)
 	close()
 }

@@ -32,13 +32,13 @@ func TestPrintfIsOneBoundedRecord(t *testing.T) {
 	}
 }
 
-type refusing struct{}
+type brokenWriter struct{}
 
-func (refusing) Write([]byte) (int, error) { return 0, errors.New("no") }
+func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("no") }
 
 func TestPrintfFallsBackToPlain(t *testing.T) {
 	var out strings.Builder
-	kmsg.New(refusing{}, &out).Printf(kmsg.Err, "x")
+	kmsg.New(brokenWriter{}, &out).Printf(kmsg.Err, "x")
 	kmsg.New(nil, &out).Printf(kmsg.Err, "y")
 	if out.String() != "composefs: x\ncomposefs: y\n" {
 		t.Errorf("%q", out.String())

@@ -222,8 +222,8 @@ func TestAnAmbiguousRootIsUsedAndSaid(t *testing.T) {
 		said   string
 	}{
 		{"only one fits", nil, setup.CodeOK, nil, ""},
-		{"several fit", blockdev.ErrAmbiguous, setup.CodeOK, nil, "composefs: what is mounted at /sysroot is used: more than one device fits\n"},
-		{"several fit, with advice", blockdev.ErrAmbiguous, setup.CodeOK, func(err error) string { return err.Error() + ": unplug one" }, "composefs: what is mounted at /sysroot is used: more than one device fits: unplug one\n"},
+		{"several fit", blockdev.ErrAmbiguous, setup.CodeOK, nil, "composefs: the root that is already mounted at /sysroot is used: more than one device fits\n"},
+		{"several fit, with advice", blockdev.ErrAmbiguous, setup.CodeOK, func(err error) string { return err.Error() + ": unplug one" }, "composefs: the root that is already mounted at /sysroot is used: more than one device fits: unplug one\n"},
 		{"the disk can't be read", syscall.EIO, setup.CodeMount, nil, ""},
 	} {
 		f, o := machine(t), options(t, "root=LABEL=root "+argA, "", 0)

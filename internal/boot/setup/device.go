@@ -45,7 +45,7 @@ func deviceOf(dir *os.File) (major, minor uint32, err error) {
 	if st.Dev_major != 0 {
 		return st.Dev_major, st.Dev_minor, nil
 	}
-	// btrfs has numbers of no device; but what was mounted is known.
+	// btrfs reports a number that belongs to no device, but mountinfo has the device.
 	return mountedDevice(st.Mnt_id)
 }
 

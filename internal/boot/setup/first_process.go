@@ -28,7 +28,7 @@ var earlyMounts = []struct{ fstype, path string }{
 }
 
 // PrepareMachine does what the first process has to do before anything else:
-// mount /proc, /sys, /dev and /run and load the kernel modules. What is mounted
+// mount /proc, /sys, /dev and /run and load the kernel modules. A mount that exists
 // already stays (devtmpfs, on kernels that mount it themselves).
 func PrepareMachine() error {
 	for _, m := range earlyMounts {
@@ -69,7 +69,7 @@ func loadModules() error {
 
 // loadAll loads the modules of the list.
 func loadAll(list string, load func(name string) error) error {
-	absent := map[string]bool{} // whose hardware isn't there, and what builds upon them
+	absent := map[string]bool{} // modules whose hardware isn't there, and those that need them
 	for line := range strings.Lines(list) {
 		name, needs, _ := strings.Cut(strings.TrimSpace(line), ":")
 		if name == "" {
@@ -103,7 +103,7 @@ func loadModule(name string) error {
 }
 
 // SwitchRoot makes the new root "/" and executes init. The old root stays
-// beneath, invisible; what is in it isn't deleted.
+// beneath, invisible; its contents aren't deleted.
 func (l *linux) SwitchRoot(newRoot string, inits, args []string) error {
 	for _, m := range earlyMounts {
 		if err := unix.Mount(m.path, path.Join(newRoot, m.path), "", unix.MS_MOVE, ""); err != nil {

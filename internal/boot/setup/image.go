@@ -19,7 +19,7 @@ const bufferSize = 128 << 10
 
 func (l *linux) OpenImage(d verity.Digest) (err error) {
 	// images/HEX is a link to ../objects/xx/yyyy. Wherever it leads beneath the
-	// repository, it is the digest of what is found there that decides.
+	// repository, the digest of the file found there decides.
 	l.image, err = osfile.OpenRegularIn(l.store, path.Join("images", d.Hex()))
 	return err
 }
@@ -57,7 +57,7 @@ const maxImage = 1 << 30
 
 // HashImage makes a private copy: where there is no fs-verity the file could
 // change between hashing and mounting. The copy is sealed: from then on nobody,
-// whatever his privileges, can change it by writing to it.
+// whatever their privileges, can write to it.
 func (l *linux) HashImage(alg verity.Algorithm) (verity.Digest, error) {
 	info, err := l.image.Stat()
 	if err != nil {
@@ -105,8 +105,8 @@ func seal(f *os.File) error {
 	return nil
 }
 
-// imageLimit leaves half of the memory to the system: what is larger than all of it
-// would bring the first process down.
+// imageLimit leaves half of the memory to the system: an image larger than all of it
+// would have the first process killed.
 func imageLimit() int64 {
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {

@@ -29,7 +29,7 @@ type linux struct {
 	loader   func() string // loaderPartition, but for tests
 	physical *os.File      // root of the physical root
 	store    *os.File      // its directory composefs
-	image    *os.File      // what was measured
+	image    *os.File      // the file that was measured
 	stage    *os.File      // the tmpfs at stagePath, once it is there
 	meta     *os.File      // root of the image's metadata
 	root     *os.File      // the new root
@@ -84,7 +84,7 @@ func (l *linux) prepareStage() error {
 }
 
 // attachStage mounts m at a new directory of the stage. Kernels before 6.15 take
-// only what is mounted somewhere as a layer or as a place to mount on.
+// only a tree that is mounted somewhere as a layer or as a place to mount on.
 func (l *linux) attachStage(m *os.File, name string) error {
 	if err := unix.Mkdirat(int(l.stage.Fd()), name, 0o700); err != nil {
 		return fmt.Errorf("prepare the stage: %s: %w", name, err)
@@ -139,7 +139,7 @@ func attachAt(m *os.File, path string) error {
 }
 
 // Abandon takes the stage away with everything that is still mounted on it, and
-// makes the physical root what it was.
+// restores the physical root.
 func (l *linux) Abandon() {
 	if l.stage != nil {
 		if err := mount.Detach(stagePath); err != nil {
@@ -155,7 +155,7 @@ func (l *linux) Abandon() {
 		l.writable = false
 	}
 	for _, f := range []io.Closer{l.image, l.meta, l.store, l.physical} {
-		// Closing lets go of devices; a nil file's error is of no interest.
+		// Closing releases devices. A nil file returns an error, which means nothing.
 		_ = f.Close()
 	}
 }

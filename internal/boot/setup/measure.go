@@ -11,12 +11,12 @@ import (
 	"github.com/composefs-go/composefs/internal/boot/tpm"
 )
 
-// tpmRecord is what was measured into the TPM.
+// tpmRecord is the part of boot.json about the TPM: what was measured into it.
 type tpmRecord struct {
 	Status  string // "measured", "absent" or "off"
 	PCR     uint32
 	Events  []string // all that the register gets, in this order
-	Event   string   // that of the image
+	Event   string   // the image's
 	Digests []tpm.Digest
 }
 

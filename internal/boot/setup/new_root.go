@@ -77,7 +77,7 @@ func (l *linux) MakeWritable() error {
 	return nil
 }
 
-// remount changes both what the mount and what the file system allows.
+// remount changes both the mount and the file system.
 func (l *linux) remount(set func(*os.File) error, flag string) error {
 	if err := set(l.physical); err != nil {
 		return err

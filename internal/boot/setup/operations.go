@@ -10,8 +10,8 @@ import (
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
 )
 
-// An Operation is what a step does: a small value with all that the plan has decided
-// about it, which can be compared. As a string it is its line in a printed plan.
+// An Operation is the action of a step: a small comparable value with everything that the
+// plan has decided about it. Its string is its line in a printed plan.
 type Operation interface {
 	fmt.Stringer
 	do(s *session) error
@@ -24,7 +24,8 @@ func (o FindRoot) String() string { return "find the root device and mount it at
 
 func (o FindRoot) do(s *session) error { return s.sys.MountRoot(o.At, s.o.Cmdline) }
 
-// PreferRoot replaces what somebody else has mounted at At as the Root of the command line.
+// PreferRoot replaces the root that another program has mounted at At by the device on the
+// boot loader's disk, if Root, from the command line, matches several.
 type PreferRoot struct{ Root, At string }
 
 func (o PreferRoot) String() string {
@@ -34,7 +35,7 @@ func (o PreferRoot) String() string {
 func (o PreferRoot) do(s *session) error {
 	err := s.sys.PreferRoot(o.At, s.o.Cmdline)
 	if errors.Is(err, blockdev.ErrAmbiguous) {
-		s.say(kmsg.Warning, fmt.Errorf("what is mounted at %s is used: %w", o.At, err))
+		s.say(kmsg.Warning, fmt.Errorf("the root that is already mounted at %s is used: %w", o.At, err))
 		return nil
 	}
 	return err
@@ -189,7 +190,7 @@ type MountState struct {
 	HideExtensions bool
 }
 
-// describe says what a mode of /etc or /var does.
+// describe explains the modes of /etc and /var.
 var describe = map[bootcfg.MountMode]string{
 	bootcfg.MountRoot:      "bind, from the physical root",
 	bootcfg.MountBind:      "bind, from state/deploy",
@@ -207,8 +208,8 @@ func (o MountState) String() string {
 }
 
 // do boots a new deployment with its state in memory where the disk has no room
-// for it and the policy doesn't mind: it has no state that would be missed, and whoever
-// is to make room needs a machine that comes up.
+// for it and the policy allows that: it has no state yet that could be lost, and making
+// room takes a machine that comes up.
 func (o MountState) do(s *session) error {
 	err := s.sys.MountState(o.Dir, o.Mode, s.image.Digest.Hex())
 	switch {
@@ -240,7 +241,7 @@ func (o BindRoot) String() string {
 
 func (o BindRoot) do(s *session) error { return s.sys.BindRoot(o.ReadOnly) }
 
-// SelfTest reads through the new root what the next program needs.
+// SelfTest reads the files that the next program needs, through the new root.
 type SelfTest struct{ Init string }
 
 func (SelfTest) String() string {
@@ -272,7 +273,7 @@ func (o HandOver) String() string { return "put the new root at " + o.At }
 
 func (o HandOver) do(s *session) error { return s.sys.HandOver(o.At) }
 
-// SwitchRoot makes what is at At the root and executes Init there, "" for the first
+// SwitchRoot makes the tree at At the root and executes Init there, "" for the first
 // program of those that the kernel looks for. It doesn't come back.
 type SwitchRoot struct{ At, Init string }
 

@@ -31,8 +31,8 @@ type Options struct {
 	Init []string
 	// Version of this program, for the record.
 	Version string
-	// Advise, if not nil, returns an error's text with what to do about it, for those that
-	// are said while the boot goes on.
+	// Advise, if not nil, returns an error's text followed by what to do about it. It is
+	// used for errors that are printed although the boot goes on.
 	Advise func(error) string
 }
 
@@ -43,7 +43,7 @@ func Read(cmdline string, p Paths) (Options, error) {
 	o := Options{Config: bootcfg.DefaultConfig(), Sysroot: "/sysroot"}
 	config, err := readConfig(p.Config)
 	if err != nil {
-		// Nobody knows what it says of the TPM: the refusal shall spoil the register.
+		// Its [measure] section is unknown, so the refusal spoils the register if there is a TPM.
 		o.Config.Measure.TPM = bootcfg.IfPresent
 		return o, refuse(CodeConfig, err)
 	}

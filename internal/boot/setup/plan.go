@@ -32,7 +32,7 @@ type Step struct {
 	Do   Operation
 }
 
-// A Plan is what will be done, in order. slices.Equal compares two of them.
+// A Plan lists the steps of a boot in order. slices.Equal compares two plans.
 type Plan []Step
 
 // String prints the plan, a step a line.
@@ -45,7 +45,7 @@ func (p Plan) String() string {
 }
 
 // NewPlan decides from the options and what the kernel can do. It looks at
-// nothing else. What can be refused now is refused now.
+// nothing else. A boot that can be refused now is refused now.
 func NewPlan(o Options, k *kernel.Kernel) (Plan, error) {
 	if err := checkArguments(o); err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func NewPlan(o Options, k *kernel.Kernel) (Plan, error) {
 	return append(p, initSteps(o)...), nil
 }
 
-// checkArguments refuses what the policy doesn't allow the command line to ask for.
+// checkArguments refuses a command line that asks for more than the policy allows.
 func checkArguments(o Options) error {
 	if o.unverified() {
 		return nil
@@ -91,7 +91,7 @@ func checkArguments(o Options) error {
 	return refuse(CodeConfig, o.Config.Verify.Permits(o.Cmdline, o.Keys))
 }
 
-// checkKernel refuses kernels that can't do what every image of the command line needs.
+// checkKernel refuses a kernel that lacks what every image on the command line needs.
 func checkKernel(o Options, k *kernel.Kernel) error {
 	need := []kernel.Feature{kernel.MountAPI, kernel.EROFS, kernel.Overlay, kernel.OverlayData}
 	verity := o.Config.Verify.FSVerity == bootcfg.Require
@@ -120,7 +120,7 @@ func rootSteps(o Options) Plan {
 	return nil
 }
 
-// verifySteps are the only ones that decide whether the image is the one meant.
+// verifySteps are the only steps that decide whether the image is the right one.
 // After them it is the open file that counts, no longer its name.
 func verifySteps(o Options) Plan {
 	p := Plan{{StageVerify, CodeMount, OpenRoot{o.Sysroot}}}
@@ -157,7 +157,7 @@ func composeSteps(o Options) Plan {
 	return append(p, Step{StageCompose, CodeMount, BindRoot{c.Root.SysrootReadOnly}})
 }
 
-// initSteps are for the first process: nobody else would go on.
+// initSteps are for the first process, which has no other program to go on after it.
 func initSteps(o Options) Plan {
 	if o.Init == nil {
 		return nil
@@ -165,8 +165,8 @@ func initSteps(o Options) Plan {
 	return Plan{{StageHandOver, CodeMount, SwitchRoot{o.Sysroot, o.init()}}}
 }
 
-// unverified says whether what root= means is booted as it is: the command line names
-// no image, and the policy doesn't want one.
+// unverified reports whether the root is booted as it is: the command line names no image,
+// and the policy doesn't require one.
 func (o Options) unverified() bool {
 	return !o.Cmdline.Asked() && o.Config.Verify.Argument == bootcfg.Optional
 }

@@ -2,8 +2,8 @@ package setup
 
 import "fmt"
 
-// A Kind says what stands in the way of a boot, where something can be done about it. What
-// that is, the program says: see advice.go of composefs-setup-root.
+// A Kind is a kind of problem that stops a boot, or threatens data, and that can be solved.
+// How is up to the program: see advice.go of composefs-setup-root.
 type Kind string
 
 // The kinds of problems.
@@ -30,7 +30,7 @@ const (
 	RootUnverified    Kind = "root-unverified"     // nothing at the root is of this boot
 	RootCovered       Kind = "root-covered"        // something is mounted over it
 	RootGone          Kind = "root-gone"           // it was unmounted
-	RecordCovered     Kind = "record-covered"      // something is mounted over what was written down of it
+	RecordCovered     Kind = "record-covered"      // something is mounted over the record of the verified root
 	UnspoiltTPM       Kind = "unspoilt-tpm"        // a shell is asked for before its register is spoiled
 	NoShell           Kind = "no-shell"            // is allowed
 )

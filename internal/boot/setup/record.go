@@ -100,8 +100,8 @@ func (b *Boot) JSON(maxRSS int64) string {
 	}.String() + "\n"
 }
 
-// policy returns what of the policy explains the mounts of the running system. All
-// of it are words of ours, which need no quoting.
+// policy returns the settings of the policy that explain the mounts of the running system.
+// Their values are fixed words, which need no quoting.
 func (b *Boot) policy() string {
 	c := b.Config
 	return `{"root":"` + string(c.Root.Transient) + `","etc":"` + string(c.Etc) + `","extensions":"` + string(c.Extensions()) + `"}`
@@ -127,7 +127,7 @@ func list(all []string) string {
 	return "[" + strings.Join(quoted, ",") + "]"
 }
 
-// quote returns s as a JSON string. What isn't UTF-8 becomes U+FFFD.
+// quote returns s as a JSON string. Bytes that aren't UTF-8 become U+FFFD.
 func quote(s string) string {
 	const hex = "0123456789abcdef"
 	b := []byte{'"'}

@@ -7,9 +7,9 @@ import (
 	"github.com/composefs-go/composefs/internal/boot/kmsg"
 )
 
-// Refused does what the policy has for a refused boot. It returns for Emergency, and
-// for the others if the kernel refuses: whoever started us goes on then, and where
-// that is the kernel, it panics.
+// Refused ends a refused boot as the policy says. It returns for Emergency, and for the
+// other actions if the kernel refuses them. Then the program that started this one goes on;
+// if that is the kernel, it panics.
 func Refused(sys System, c bootcfg.Config, code Code, log *kmsg.Log) {
 	if err := spoil(sys, c.Measure, code); err != nil {
 		log.Printf(kmsg.Err, "%v", err)
@@ -21,8 +21,8 @@ func Refused(sys System, c bootcfg.Config, code Code, log *kmsg.Log) {
 
 const halt bootcfg.FailureAction = "halt"
 
-// commands are what reboot(2) knows. "emergency" is none of them, halt is only asked
-// for where there may be no shell: what was said stays on the screen.
+// commands are the commands of reboot(2). Emergency has none. Halt, which leaves the messages
+// on the screen, is only used where no shell is allowed.
 var commands = map[bootcfg.FailureAction]int{
 	bootcfg.Reboot: unix.LINUX_REBOOT_CMD_RESTART, bootcfg.PowerOff: unix.LINUX_REBOOT_CMD_POWER_OFF, halt: unix.LINUX_REBOOT_CMD_HALT,
 }

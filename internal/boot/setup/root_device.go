@@ -21,8 +21,8 @@ import (
 // rootTimeout is how long the root device is waited for unless rootwait says otherwise.
 const rootTimeout = 30 * time.Second
 
-// MountRoot mounts what root= means at the path, the way that rootfstype=,
-// rootflags=, ro and rw say.
+// MountRoot mounts the device that root= means at the path, as rootfstype=, rootflags=,
+// ro and rw say.
 func (l *linux) MountRoot(at string, args bootcfg.Cmdline) error {
 	root, _ := args.Lookup("root")
 	spec, err := blockdev.ParseSpec(root, runtime.GOARCH)
@@ -43,10 +43,10 @@ func (l *linux) MountRoot(at string, args bootcfg.Cmdline) error {
 	return mountAt(at, "/dev/"+name, args)
 }
 
-// PreferRoot is for a root that somebody else has mounted at the path, udev for instance
-// that takes any of several devices with a label: if one of them is on the disk of the
-// boot loader, that one is mounted in its place. If that doesn't decide, what is mounted
-// stays, and the error is blockdev.ErrAmbiguous.
+// PreferRoot is for a root that was mounted at the path by another program, through a link
+// made by udev for instance, which takes any of several devices with the same label. If one
+// of them is on the disk of the boot loader, that one is mounted in its place. If that
+// doesn't decide, the mounted one stays, and the error is blockdev.ErrAmbiguous.
 func (l *linux) PreferRoot(at string, args bootcfg.Cmdline) error {
 	root, _ := args.Lookup("root")
 	spec, err := blockdev.ParseSpec(root, runtime.GOARCH)
@@ -58,8 +58,8 @@ func (l *linux) PreferRoot(at string, args bootcfg.Cmdline) error {
 	if err != nil || major == 0 {
 		return nil // on no device, or on several
 	}
-	// A volume that was unlocked, or an array: whoever made it of other devices has chosen
-	// already, and a partition with a copy of its UUID isn't what the key has opened.
+	// An unlocked volume or an array was already chosen by the program that assembled it,
+	// and a partition with a copy of its UUID isn't the volume that the key has opened.
 	slaves, err := os.ReadDir(fmt.Sprintf("%s/sys/dev/block/%d:%d/slaves", l.machine, major, minor))
 	if len(slaves) > 0 || err != nil && !errors.Is(err, os.ErrNotExist) { // a partition has no such directory
 		return nil
@@ -103,7 +103,7 @@ func (l *linux) finder(loader string) blockdev.Finder {
 }
 
 // loaderPartition returns the PARTUUID of the partition that the boot loader came from, ""
-// if nobody says. The mount with the firmware's variables is seen by nobody else.
+// if it isn't known. No other process sees the mount with the firmware's variables.
 func (l *linux) loaderPartition() string {
 	if _, err := os.Stat(l.machine + "/sys/firmware/efi"); err != nil {
 		return ""
@@ -141,8 +141,8 @@ func mountAt(at, device string, args bootcfg.Cmdline) error {
 	return attachAt(m, at)
 }
 
-// timeout is for ever, as in the kernel, for rootwait without a number and for one that
-// it doesn't take.
+// timeout returns how long to wait for the root device. As in the kernel, rootwait without
+// a number, or with an invalid one, means for ever.
 func timeout(args bootcfg.Cmdline) time.Duration {
 	wait := rootTimeout
 	for _, a := range args.Args {
@@ -212,7 +212,13 @@ func mountDevice(fstype, device string, args bootcfg.Cmdline) (*os.File, error) 
 		if ok || option == "" {
 			continue
 		}
-		if err := setOption(c, option); err != nil {
+		key, value, assigned := strings.Cut(option, "=")
+		if assigned {
+			err = c.SetString(key, value)
+		} else {
+			err = c.SetFlag(key)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("rootflags: %w", err)
 		}
 	}
@@ -220,14 +226,6 @@ func mountDevice(fstype, device string, args bootcfg.Cmdline) (*os.File, error) 
 		return nil, err
 	}
 	return c.Mount(attr)
-}
-
-// setOption sets an option of the file system, "key" or "key=value".
-func setOption(c *mount.Context, option string) error {
-	if key, value, ok := strings.Cut(option, "="); ok {
-		return c.SetString(key, value)
-	}
-	return c.SetFlag(option)
 }
 
 func readOnlyOrNot(args bootcfg.Cmdline) string {

@@ -87,7 +87,7 @@ func (l *linux) readProgram(name string) (interpreter string, err error) {
 // explain finds out why a file of the new root can't be read: its object is
 // missing, changed or damaged, or else it is the kernel that is wrong.
 func (l *linux) explain(name string, cause error) error {
-	// The path in the error is that of a mount that has no place yet.
+	// The path in the error belongs to a mount that isn't attached anywhere yet.
 	var at *fs.PathError
 	if errors.As(cause, &at) {
 		cause = at.Err
@@ -125,7 +125,7 @@ func (l *linux) objectOf(name string) (verity.Digest, int64, error) {
 	return d, info.Size(), err
 }
 
-// examine says what is wrong with an object, "" if nothing is.
+// examine returns what is wrong with an object, "" if nothing is.
 func (l *linux) examine(d verity.Digest, size int64) string {
 	f, err := osfile.OpenPlain(l.store, path.Join("objects", d.ObjectPath()), osfile.Anything)
 	switch {
@@ -159,8 +159,8 @@ func (l *linux) examine(d verity.Digest, size int64) string {
 	return ""
 }
 
-// interpreterOf returns what the first bytes of a program name as the program to
-// run it with; "" if nothing, or if they make no sense.
+// interpreterOf returns the program that runs this one, named after #! or in its ELF
+// header; "" if there is none, or if it makes no sense.
 func interpreterOf(f *os.File) string {
 	head := make([]byte, 256)
 	n, _ := f.ReadAt(head, 0)

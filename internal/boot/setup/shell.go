@@ -9,12 +9,12 @@ import (
 
 // Shell returns why nobody may have a shell in the initramfs: because the policy doesn't
 // allow one, or can't be read, which is unread, or because the TPM's register can't be
-// spoiled, which is done before. If there is a reason, the machine has to be stopped, by
-// StopWithoutShell: whoever wanted a shell would go on without an answer.
+// spoiled, which is done first. If there is a reason, the caller stops the machine with
+// StopWithoutShell: the program that asks would go on whatever the answer.
 func Shell(sys System, o Options, unread error) (why []error) {
 	m := o.Config.Measure
-	// A TPM that isn't there yet counts: whoever has the shell could load its driver, and
-	// have what is sealed to a register that nothing has extended.
+	// A TPM that isn't there yet counts: anyone with the shell could load its driver, and
+	// unseal secrets with a register that nothing has extended.
 	if m.TPM == bootcfg.IfPresent && sys.HasTPM() {
 		m.TPM = bootcfg.Require
 	}
@@ -38,15 +38,15 @@ func StopWithoutShell(o Options) error {
 	return errors.Join(errors.New("no shell is allowed"), stop(endWithoutShell(o)))
 }
 
-// isInitramfs keeps a machine from being stopped that somebody only tries this on.
+// isInitramfs keeps a running machine, on which somebody only tries this, from being stopped.
 func isInitramfs() bool {
 	_, err := os.Stat("/etc/initrd-release")
 	_, dracut := os.Stat("/usr/lib/initrd-release")
 	return err == nil || dracut == nil
 }
 
-// endWithoutShell is what the policy says, then what dracut is told, then a stop that
-// leaves on the screen what was said.
+// endWithoutShell returns the policy's action, or else the one that rd.emergency= has for
+// dracut, or else a halt, which leaves the messages on the screen.
 func endWithoutShell(o Options) bootcfg.FailureAction {
 	wish, _ := o.Cmdline.Lookup("rd.emergency")
 	for _, action := range []bootcfg.FailureAction{o.Config.Failure, bootcfg.FailureAction(wish)} {

@@ -42,7 +42,7 @@ func (l *linux) MountState(dir string, mode bootcfg.MountMode, deployment string
 	return mount.Attach(m, at, "")
 }
 
-// stateMount returns what is to be mounted on at, the directory of the image.
+// stateMount returns the tree to mount on at, the directory of the image.
 func (l *linux) stateMount(at *os.File, dir string, mode bootcfg.MountMode, state string) (*os.File, error) {
 	switch mode {
 	case bootcfg.MountVolatile:
@@ -58,7 +58,8 @@ func (l *linux) stateMount(at *os.File, dir string, mode bootcfg.MountMode, stat
 		}
 		return l.stack("transient", at, upper, work)
 	case bootcfg.MountOverlay:
-		// In this order: where there are changes, there is what it takes to mount them.
+		// In this order: a deployment with changes always has the work directory that mounting
+		// them takes.
 		work, err := l.stateDir(path.Join(state, "work"), nil)
 		if err != nil {
 			return nil, l.unlessKept(path.Join(state, "upper"), err)
@@ -89,8 +90,8 @@ func (l *linux) bind(like *os.File, path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Where mounts are shared, what is mounted on it would be mounted on the physical
-	// root too, and would go when that does.
+	// Where mounts are shared, a mount on it would appear on the physical root too, and
+	// would go when that one goes.
 	if err := mount.SetPrivate(m); err != nil {
 		m.Close()
 		return nil, err
@@ -164,14 +165,14 @@ var errNoRoom = errors.New("no room for the state of a new deployment")
 
 // noRoom says whether making a directory failed for that reason.
 func noRoom(err error) bool {
-	var making *makingError
-	return errors.As(err, &making) && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT))
+	var create *createError
+	return errors.As(err, &create) && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT))
 }
 
-// A makingError is that a directory of the state isn't there and can't be made.
-type makingError struct{ error }
+// A createError says that a directory of the state doesn't exist and can't be made.
+type createError struct{ error }
 
-func (e *makingError) Unwrap() error { return e.error }
+func (e *createError) Unwrap() error { return e.error }
 
 // unlessKept makes err another than that there is no room if there are changes at the
 // path: a boot without them would be one of another system.
@@ -180,11 +181,11 @@ func (l *linux) unlessKept(changes string, err error) error {
 	if errors.Is(open, fs.ErrNotExist) || !noRoom(err) {
 		return err
 	}
-	_ = upper.Close() // of no interest, nor is that it is nil
+	_ = upper.Close() // nil is fine
 	return problem(NoRoomForChanges, "the changes in %s can't be mounted: %v", changes, err)
 }
 
-// unfinished is what a directory is called until it is like its model.
+// unfinished begins the name of a directory until it is like its model.
 const unfinished = ".composefs-new-"
 
 // ensureDir opens the directory name in dir and makes it if it is missing. A
@@ -201,7 +202,7 @@ func ensureDir(dir *os.File, name string, like *os.File) (*os.File, error) {
 	_ = unix.Unlinkat(int(dir.Fd()), temporary, unix.AT_REMOVEDIR)
 	err = unix.Mkdirat(int(dir.Fd()), temporary, 0o755)
 	if err != nil && !errors.Is(err, unix.EEXIST) { // something of a boot that was cut short is in use
-		return nil, &makingError{&fs.PathError{Op: "make the directory", Path: path.Join(dir.Name(), name), Err: err}}
+		return nil, &createError{&fs.PathError{Op: "make the directory", Path: path.Join(dir.Name(), name), Err: err}}
 	}
 	if d, err = osfile.OpenPlain(dir, temporary, flags); err != nil {
 		return nil, err
@@ -210,7 +211,7 @@ func ensureDir(dir *os.File, name string, like *os.File) (*os.File, error) {
 		d.Close()
 		// Nothing else is lost with it; a full disk is glad of the block.
 		_ = unix.Unlinkat(int(dir.Fd()), temporary, unix.AT_REMOVEDIR)
-		return nil, &makingError{err}
+		return nil, &createError{err}
 	}
 	return d, nil
 }
@@ -221,7 +222,7 @@ func finish(d, dir *os.File, name string, like *os.File) error {
 		return err
 	}
 	// The name must not reach the disk before the properties. That it does reach it is
-	// of no interest: what a crash loses is made again by the next boot.
+	// doesn't matter: if a crash loses it, the next boot makes the directory again.
 	if err := d.Sync(); err != nil {
 		return err
 	}

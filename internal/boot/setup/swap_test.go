@@ -23,14 +23,14 @@ func (d disk) evil(t *testing.T, name string) {
 	writeTestFile(t, d.path(name), image.String())
 }
 
-// swapping is a machine where another file gets the image's name when it has passed all
+// swapper is a machine where another file gets the image's name when it has passed all
 // checks.
-type swapping struct {
+type swapper struct {
 	setup.System
 	from, to string
 }
 
-func (s swapping) MountImage() error {
+func (s swapper) MountImage() error {
 	if err := os.Rename(s.from, s.to); err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func TestTheImageThatWasMeasuredIsMounted(t *testing.T) {
 			o.Sysroot = d.root
 			k, log := kernel.New(), kmsg.New(nil, t.Output())
 			object := "composefs/objects/" + d.image.ObjectPath()
-			if err := setup.RunOn(swapping{setup.NewSystem(k, log), d.path("evil"), d.path(object)}, k, o, log); err != nil {
+			if err := setup.RunOn(swapper{setup.NewSystem(k, log), d.path("evil"), d.path(object)}, k, o, log); err != nil {
 				t.Fatal(err)
 			}
 			wantFile(t, d.path("etc/hostname"), "host")

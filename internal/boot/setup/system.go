@@ -7,13 +7,13 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// A System is what the steps do to the machine. Each method is one action on what
+// A System does to the machine what the steps say. Each method is one action on files that
 // the ones before have opened: the physical root, the image, the new root.
 type System interface {
 	// MountRoot finds the root device and mounts it at the path.
 	MountRoot(path string, args bootcfg.Cmdline) error
-	// PreferRoot lets a root that is mounted at the path be the one on the boot
-	// loader's disk, where root= fits several; blockdev.ErrAmbiguous if that doesn't decide.
+	// PreferRoot replaces a root that is mounted at the path by the one on the boot loader's
+	// disk, if root= fits several devices; blockdev.ErrAmbiguous if that doesn't decide.
 	PreferRoot(path string, args bootcfg.Cmdline) error
 	// OpenRoot opens the physical root.
 	OpenRoot(path string) error
@@ -48,7 +48,7 @@ type System interface {
 	// MountState puts /etc or /var into the new root. Without a deployment it is
 	// another directory, which may be missing.
 	MountState(dir string, mode bootcfg.MountMode, deployment string) error
-	// SelfTest reads what the next program needs, the first of inits that exists.
+	// SelfTest reads the next program, the first of inits that exists, and what it needs.
 	SelfTest(inits []string) error
 	// Record writes boot.json, marks the root device for systemd, and masks the units
 	// that merge extensions where these are forbidden.
@@ -58,6 +58,6 @@ type System interface {
 	// SwitchRoot makes the path the root and executes the first of inits that
 	// exists. It returns only if it can't.
 	SwitchRoot(path string, inits, args []string) error
-	// Abandon takes back what was mounted.
+	// Abandon undoes all mounts.
 	Abandon()
 }

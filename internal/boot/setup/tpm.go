@@ -17,14 +17,14 @@ import (
 // tpmTimeout is how long the TPM's driver is waited for.
 const tpmTimeout = 10 * time.Second
 
-// firmware is where ACPI's tables are, and the one of them that a TPM 2.0 has.
+// The directory of ACPI's tables, and the table that a TPM 2.0 has.
 const (
 	firmwareTables = "/sys/firmware/acpi/tables"
 	firmwareTPM    = firmwareTables + "/TPM2"
 )
 
-// Extend keeps the log as well as it can. That one is for people and for systemd;
-// the register is what decides.
+// Extend keeps the log as well as it can: people and systemd read it, but only the
+// register decides.
 func (l *linux) Extend(pcr uint32, event string, needed bool) ([]tpm.Digest, error) {
 	device, err := tpm.Open(l.machine, l.tpmWait(needed))
 	if err != nil {
@@ -33,7 +33,7 @@ func (l *linux) Extend(pcr uint32, event string, needed bool) ([]tpm.Digest, err
 	defer device.Close()
 	log, err := tpm.OpenLog(l.machine + tpm.LogPath)
 	if err != nil {
-		l.log.Printf(kmsg.Warning, "what is measured can't be logged: %v", err)
+		l.log.Printf(kmsg.Warning, "the log of measurements can't be written: %v", err)
 	}
 	digests, err := tpm.Extend(device, pcr, event)
 	if log == nil {
@@ -43,7 +43,7 @@ func (l *linux) Extend(pcr uint32, event string, needed bool) ([]tpm.Digest, err
 		return nil, errors.Join(err, log.Close())
 	}
 	if err := log.Append(tpm.Record(pcr, digests, event, bootID(), sinceStart())); err != nil {
-		l.log.Printf(kmsg.Warning, "log what was measured: %v", err)
+		l.log.Printf(kmsg.Warning, "log the measurement: %v", err)
 	}
 	return digests, nil
 }

@@ -121,7 +121,7 @@ func TestWhatIsMeasuredIsLogged(t *testing.T) {
 func TestALogThatCantBeWrittenIsNoReasonToRefuse(t *testing.T) {
 	l := tpmMachine(t, sha256Answer())
 	writeTestFile(t, l.dir+"/run", "in the way")
-	if _, err := l.Extend(15, event, true); err != nil || !strings.Contains(l.console.String(), "composefs: what is measured can't be logged: ") {
+	if _, err := l.Extend(15, event, true); err != nil || !strings.Contains(l.console.String(), "composefs: the log of measurements can't be written: ") {
 		t.Errorf("no directory: %v, console %q", err, l.console)
 	}
 	l = tpmMachine(t, sha256Answer())
@@ -130,7 +130,7 @@ func TestALogThatCantBeWrittenIsNoReasonToRefuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill(t, l.dir+"/full")
-	if _, err := l.Extend(15, event, true); err != nil || !strings.Contains(l.console.String(), "composefs: log what was measured: ") {
+	if _, err := l.Extend(15, event, true); err != nil || !strings.Contains(l.console.String(), "composefs: log the measurement: ") {
 		t.Errorf("no room: %v, console %q", err, l.console)
 	}
 }

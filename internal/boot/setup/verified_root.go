@@ -15,11 +15,11 @@ import (
 	"github.com/composefs-go/composefs/internal/osfile"
 )
 
-// rootPath has what was mounted at --sysroot at the end of a good boot.
+// rootPath records the mounts at --sysroot at the end of a good boot.
 const rootPath = "/run/composefs/root"
 
-// VerifiedRoot returns nil if what is at o.Sysroot is what a run of ours has put
-// there, or if the policy and the command line want no verification at all. It is
+// VerifiedRoot returns nil if o.Sysroot is still the root that a run of this program has
+// put there, or if the policy and the command line want no verification at all. It is
 // asked at the last moment before the root is switched: whatever was skipped, masked,
 // mounted or left in a shell before that, nothing else is booted.
 func VerifiedRoot(o Options) error {
@@ -31,7 +31,7 @@ func VerifiedRoot(o Options) error {
 	if err != nil {
 		return refuse(CodeMount, err)
 	}
-	put, err := readPut()
+	put, err := readRootMounts()
 	switch {
 	case errors.Is(err, errMountedOver):
 		return refuse(CodeMount, err)
@@ -41,13 +41,12 @@ func VerifiedRoot(o Options) error {
 	return refuse(CodeMount, sameMounts(put, now, root, o.Config))
 }
 
-// errMountedOver is the cause when something is mounted over what a run of ours has
-// written down.
+// errMountedOver is the cause when something is mounted over the record of the root.
 var errMountedOver = problem(RecordCovered, "something is mounted over the record of the verified root in /run/composefs: the root isn't switched")
 
-// readPut reads what a run of ours has put at the root. It lies on the file system at
-// /run, over which nothing is mounted.
-func readPut() ([]putMount, error) {
+// readRootMounts reads the record of the root. It lies on the file system at /run, and nothing
+// may be mounted over it.
+func readRootMounts() ([]rootMount, error) {
 	f, err := os.Open(rootPath)
 	if err != nil {
 		return nil, err
@@ -61,34 +60,34 @@ func readPut() ([]putMount, error) {
 	if run.Mnt_id != file.Mnt_id {
 		return nil, errMountedOver
 	}
-	text, err := osfile.ReadAll(f, putMax)
+	text, err := osfile.ReadAll(f, maxRootRecord)
 	if err != nil {
 		return nil, err
 	}
-	var all []putMount
+	var all []rootMount
 	for line := range strings.Lines(string(text)) {
 		m := strings.Split(strings.TrimSuffix(line, "\n"), " ")
-		if len(m) != len(putMount{}) {
+		if len(m) != len(rootMount{}) {
 			return nil, fs.ErrInvalid
 		}
-		all = append(all, putMount(m))
+		all = append(all, rootMount(m))
 	}
 	return all, nil
 }
 
-// putMax bounds rootPath, in bytes; written ones have about 1000.
-const putMax = 1 << 20
+// maxRootRecord bounds rootPath, in bytes; written ones have about 1000.
+const maxRootRecord = 1 << 20
 
-// A putMount is what stays the same of a mount until it is unmounted: number, root, place,
+// A rootMount is what stays the same of a mount until it is unmounted: number, root, place,
 // type and source, as mountinfo(5) has them.
-type putMount [5]string
+type rootMount [5]string
 
-func (m putMount) at() string     { return m[2] }
-func (m putMount) fstype() string { return m[3] }
+func (m rootMount) at() string     { return m[2] }
+func (m rootMount) fstype() string { return m[3] }
 
-// sameMounts compares what was put at the root with what is there now.
-func sameMounts(put, now []putMount, root string, policy bootcfg.Config) error {
-	if !slices.ContainsFunc(put, func(m putMount) bool { return m.at() == root }) {
+// sameMounts compares the recorded mounts with the present ones.
+func sameMounts(put, now []rootMount, root string, policy bootcfg.Config) error {
+	if !slices.ContainsFunc(put, func(m rootMount) bool { return m.at() == root }) {
 		return notVerified(root)
 	}
 	gone := slices.Clone(put)
@@ -96,7 +95,7 @@ func sameMounts(put, now []putMount, root string, policy bootcfg.Config) error {
 		if i := slices.Index(gone, m); i >= 0 {
 			gone = slices.Delete(gone, i, i+1)
 		} else if policy.Covers(strings.TrimPrefix(strings.TrimPrefix(m.at(), root), "/"), m.fstype()) {
-			return problem(RootCovered, "something else than the verified image was mounted at %s: the root isn't switched", m.at())
+			return problem(RootCovered, "something other than the verified image was mounted at %s: the root isn't switched", m.at())
 		}
 	}
 	if len(gone) > 0 {
@@ -109,26 +108,22 @@ func notVerified(root string) error {
 	return problem(RootUnverified, "nothing at %s was verified in this boot: the root isn't switched", root)
 }
 
-// mountsAt returns what is mounted at dir and below it.
-func mountsAt(dir string) ([]putMount, error) {
+// mountsAt returns the mounts at dir and below it.
+func mountsAt(dir string) (at []rootMount, err error) {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
-	return mountsIn(string(text), dir)
-}
-
-func mountsIn(text, dir string) (at []putMount, err error) {
-	all, err := mount.ParseInfo(text)
+	all, err := mount.ParseInfo(string(text))
 	for _, m := range all {
 		if rest, ok := strings.CutPrefix(m.At, dir); ok && (rest == "" || rest[0] == '/') {
-			at = append(at, putMount{m.ID, m.Root, m.At, m.Type, m.Source})
+			at = append(at, rootMount{m.ID, m.Root, m.At, m.Type, m.Source})
 		}
 	}
 	return at, err
 }
 
-// markVerified remembers what is at the root now.
+// markVerified records the mounts at the root.
 func markVerified(root string) error {
 	all, err := mountsAt(path.Clean(root))
 	if err != nil {

@@ -20,7 +20,7 @@ func TestOnlyTheVerifiedRootIsSwitchedTo(t *testing.T) {
 	const (
 		noState   = "[etc]\nmount = \"transient\"\n[var]\nmount = \"volatile\"\n"
 		imageEtc  = "[etc]\nmount = \"none\"\n"
-		somewhere = "something else than the verified image was mounted at "
+		somewhere = "something other than the verified image was mounted at "
 	)
 	over := func(names ...string) func(*testing.T, disk) {
 		return func(t *testing.T, d disk) {

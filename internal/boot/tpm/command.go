@@ -20,13 +20,13 @@ const (
 )
 
 // ErrRefused is the cause when the TPM answers with an error, ErrMalformed when it
-// answers with something else than the specification has.
+// answers with something other than the specification has.
 var (
 	ErrRefused   = errors.New("the TPM refuses the command")
 	ErrMalformed = errors.New("malformed answer from the TPM")
 )
 
-// A Digest is what one bank was extended with.
+// A Digest is the value that one bank was extended with.
 type Digest struct {
 	Algorithm string // as systemd and the TCG's logs write it: "sha256"
 	Sum       []byte
@@ -74,7 +74,7 @@ func ParseEventResponse(b []byte) ([]Digest, error) {
 		return nil, fmt.Errorf("%w: want the tag %#x, found %#x", ErrMalformed, tagSessions, tag)
 	}
 	parameters := reader{b: r.take(int64(r.u32()))}
-	// The session ends as it began: no nonce, attributes of no interest, no HMAC.
+	// The session ends as it began: no nonce, any attributes, no HMAC.
 	nonce, _, hmac := r.u16(), r.take(1), r.u16()
 	if r.short || nonce != 0 || hmac != 0 || len(r.b) != 0 {
 		return nil, fmt.Errorf("%w: want parameters and an empty session, found something else after %d bytes of parameters", ErrMalformed, len(parameters.b))

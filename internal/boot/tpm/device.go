@@ -50,7 +50,7 @@ func open(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// Extend extends the register with the event and returns what each bank got.
+// Extend extends the register with the event and returns the digest that each bank got.
 func Extend(device io.ReadWriter, pcr uint32, event string) ([]Digest, error) {
 	command, err := EventCommand(pcr, []byte(event))
 	if err != nil {

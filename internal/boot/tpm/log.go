@@ -27,7 +27,7 @@ type Log struct {
 }
 
 // OpenLog opens the log, makes it if it isn't there, and marks it as incomplete:
-// it is opened before what it is about is measured.
+// it is opened before the measurement is made.
 func OpenLog(name string) (*Log, error) {
 	if err := os.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (l *Log) Append(record string) error {
 	return errors.Join(err, l.f.Close())
 }
 
-// Close leaves the log incomplete, as it is if what was measured can't be told.
+// Close leaves the log marked as incomplete, for a measurement whose digests aren't known.
 func (l *Log) Close() error { return l.f.Close() }
 
 // Record returns a record of the log: JSON between a record separator and a line

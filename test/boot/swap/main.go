@@ -37,17 +37,17 @@ func boot() (*kmsg.Log, error) {
 	}
 	o.Init = os.Args
 	k := kernel.New()
-	return log, setup.RunOn(swapping{setup.NewSystem(k, log), o, log}, k, o, log)
+	return log, setup.RunOn(swapper{setup.NewSystem(k, log), o, log}, k, o, log)
 }
 
-// swapping is the real machine but for what happens before it mounts the image.
-type swapping struct {
+// swapper is the real machine but for what happens before it mounts the image.
+type swapper struct {
 	setup.System
 	o   setup.Options
 	log *kmsg.Log
 }
 
-func (s swapping) MountImage() error {
+func (s swapper) MountImage() error {
 	from, _ := s.o.Cmdline.Lookup("composefs-test-swap")
 	to := path.Join(s.o.Sysroot, "composefs/objects", s.o.Cmdline.Images[0].Digest.ObjectPath())
 	if err := os.Rename(path.Join(s.o.Sysroot, from), to); err != nil {
