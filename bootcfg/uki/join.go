@@ -20,7 +20,7 @@ var joined = []string{
 
 // AssembleProfile makes a program that holds one profile, to be joined to a UKI by
 // Options.Join: .profile, and then the parts that the profile has of its own. It is built on the
-// stub of addons, and boots nothing by itself.
+// stub for addons, and boots nothing by itself.
 func AssembleProfile(o Options) ([]byte, error) {
 	if err := CheckProfile(o.Profile); err != nil {
 		return nil, err

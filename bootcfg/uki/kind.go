@@ -49,8 +49,8 @@ type Stub string
 
 // The stubs.
 const (
-	StubLinux Stub = "systemd-stub"  // of UKIs: linuxx64.efi.stub
-	StubAddon Stub = "systemd-addon" // of addons: addonx64.efi.stub; started by itself, it does nothing
+	StubLinux Stub = "systemd-stub"  // for UKIs: linuxx64.efi.stub
+	StubAddon Stub = "systemd-addon" // for addons: addonx64.efi.stub; started by itself, it does nothing
 )
 
 // loaderInfo is what .sdmagic begins with; the name follows, and after a space the version.

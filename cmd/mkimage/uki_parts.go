@@ -22,8 +22,8 @@ type part struct {
 	content    *[]byte
 }
 
-// partChecks are what the content of a part has to be, by its flag. --sbat and --join are for
-// bootcfg/uki to check, which reads them.
+// partChecks check the content of a part, by its flag. bootcfg/uki checks --sbat and --join
+// itself.
 var partChecks = map[string]func([]byte) error{
 	"--linux":           ukiparts.CheckKernel,
 	"--initrd":          ukiparts.CheckInitrd,
@@ -51,7 +51,7 @@ func readParts(parts []part) error {
 	return nil
 }
 
-// checkParts refuses parts that were read and are something else than they have to be.
+// checkParts refuses parts whose content isn't what the flag wants.
 func checkParts(parts []part) error {
 	for _, p := range parts {
 		check := partChecks[p.flag]
@@ -65,7 +65,7 @@ func checkParts(parts []part) error {
 	return nil
 }
 
-// partProblem says what a file is that can't be the part, and what to give instead.
+// partProblem says what a file is, if it can't be the part, and what is wanted instead.
 func partProblem(name string, content []byte, err error) error {
 	var mixup *ukiparts.MixupError
 	var part *ukiparts.PartError
@@ -87,7 +87,7 @@ func partProblem(name string, content []byte, err error) error {
 	}
 }
 
-// checkStub refuses a stub that what is built can't be made of.
+// checkStub refuses a stub of another kind than is wanted, and says which one to take.
 func checkStub(name string, stub []byte, want uki.Stub) error {
 	err := ukiparts.CheckStub(stub, want)
 	var other *ukiparts.StubError
@@ -97,16 +97,16 @@ func checkStub(name string, stub []byte, want uki.Stub) error {
 	case !errors.As(err, &other):
 		return fmt.Errorf("--stub: %w", partProblem(name, stub, err))
 	case want == uki.StubAddon:
-		return fmt.Errorf("--stub: %s is %s: want the stub of addons, as in addonx64.efi.stub of systemd 254 or newer", name, other.Found)
+		return fmt.Errorf("--stub: %s is %s: want the stub for addons, as in addonx64.efi.stub of systemd 254 or newer", name, other.Found)
 	}
-	return fmt.Errorf("--stub: %s is %s: want the stub of UKIs, as in linuxx64.efi.stub", name, other.Found)
+	return fmt.Errorf("--stub: %s is %s: want the stub for UKIs, as in linuxx64.efi.stub", name, other.Found)
 }
 
 // openStub reads a stub of systemd.
 func openStub(name string, kind uki.Stub) ([]byte, error) {
 	stub, err := readSmall(name, maxPart)
 	if os.IsNotExist(err) && kind == uki.StubAddon {
-		return nil, fmt.Errorf("read systemd's stub of addons: %w; install the package systemd-boot-efi of systemd 254 or newer, or name the file with --stub", err)
+		return nil, fmt.Errorf("read systemd's stub for addons: %w; install the package systemd-boot-efi of systemd 254 or newer, or name the file with --stub", err)
 	}
 	if os.IsNotExist(err) {
 		return nil, fmt.Errorf("read systemd-stub: %w; install the package systemd-boot-efi, or name the file with --stub", err)
@@ -193,8 +193,8 @@ func (o *ukiBuildOptions) parts(cmd *cobra.Command) (parts uki.Options, meant st
 	return parts, meant, ukiparts.CheckMachines(parts.Linux, parts.Initrd)
 }
 
-// readStub reads the stub, by default systemd's for the kernel. A profile takes any: its
-// sections are all that is joined to the UKI.
+// readStub reads the stub, by default systemd's for the kernel. A profile may have any: only
+// its sections are joined to the UKI.
 func (o *ukiBuildOptions) readStub(parts *uki.Options) (err error) {
 	name, kind := o.stub, uki.StubLinux
 	if o.onlyProfile() {

@@ -25,8 +25,8 @@ type hiddenRow struct {
 
 const microcode = "kernel/x86/microcode/GenuineIntel.bin"
 
-// What uki verify refuses is refused for what a boot of it shows: nothing is started that
-// verifies the root, or it trusts somebody else.
+// A boot of what uki verify refuses shows why: nothing is started that verifies the root, or
+// somebody else is trusted.
 func TestWhatASignedUKIHides(t *testing.T) {
 	s := secureLab(t)
 	wrongPub, err := os.ReadFile(s.wrongPub)
@@ -62,7 +62,7 @@ func TestWhatASignedUKIHides(t *testing.T) {
 	}
 }
 
-// program makes the UKI as whoever made it by other means than mkimage uki build.
+// program makes the UKI by other means than mkimage uki build, which refuses it.
 func (r hiddenRow) program(t *testing.T, s secure) string {
 	t.Helper()
 	dir, release := shared.kernel(t, "trixie")
@@ -145,7 +145,7 @@ func otherProgram(t *testing.T, _ secure, c vm.Console) {
 	}
 }
 
-// sealedBy shows that a seal by a key counted that isn't in the initrd.
+// sealedBy shows that a seal counted by a key of this name, which isn't in the initrd.
 func sealedBy(name string) func(*testing.T, secure, vm.Console) {
 	return func(t *testing.T, s secure, c vm.Console) {
 		t.Helper()

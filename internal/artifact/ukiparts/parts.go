@@ -61,8 +61,8 @@ func CheckKernel(content []byte) error {
 	return nil
 }
 
-// CheckInitrd refuses anything but a whole initrd; a program in its place is a MixupError.
-// One that is compressed in a way that isn't read here may be good.
+// CheckInitrd refuses anything but a whole initrd; a program in its place is a MixupError. An
+// initrd with a compression that isn't supported here passes.
 func CheckInitrd(content []byte) error {
 	if isProgram(content) {
 		return &MixupError{Program}
@@ -73,16 +73,16 @@ func CheckInitrd(content []byte) error {
 	return nil
 }
 
-// A StubError is about one of systemd's stubs in the place of another: what is built on the
-// stub of addons starts no kernel.
+// A StubError is about one of systemd's stubs in the place of another. A UKI on the stub for
+// addons starts no kernel.
 type StubError struct{ Want, Found uki.Stub }
 
 func (e *StubError) Error() string {
 	return fmt.Sprintf("the stub is %s, want %s", e.Found, e.Want)
 }
 
-// CheckStub refuses another program of systemd than the stub that is wanted, with a
-// StubError. A stub that doesn't say what it is may be any.
+// CheckStub refuses a program of systemd other than the stub that is wanted, with a
+// StubError. A stub that doesn't say what it is passes.
 func CheckStub(stub []byte, want uki.Stub) error {
 	f, err := uki.Parse(bytes.NewReader(stub))
 	if err != nil {

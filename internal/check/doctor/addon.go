@@ -48,7 +48,7 @@ func addonsOf(ctx context.Context, r *Report, d *Disk, esp Partition, name strin
 // addonSuffix ends the names of addons.
 const addonSuffix = ".addon.efi"
 
-// readAddon checks an addon, and reports whether it adds anything that counts here.
+// readAddon checks an addon of a UKI, and reports whether it has a command line or an initrd.
 func readAddon(r *Report, file string, program []byte, f, of *uki.File) (addon, bool) {
 	if f.Machine != of.Machine {
 		r.Stop("addon/machine", "%s: it is for machine type %#x, the UKI for %#x", file, f.Machine, of.Machine)
@@ -59,7 +59,7 @@ func readAddon(r *Report, file string, program []byte, f, of *uki.File) (addon, 
 		}
 	}
 	if f.Stub() == uki.StubLinux {
-		r.Warn("addon/stub", "%s: it is made of the stub of UKIs, not of the one for addons", file)
+		r.Warn("addon/stub", "%s: it is built on the stub for UKIs, not on the one for addons", file)
 	}
 	text, _ := f.Section(".cmdline")
 	line, err := uki.Profile{Sections: []uki.Section{{Name: ".cmdline", Data: text}}}.Cmdline()
@@ -96,8 +96,8 @@ func besideUKI(r *Report, name string, files []string) {
 	}
 }
 
-// checkOverlay checks an addon's initrd, if it has one; whether it can be read at all is
-// found out together with the UKI's.
+// checkOverlay checks an addon's initrd, if it has one. If it can't be read, neither can it
+// together with the UKI's, which is reported there.
 func checkOverlay(r *Report, file string, image []byte) {
 	root, err := initrd.Open(image)
 	if err != nil {

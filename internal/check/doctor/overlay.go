@@ -31,6 +31,8 @@ func Overlay(r *Report, root fs.ReadLinkFS) {
 		case isSetupRoot(root, name):
 			(&Initrd{Root: root}).checkProgram(r, name)
 			others = append(others, name)
+		case isMergedUsr(root, name):
+			others = append(others, name)
 		case slices.ContainsFunc(programsOfInitrds, func(at string) bool { return below(name, at) || e.Type()&fs.ModeSymlink != 0 && below(at, name) }):
 			r.Warn("addon-program", "it puts /%s over the initrd of the UKI, where it decides what is started there, and whether the root is verified", name)
 		case strings.HasSuffix(name, ".pub"), below(bootcfg.ConfigPath[1:], name), below(bootcfg.KeysPath[1:], name), below(name, path.Dir(bootcfg.ConfigPath[1:])):
@@ -43,6 +45,13 @@ func Overlay(r *Report, root fs.ReadLinkFS) {
 	if len(others) > 0 {
 		r.Warn("addon-files", "it puts other files over the initrd of the UKI, %d in all, the first is /%s", len(others), others[0])
 	}
+}
+
+// isMergedUsr reports whether a file is one of the links to /usr that most initrds have: /lib
+// to /usr/lib, and so on.
+func isMergedUsr(root fs.ReadLinkFS, name string) bool {
+	to, err := root.ReadLink(name)
+	return err == nil && slices.Contains([]string{"bin", "lib", "lib64", "sbin"}, name) && inside(to) == "usr/"+name
 }
 
 // isSetupRoot reports whether a file is composefs-setup-root, in a place where it is started

@@ -27,7 +27,7 @@ func (e *Examiner) uki(r *Report, f *uki.File, at func(*Report, string) *Examine
 		r.Stop("profiles/malformed", "%v", err)
 	}
 	if f.Stub() == uki.StubAddon {
-		r.Stop("stub", "it is made of the stub of addons, which starts no kernel")
+		r.Stop("stub", "it is built on the stub for addons, which starts no kernel")
 	}
 	if !f.Signed {
 		r.Warn("unsigned", "it has no Secure Boot signature: nobody vouches for the keys, the policy and the command line in it")

@@ -29,10 +29,10 @@ type Boot struct {
 	Problems  []error      // that would stop a boot, or that hide something
 	Warnings  []string     // what the signer should know
 
-	refused []error // the Problems with which no UKI is built
+	refused []error // Problems with which no UKI is built
 }
 
-// A Policy is one in an initrd, or the one that holds without any.
+// A Policy is the one in an initrd, or the default if it has none.
 type Policy struct {
 	bootcfg.Config
 	Written bool // it is a file in the initrd
@@ -43,13 +43,13 @@ var ErrUnverified = errors.New("nothing would be verified")
 
 func (b *Boot) problem(err error) { b.Problems = append(b.Problems, err) }
 
-// refuse takes a problem with which no UKI is built.
+// refuse adds a problem with which no UKI is built.
 func (b *Boot) refuse(err error) {
 	b.refused = append(b.refused, err)
 	b.problem(err)
 }
 
-// In says of an error which profile it is about.
+// In returns the error with the number of the profile before it.
 func (b *Boot) In(err error) error { return fmt.Errorf("profile @%d: %w", b.Number, err) }
 
 // Image returns the arguments that name the image, as they are written.
@@ -92,7 +92,7 @@ func (b *Boot) read(from uki.Profile) *initrd.Archive {
 	return root
 }
 
-// readAddon reads what an addon adds to UKIs, which aren't known.
+// readAddon reads an addon. The UKIs that it will be used with aren't known.
 func readAddon(f *uki.File, from uki.Profile) *Boot {
 	b := &Boot{}
 	root := b.read(from)
@@ -100,7 +100,7 @@ func readAddon(f *uki.File, from uki.Profile) *Boot {
 		b.problem(fmt.Errorf(".cmdline: an addon names an image, %s", b.Image()))
 	}
 	if f.Stub() == uki.StubLinux {
-		b.Warnings = append(b.Warnings, "it is made of the stub of UKIs, not of the one for addons")
+		b.Warnings = append(b.Warnings, "it is built on the stub for UKIs, not on the one for addons")
 	}
 	if b.LineErr == nil {
 		r := &doctor.Report{}
@@ -113,7 +113,7 @@ func readAddon(f *uki.File, from uki.Profile) *Boot {
 		b.judge(".initrd", r)
 		b.readTrust(root, true)
 		if b.Policy != nil && !b.Policy.Written {
-			b.Policy = nil // it has no say
+			b.Policy = nil // the UKI's holds
 		}
 	}
 	return b
@@ -131,13 +131,12 @@ func readOther(kind uki.Kind, from uki.Profile) *Boot {
 	return b
 }
 
-// readProfile reads a profile of a UKI for a machine, and looks whether anything in it
-// is verified.
+// readProfile reads a profile of a UKI, and checks whether the boot that it makes is verified.
 func readProfile(f *uki.File, from uki.Profile) *Boot {
 	b := &Boot{}
 	root := b.read(from)
 	if f.Stub() == uki.StubAddon {
-		b.problem(errors.New("it is made of the stub of addons, which starts no kernel"))
+		b.problem(errors.New("it is built on the stub for addons, which starts no kernel"))
 	}
 	if _, ok := from.Section(".linux"); !ok {
 		b.problem(errors.New("it has no kernel (.linux)"))

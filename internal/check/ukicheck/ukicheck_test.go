@@ -67,7 +67,7 @@ func good(t *testing.T) []uki.Section {
 	}
 }
 
-// with returns the sections with one in the place of that of the same name, or before all others.
+// with returns the sections with another content for one, or with one more in front.
 func with(sections []uki.Section, name, content string) []uki.Section {
 	i := slices.IndexFunc(sections, func(s uki.Section) bool { return s.Name == name })
 	if i < 0 {
@@ -114,10 +114,10 @@ func TestWhatAProfileBoots(t *testing.T) {
 	}
 }
 
-// what is wrong with one thing is said of it, and of nothing else.
+// A row is a program, and what is said of it.
 type row struct {
 	name       string
-	magic      string // of the stub, "" for that of UKIs, or of addons
+	magic      string // of the stub; "" for the usual one
 	sections   []uki.Section
 	problem    string // "" for none
 	warning    string // "" for none
@@ -157,7 +157,7 @@ func TestWhatASignatureShouldNotVouchFor(t *testing.T) {
 		{name: "no image", sections: with(g, ".cmdline", "quiet"), problem: `the command line names no image: "quiet"`, unverified: true},
 		{name: "no initrd that can be read", sections: with(g, ".initrd", "x"), problem: ".initrd: malformed initrd"},
 		{name: "a malformed command line", sections: cmdline("composefs=x"), problem: ".cmdline: malformed kernel command line"},
-		{name: "the stub of addons", magic: testutil.AddonMagic, sections: g, problem: "it is made of the stub of addons, which starts no kernel"},
+		{name: "the stub of addons", magic: testutil.AddonMagic, sections: g, problem: "it is built on the stub for addons, which starts no kernel"},
 		{name: "another first program", sections: cmdline("rdinit=/bin/sh"), problem: ".cmdline: composefs-setup-root would not be started: rdinit=/bin/sh"},
 		{name: "no initrd taken", sections: cmdline("noinitrd"), problem: "with noinitrd"},
 		{name: "a shell", sections: cmdline("init=/bin/sh"), warning: ".cmdline: init=/bin/sh gives anyone at the console a shell as root"},
@@ -189,7 +189,7 @@ func TestWhatASignatureOfAnAddonShouldNotVouchFor(t *testing.T) {
 	ours := tree(t, nil)
 	for _, r := range []row{
 		{name: "good", sections: cmdline("console=ttyS0 quiet")},
-		{name: "the stub of UKIs", magic: testutil.LinuxMagic, sections: cmdline("quiet"), warning: "it is made of the stub of UKIs"},
+		{name: "the stub of UKIs", magic: testutil.LinuxMagic, sections: cmdline("quiet"), warning: "it is built on the stub for UKIs"},
 		{name: "an image", sections: cmdline("composefs.ref=old"), problem: ".cmdline: an addon names an image, composefs.ref=old"},
 		{name: "another first program", sections: cmdline("rdinit=/x"), problem: "rdinit=/x"},
 		{name: "a shell", sections: cmdline("init=/bin/bash"), warning: "init=/bin/bash gives anyone at the console a shell as root"},
@@ -206,6 +206,8 @@ func TestWhatASignatureOfAnAddonShouldNotVouchFor(t *testing.T) {
 		{name: "a drop-in", sections: initrd(fstest.MapFS{unit + ".d/x.conf": text("[Service]\n")}), problem: ".initrd: it puts /" + unit + ".d/x.conf over"},
 		{name: "a hook of dracut", sections: initrd(fstest.MapFS{"usr/lib/dracut/hooks/mount/x.sh": text("x")}), problem: ".initrd: it puts /usr/lib/dracut/hooks/mount/x.sh over"},
 		{name: "a link in the place of a directory", sections: initrd(fstest.MapFS{"usr": {Data: []byte("other"), Mode: fs.ModeSymlink | 0o777}}), problem: ".initrd: it puts /usr over"},
+		{name: "the usual links to /usr", sections: initrd(fstest.MapFS{"lib": {Data: []byte("usr/lib"), Mode: fs.ModeSymlink | 0o777}, "sbin": {Data: []byte("/usr/sbin"), Mode: fs.ModeSymlink | 0o777}}), warning: "2 in all, the first is /lib"},
+		{name: "another link in their place", sections: initrd(fstest.MapFS{"lib": {Data: []byte("usr/lib64"), Mode: fs.ModeSymlink | 0o777}}), problem: ".initrd: it puts /lib over"},
 		{name: "a key", sections: initrd(fstest.MapFS{key: ours[key]}), warning: ".initrd: it puts /" + key + " over the initrd of the UKI, where it decides which images are trusted"},
 		{name: "a policy", sections: initrd(fstest.MapFS{policy: ours[policy]}), warning: ".initrd: it puts /" + policy + " over"},
 		{name: "a policy whose keys the UKI has", sections: initrd(fstest.MapFS{policy: text("[verify]\nkeys = \"/etc/keys\"\n")}), warning: "it puts /" + policy},
