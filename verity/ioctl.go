@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// Errors of Enable, Measure and Check. The error wraps that of the system as well.
+// Errors of Enable, Measure and Check. They come wrapped together with the system's error.
 var (
 	// ErrNotEnabled: the file doesn't have fs-verity enabled.
 	ErrNotEnabled = errors.New("fs-verity is not enabled")

@@ -32,7 +32,7 @@ var refusals = []struct {
 	errnos []unix.Errno
 	hint   string
 }{
-	{inRepository, []unix.Errno{unix.EACCES}, "run it as the user who owns REPO"},
+	{inRepository, []unix.Errno{unix.EACCES}, "run it as the owner of REPO"},
 	{inRepository, []unix.Errno{unix.EPERM}, "see with lsattr whether a file or directory of REPO is immutable (i) or append-only (a): chattr -ia takes that away"},
 	{inRepository, []unix.Errno{unix.EROFS}, "remount the file system of REPO with: mount -o remount,rw"},
 	{inRepository, []unix.Errno{unix.ENOSPC, unix.EDQUOT}, "free some space and try again"},

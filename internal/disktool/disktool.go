@@ -1,5 +1,5 @@
-// Package disktool runs the programs that make and read disks: those of util-linux,
-// e2fsprogs, dosfstools and mtools.
+// Package disktool runs the programs of util-linux, e2fsprogs, dosfstools and mtools, which
+// make and read disks.
 //
 // They run in a directory of their own, where the disk has a name of ours: "?" and "@@"
 // in a path mean something to debugfs and mtools. They see no locale, time zone or

@@ -24,7 +24,7 @@ func OpenDir(path string) (*os.File, error) {
 
 // OpenIn opens path beneath dir. Symbolic links are followed as long as they
 // stay beneath dir; magic links (/proc/self/fd) and ".." out of it are refused.
-// flags are those of open(2); O_CLOEXEC is added. With O_CREAT the mode is 0600.
+// The flags are as for open(2); O_CLOEXEC is added. With O_CREAT the mode is 0600.
 func OpenIn(dir *os.File, path string, flags int) (*os.File, error) {
 	return open(dir, path, flags, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS)
 }

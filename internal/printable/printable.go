@@ -68,10 +68,10 @@ func escape(s, keep string) string {
 // Quoted returns s, or s as a string literal of Go if that would be another text. Unlike
 // Line it is unambiguous: for columns and paths.
 func Quoted(s string) string {
-	if quoted := strconv.Quote(s); len(quoted) != len(s)+2 {
-		return quoted
+	if Index(s) < 0 && !strings.ContainsAny(s, `"\`) {
+		return s
 	}
-	return s
+	return strconv.Quote(s)
 }
 
 // Error returns the text of an error as one line. Errors that errors.Join has put on

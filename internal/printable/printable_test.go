@@ -64,7 +64,7 @@ func TestLinesKeepsTheEndsOfLines(t *testing.T) {
 }
 
 func TestQuotedTellsAnEscapeFromItself(t *testing.T) {
-	for s, want := range map[string]string{"plain name": "plain name", "a\nb": `"a\nb"`, `a\nb`: `"a\\nb"`, "ö": "ö"} {
+	for s, want := range map[string]string{"plain name": "plain name", "a\nb": `"a\nb"`, `a\nb`: `"a\\nb"`, `"a"`: `"\"a\""`, "ö": "ö", "\ufffd": "\ufffd", "\xff": `"\xff"`} {
 		if got := printable.Quoted(s); got != want {
 			t.Errorf("%q: got %s, want %s", s, got, want)
 		}

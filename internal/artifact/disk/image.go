@@ -23,8 +23,8 @@ type Image struct {
 	Root     []Entry   // see Layout
 	ESPSize  int64     // bytes, at least 34 MiB, or 260 where sectors have 4096 bytes
 	RootSize int64     // bytes
-	// SectorSize is that of the disk in bytes, 512 (which 0 is too) or 4096: a disk with
-	// sectors of another size doesn't boot.
+	// SectorSize is the size of the disk's sectors in bytes, 512 or 4096; 0 means 512. A
+	// disk with sectors of another size doesn't boot.
 	SectorSize int
 	DiskSize   int64 // bytes of the whole disk, what is left over staying free; 0: no more than needed
 }

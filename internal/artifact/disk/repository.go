@@ -145,7 +145,7 @@ func (s Source) state(name string, n *tree.Node) []Entry {
 	return []Entry{e}
 }
 
-// fileMode converts permission bits of the kernel to those of Go.
+// fileMode converts permission bits from the kernel's to Go's.
 func fileMode(perm uint16) fs.FileMode {
 	mode := fs.FileMode(perm & 0o777)
 	for bit, flag := range map[uint16]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {

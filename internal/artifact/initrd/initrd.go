@@ -144,8 +144,8 @@ func (o Options) modules() ([]File, error) {
 		File{Path: path.Join(modulesDir, o.Kernel.Version(), "modules.builtin"), Mode: 0o644, Data: o.builtin()}), nil
 }
 
-// builtin returns the lines of modules.builtin for wanted modules. They show why these
-// aren't in the initrd to whoever checks it; nothing at boot needs them.
+// builtin returns the lines of modules.builtin for wanted modules. They show to
+// programs that check the initrd why these modules aren't in it. Nothing at boot needs them.
 func (o Options) builtin() []byte {
 	var out []byte
 	for _, w := range o.Modules {

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// header is that of a member of a newc archive: 13 numbers of 8 hex digits after
+// A header is the header of a member of a newc archive: 13 numbers of 8 hex digits after
 // the magic.
 //
 //	0       6    14    22    30    38     46     54    62     …  94        102

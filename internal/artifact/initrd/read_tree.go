@@ -41,7 +41,7 @@ func cleanName(name string, isDir bool) (string, error) {
 	case len(parts) == 0 && isDir && name != "":
 		return ".", nil // the root itself
 	case len(parts) == 0, last == ".", last == "" && !isDir:
-		return "", errors.New("want the name of a file, found none, or that of a directory")
+		return "", errors.New("want the name of a file, found no name, or one of a directory")
 	}
 	return strings.Join(parts, "/"), nil
 }

@@ -85,7 +85,7 @@ func (o Options) CheckMachine() error {
 	return &MachineError{machineName(program), machineName(module), o.Kernel.Version()}
 }
 
-// machineName returns Go's name of an architecture, or that of ELF if Go has none.
+// machineName returns Go's name of an architecture, or its name in ELF if Go has none.
 func machineName(f *elf.File) string {
 	for _, a := range uki.Arches() {
 		if a.ELF == f.Machine {
@@ -103,8 +103,8 @@ func (e *ModulesDirError) Error() string {
 	return fmt.Sprintf("want the modules of one kernel version, found a directory with %d of them", len(e.Versions))
 }
 
-// CheckModulesDir returns a ModulesDirError if a directory has those of kernel versions below
-// it. Whatever else may be wrong, NewKernel reports.
+// CheckModulesDir returns a ModulesDirError if a directory has directories of kernel versions
+// below it. NewKernel reports whatever else may be wrong.
 func CheckModulesDir(dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, "modules.dep")); !os.IsNotExist(err) {
 		return nil
