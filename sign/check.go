@@ -34,6 +34,20 @@ func (s Status) String() string {
 	return "refused"
 }
 
+// MarshalText returns the same as String.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText returns.
+func (s *Status) UnmarshalText(text []byte) error {
+	for known := Refused; known <= Sealed; known++ {
+		if known.String() == string(text) {
+			*s = known
+			return nil
+		}
+	}
+	return fmt.Errorf("%w status of a seal %.40q: want refused, not-required, none or valid", ErrMalformed, text)
+}
+
 // A Verdict says whether an image is ours, and why. The zero value says that it isn't.
 type Verdict struct {
 	Status    Status

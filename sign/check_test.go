@@ -158,6 +158,16 @@ func TestCheckDigest(t *testing.T) {
 
 // A verdict that nobody gave is a refusal.
 func TestTheZeroVerdictRefuses(t *testing.T) {
+	for s := sign.Refused; s <= sign.Sealed; s++ {
+		text, _ := s.MarshalText()
+		var again sign.Status
+		if err := again.UnmarshalText(text); err != nil || again != s {
+			t.Errorf("%s: read as %s, %v", text, again, err)
+		}
+	}
+	if err := new(sign.Status).UnmarshalText([]byte("ok")); !errors.Is(err, sign.ErrMalformed) {
+		t.Errorf("an unknown status: %v", err)
+	}
 	var v sign.Verdict
 	if v.Status != sign.Refused || v.Status.String() != "refused" {
 		t.Errorf("found %s", v.Status)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"aead.dev/minisign"
@@ -24,6 +25,16 @@ func (id KeyID) String() string { return fmt.Sprintf("%016X", uint64(id)) }
 
 // MarshalText returns the same as String, so that JSON has it too.
 func (id KeyID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads what MarshalText returns.
+func (id *KeyID) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint(string(text), 16, 64)
+	if err != nil || KeyID(n).String() != string(text) {
+		return fmt.Errorf("%w key ID %.40q: want 16 hex digits in upper case", ErrMalformed, text)
+	}
+	*id = KeyID(n)
+	return nil
+}
 
 // A Key is a public key, which verifies signatures.
 type Key struct {

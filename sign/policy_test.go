@@ -262,7 +262,15 @@ func TestFilesAreKnownByTheirNames(t *testing.T) {
 	if want := []sign.File{sign.SignatureFile(image), sign.KeySignatureFile(image, key.ID)}; !slices.Equal(files, want) {
 		t.Errorf("found %v, want %v", files, want)
 	}
-	if id := sign.KeyID(0xabc).String(); id != "0000000000000ABC" {
-		t.Errorf("found %s", id)
+	id := sign.KeyID(0xabc)
+	text, _ := id.MarshalText()
+	var again sign.KeyID
+	if err := again.UnmarshalText(text); err != nil || again != id || string(text) != "0000000000000ABC" {
+		t.Errorf("found %s, read as %s, %v", text, again, err)
+	}
+	for _, text := range []string{"", "ABC", "0000000000000abc", "0x00000000000ABC", "+000000000000ABC", "10000000000000ABC"} {
+		if err := again.UnmarshalText([]byte(text)); !errors.Is(err, sign.ErrMalformed) {
+			t.Errorf("%q: %v", text, err)
+		}
 	}
 }

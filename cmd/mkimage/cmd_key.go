@@ -94,14 +94,14 @@ func createFile(name string, content []byte, mode fs.FileMode) error {
 
 // keyFile is what show tells of a file.
 type keyFile struct {
-	ID   string `json:"id,omitempty"` // of an encrypted one it isn't known without the password
-	Name string `json:"name"`
-	Kind string `json:"kind"` // "public", "private" or "encrypted private"
-	File string `json:"file"`
+	ID   sign.KeyID `json:"id,omitzero"` // of an encrypted one it isn't known without the password
+	Name string     `json:"name"`
+	Kind string     `json:"kind"` // "public", "private" or "encrypted private"
+	File string     `json:"file"`
 }
 
 func (k keyFile) String() string {
-	if k.ID == "" {
+	if k.ID == 0 {
 		return fmt.Sprintf("%s: %s key, called %s; --password-file tells its number", k.File, k.Kind, k.Name)
 	}
 	return fmt.Sprintf("%s: %s key %s, called %s", k.File, k.Kind, k.ID, k.Name)
@@ -146,7 +146,7 @@ func (o *sealOptions) show(u *ui, file string) (keyFile, error) {
 	base := filepath.Base(file)
 	public, err := sign.ParseKey(strings.TrimSuffix(base, ".pub"), text)
 	if err == nil {
-		return keyFile{public.ID.String(), public.Name, "public", file}, nil
+		return keyFile{public.ID, public.Name, "public", file}, nil
 	}
 	shown := keyFile{Name: strings.TrimSuffix(base, ".key"), Kind: "private", File: file}
 	if sign.IsEncrypted(text) {
@@ -159,7 +159,7 @@ func (o *sealOptions) show(u *ui, file string) (keyFile, error) {
 	if privateErr != nil && errors.Is(privateErr, sign.ErrMalformed) && !strings.Contains(base, ".key") {
 		return shown, fmt.Errorf("read key %s: %w", file, err)
 	}
-	shown.ID = key.ID().String()
+	shown.ID = key.ID()
 	return shown, privateErr
 }
 

@@ -101,24 +101,24 @@ type verified struct {
 
 // sealVerdict is that part of boot.json.
 type sealVerdict struct {
-	Status   string     `json:"status"` // "valid", "none" or "not-required"
-	Key      sign.KeyID `json:"key,omitzero"`
-	KeyName  string     `json:"key-name,omitempty"`
-	Sequence uint64     `json:"sequence,omitempty"`
-	OSID     string     `json:"os-id,omitempty"`
-	Refs     []string   `json:"refs,omitempty"` // that it is for
+	Status   sign.Status `json:"status"` // "valid", "none" or "not-required"
+	Key      sign.KeyID  `json:"key,omitzero"`
+	KeyName  string      `json:"key-name,omitempty"`
+	Sequence uint64      `json:"sequence,omitempty"`
+	OSID     string      `json:"os-id,omitempty"`
+	Refs     []string    `json:"refs,omitempty"` // that it is for
 }
 
 func newSealVerdict(v sign.Verdict) sealVerdict {
 	said := v.Statement
-	return sealVerdict{v.Status.String(), v.Key.ID, v.Key.Name, said.Sequence, said.OSID, said.Refs}
+	return sealVerdict{v.Status, v.Key.ID, v.Key.Name, said.Sequence, said.OSID, said.Refs}
 }
 
 func (v sealVerdict) String() string {
 	switch v.Status {
-	case sign.Sealed.String():
+	case sign.Sealed:
 		return fmt.Sprintf("sealed by key %s (%s), sequence %d", v.Key, v.KeyName, v.Sequence)
-	case sign.Unsealed.String():
+	case sign.Unsealed:
 		return "without a seal, and the policy doesn't require one"
 	}
 	return "its seal was not checked"

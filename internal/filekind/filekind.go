@@ -7,6 +7,7 @@ package filekind
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/base64"
 	"regexp"
 	"slices"
@@ -101,10 +102,18 @@ func Key(text []byte) Kind { return find(keyKinds, text) }
 // certificate.
 var secretMarks = regexp.MustCompile(`-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY( BLOCK)?-----|AGE-SECRET-KEY-1`)
 
-// HoldsSecret reports whether the text of a file is or has a private key. What is no text
-// holds none: an archive may have a file with a key in it.
-func HoldsSecret(text []byte) bool {
-	return isText(text) && secretMarks.Match(text) || strings.HasPrefix(string(Key(text)), string(PrivateKey))
+// HoldsSecret reports whether the content of a file is or has a private key: in a format of
+// text, or in DER. Other binary files have none: an archive may have a file with a key in it.
+func HoldsSecret(content []byte) bool {
+	return isText(content) && secretMarks.Match(content) || strings.HasPrefix(string(Key(content)), string(PrivateKey)) || isPrivateDER(content)
+}
+
+// isPrivateDER reports whether a file is a private key as openssl writes it with -outform DER.
+func isPrivateDER(content []byte) bool {
+	_, pkcs8 := x509.ParsePKCS8PrivateKey(content)
+	_, pkcs1 := x509.ParsePKCS1PrivateKey(content)
+	_, ec := x509.ParseECPrivateKey(content)
+	return pkcs8 == nil || pkcs1 == nil || ec == nil
 }
 
 func find(rows []row, head []byte) Kind {

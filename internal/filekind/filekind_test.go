@@ -2,6 +2,10 @@ package filekind_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,6 +85,28 @@ func TestWhatIsNoDirectoryAndNoFileIsNamed(t *testing.T) {
 	defer f.Close()
 	if got := filekind.OfFile(f); got != filekind.Text {
 		t.Errorf("found %q", got)
+	}
+}
+
+func TestAPrivateKeyInDERIsASecret(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ec, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !filekind.HoldsSecret(pkcs8) || !filekind.HoldsSecret(ec) || filekind.HoldsSecret(public) {
+		t.Error("a private key passes, or a public one doesn't")
 	}
 }
 

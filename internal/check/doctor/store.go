@@ -104,12 +104,12 @@ func checkSeal(r *Report, s Store, d verity.Digest, ref string, trust Trust) {
 	case err != nil:
 		r.Stop("seal", "%v", err)
 	case v.Status == sign.Sealed:
-		sealFact(r, v.Key.ID.String(), v.Key.Name, v.Statement.Sequence, v.Statement.OSID, v.Statement.Refs)
+		sealFact(r, v.Key.ID, v.Key.Name, v.Statement.Sequence, v.Statement.OSID, v.Statement.Refs)
 	}
 }
 
 // sealFact says what a seal says.
-func sealFact(r *Report, key, name string, sequence uint64, osID string, refs []string) {
+func sealFact(r *Report, key sign.KeyID, name string, sequence uint64, osID string, refs []string) {
 	more := ""
 	if osID != "" {
 		more = ", os-id " + osID

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/composefs-go/composefs/bootcfg"
+	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -25,12 +26,12 @@ type record struct {
 	Digest   verity.Digest `json:"digest"`
 	Argument string        `json:"argument"`
 	Seal     struct {
-		Status   string   `json:"status"`
-		Key      string   `json:"key"`
-		KeyName  string   `json:"key-name"`
-		Sequence uint64   `json:"sequence"`
-		OSID     string   `json:"os-id"`
-		Refs     []string `json:"refs"`
+		Status   sign.Status `json:"status"`
+		Key      sign.KeyID  `json:"key"`
+		KeyName  string      `json:"key-name"`
+		Sequence uint64      `json:"sequence"`
+		OSID     string      `json:"os-id"`
+		Refs     []string    `json:"refs"`
 	} `json:"seal"`
 	FSVerity string `json:"fs-verity"`
 	TPM      struct {
@@ -80,9 +81,9 @@ func System(fsys fs.FS) *Report {
 func (b record) verified(r *Report) {
 	r.Fact("image", "%s, named by %s", b.Digest, b.Argument)
 	switch b.Seal.Status {
-	case "valid":
+	case sign.Sealed:
 		sealFact(r, b.Seal.Key, b.Seal.KeyName, b.Seal.Sequence, b.Seal.OSID, b.Seal.Refs)
-	case "none":
+	case sign.Unsealed:
 		r.Warn("seal/none", "the image has no seal, and the policy asked for none")
 	default:
 		r.Warn("seal/unasked", "whether the image is sealed was not asked: nobody but the command line vouches for it")
