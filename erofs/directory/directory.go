@@ -31,63 +31,63 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// A Source is the open file that content is taken from. An *os.File is one.
+// A Source is an open file whose content is read. An *os.File is one.
 type Source interface {
 	io.ReaderAt
 	Fd() uintptr
 }
 
-// A Sink takes the content of a file that becomes an object and returns its
-// digest. It must be safe for concurrent use and leave f's offset alone. What
-// it reads goes through scratch, which is the caller's and at least 64 KiB long.
+// A Sink takes the content of a file that becomes an object and returns its digest. It must
+// be safe for concurrent use and must not change f's offset. It may use scratch as a buffer
+// during the call; scratch has at least 64 KiB.
 type Sink interface {
 	PutFile(f Source, size int64, scratch []byte) (verity.Digest, error)
 }
 
-// A Cache knows digests of files from before. It must be safe for concurrent use. st
-// is what fstat says of the open file fd.
+// A Cache knows digests of files from earlier reads. It must be safe for concurrent use. st
+// is the result of fstat for the open file fd.
 type Cache interface {
 	Find(fd int, st *unix.Stat_t) (verity.Digest, bool)
 	Keep(fd int, st *unix.Stat_t, d verity.Digest)
 }
 
-// A Holder is a Sink that says whether it has an object, so that the content
-// needn't be read. A Sink that is none is given every file.
+// A Holder is a Sink that can tell whether it has an object, so that the content need not be
+// read. Other Sinks get every file.
 type Holder interface {
 	Holds(d verity.Digest, size int64) bool
 }
 
-// Options says what of a directory becomes part of the tree.
+// Options say which parts of a directory become part of the tree.
 type Options struct {
 	Sink        Sink
 	UseEpoch    bool // all times become 0
-	SkipDevices bool // leave out character and block devices, whiteouts too
+	SkipDevices bool // leave out character and block devices, including whiteouts
 	SkipXattrs  bool // no extended attributes
-	UserXattrs  bool // of the extended attributes only user.*
-	Sockets     bool // take sockets; without it they are an error
-	SplitLinks  bool // each name of a file with several is a file of its own
+	UserXattrs  bool // only the extended attributes in user.*
+	Sockets     bool // accept sockets, which are an error otherwise
+	SplitLinks  bool // each name of a file with several names becomes a file of its own
 
-	// Cache, if set, is asked before a file is read. It isn't by default: the
-	// digest is then what the content says, and nothing else.
+	// Cache, if set, is asked for a file's digest before the file is read. Without it, all
+	// digests come from the contents.
 	Cache Cache
 
-	// Mounts says what to do about what is mounted inside the directory.
+	// Mounts says what to do with mounts inside the directory.
 	Mounts MountRule
-	// Empty names directories at the top, like "boot", that are taken without
-	// what is in them; that isn't even looked at.
+	// Empty names directories at the top, such as "boot", whose content is left out. It
+	// isn't read.
 	Empty []string
 
-	// Progress, if set, is told of each file that is done: its size in bytes.
-	// It is called by all workers.
+	// Progress, if set, is called with the size in bytes of each file that is done. It is
+	// called from several goroutines at once.
 	Progress func(size int64)
 }
 
-// scratchSize is the buffer of a worker: small enough for the second-level
-// cache, a multiple of what one Merkle tree block of either hash covers.
+// scratchSize is the size of a worker's buffer: small enough for the second-level cache, and
+// a multiple of the content that a block of the Merkle tree covers with either hash.
 const scratchSize = 256 << 10
 
-// Read returns the tree of the directory at path. Errors name the file; a file
-// that changes while it is read is an error, since no digest describes it.
+// Read returns the tree of the directory at path. Errors name the file. It is an error if a
+// file changes while it is read, since no digest describes it.
 func Read(ctx context.Context, path string, opts Options) (*tree.Node, error) {
 	top, err := openTop(path)
 	if err != nil {
@@ -116,7 +116,7 @@ func Read(ctx context.Context, path string, opts Options) (*tree.Node, error) {
 		return w.finish(ctx)
 	})
 	if err := group.Wait(); err != nil {
-		for batch := range s.full { // what nobody came to
+		for batch := range s.full { // batches that no worker has taken
 			s.giveBack(batch)
 		}
 		return nil, err
@@ -139,22 +139,22 @@ type leaf struct {
 	dir    *handle
 	parent *tree.Node
 	name   string
-	kind   uint32 // as the directory has it: S_IFMT bits of st_mode
+	kind   uint32 // according to the directory: S_IFMT bits of st_mode
 	number int    // in depth-first order
 	node   *tree.Node
 }
 
 func (l *leaf) path() string { return filepath.Join(l.dir.path(), l.name) }
 
-// Waking up a worker for every small file would cost as much as reading it. So
-// leaves go to the workers batchSize at a time, and batchesAhead batches at most wait
-// for one. The product bounds how many directories are open.
+// Waking up a worker for every small file would cost as much as reading it. So leaves go to
+// the workers batchSize at a time, and at most batchesAhead batches wait for a worker. The
+// product limits how many directories are open.
 const (
 	batchSize    = 32
 	batchesAhead = 6
 )
 
-// A walker goes through the directories.
+// A walker walks the directories.
 type walker struct {
 	*worker
 	dirents []byte   // buffer
@@ -163,7 +163,7 @@ type walker struct {
 	leaves  int      // so far
 }
 
-// directory reads what is in dir and below.
+// directory reads dir and everything below it.
 func (w *walker) directory(ctx context.Context, dir *handle) (*tree.Node, error) {
 	node := w.arena.Node()
 	if err := w.describeDirectory(node, dir); err != nil {
@@ -186,13 +186,13 @@ func (w *walker) directory(ctx context.Context, dir *handle) (*tree.Node, error)
 	return node, nil
 }
 
-// empties reports whether a directory is one that is taken without what is in it.
+// empties reports whether the content of a directory is left out.
 func (w *walker) empties(dir *handle) bool {
 	return dir.parent != nil && dir.parent.parent == nil && slices.Contains(w.opts.Empty, dir.name)
 }
 
-// undescribed is a directory whose own attributes nobody can see, as in an archive that
-// has no entry for it.
+// undescribed returns a directory whose own attributes are unknown. It is like a directory
+// without an entry in an archive.
 func (w *walker) undescribed() *tree.Node {
 	n := w.arena.Node()
 	n.Kind, n.Perm, n.Nlink = tree.Directory, 0o755, 1
@@ -247,7 +247,8 @@ func (w *walker) subdirectory(ctx context.Context, parent *handle, node *tree.No
 	return nil
 }
 
-// send gives the batch to a worker, or to ourselves if enough of them wait.
+// send passes the batch to a worker. If enough batches are waiting, the walker describes it
+// itself.
 func (w *walker) send(ctx context.Context) error {
 	select {
 	case w.full <- w.batch:
@@ -264,7 +265,7 @@ func (w *walker) send(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// finish does with the others what is left.
+// finish works together with the workers on the remaining batches.
 func (w *walker) finish(ctx context.Context) error {
 	if err := w.describeAll(ctx, w.batch); err != nil {
 		return err

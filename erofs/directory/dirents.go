@@ -19,8 +19,8 @@ type dirent struct {
 // direntsSize is the size in bytes of the buffer for a directory's names.
 const direntsSize = 32 << 10
 
-// readDirents appends the names in the open directory fd, without the dots and
-// sorted, to list. text makes a string of a name.
+// readDirents appends the names in the open directory fd to list, sorted and without the
+// dots. text converts a name to a string.
 func readDirents(list []dirent, fd int, buf []byte, text func([]byte) string) ([]dirent, error) {
 	start := len(list)
 	for {
@@ -42,8 +42,8 @@ func readDirents(list []dirent, fd int, buf []byte, text func([]byte) string) ([
 	return list, nil
 }
 
-// Offsets in the kernel's struct linux_dirent64: where a record has its length,
-// its type, and its name, which a NUL ends.
+// Offsets in the kernel's struct linux_dirent64: of a record's length, its type, and its
+// name, which ends with a NUL.
 const (
 	direntLength = 16
 	direntType   = 18
@@ -57,7 +57,7 @@ func parseDirents(list []dirent, fd int, b []byte, text func([]byte) string) ([]
 			return list, unix.EBADMSG
 		}
 		name, _, _ := bytes.Cut(b[direntName:length], []byte{0})
-		kind := uint32(b[direntType]) << 12 // as IFTODT and DTTOIF of dirent.h have it
+		kind := uint32(b[direntType]) << 12 // as IFTODT and DTTOIF in dirent.h convert it
 		b = b[length:]
 		if string(name) == "." || string(name) == ".." {
 			continue

@@ -10,18 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A handle is an open directory that the walker and the workers share. Files are
-// opened relative to it, so that a directory that is renamed or replaced by a
-// symlink meanwhile can't lead us elsewhere, and a path of any length works.
+// A handle is an open directory that the walker and the workers share. Files are opened
+// relative to it. So no directory that is meanwhile renamed or replaced by a symlink leads
+// elsewhere, and paths of any length work.
 type handle struct {
 	fd     int
-	parent *handle // for the path alone; not kept open by it
+	parent *handle // only for the path; it may be closed
 	name   string  // the whole path of the top
-	dev    uint64  // of the directory, once it is described
+	dev    uint64  // device number, once the directory is described
 	refs   atomic.Int32
 }
 
-// openTop opens the directory to be read, which may be behind a symbolic link.
+// openTop opens the directory to be read. The path may be a symbolic link to it.
 func openTop(path string) (*handle, error) {
 	fd, err := openDirectory(unix.AT_FDCWD, path, 0)
 	if err != nil {

@@ -19,15 +19,15 @@ var (
 	ErrSocket  = errors.New("a socket can't be part of an image")
 )
 
-// A worker describes files. What it has is its own.
+// A worker describes files. Workers share nothing but the scan.
 type worker struct {
 	*scan
 	arena   tree.Arena
 	scratch []byte   // scratchSize long
-	linked  []linked // the names met of files with several
+	linked  []linked // names of files with several names
 
-	// Of the current file. On the stack each would escape from there, to the Sink
-	// or to the Cache.
+	// For the current file. As local variables they would be allocated for each file,
+	// since they escape to the Sink or the Cache.
 	file          osfile.Raw
 	before, after unix.Stat_t
 }
@@ -63,7 +63,7 @@ func (w *worker) describeAll(ctx context.Context, batch []leaf) error {
 	return nil
 }
 
-// giveBack lets go of a batch's directories, and of the batch.
+// giveBack releases a batch's directories, and the batch.
 func (s *scan) giveBack(batch []leaf) {
 	for i := range batch {
 		batch[i].dir.release()
@@ -88,7 +88,7 @@ func (w *worker) describe(l *leaf) error {
 	}
 	switch {
 	case st.Mode&unix.S_IFMT != l.kind:
-		return ErrChanged // it was another kind of file when the directory was read
+		return ErrChanged // it was of another kind when the directory was read
 	case l.kind == unix.S_IFSOCK && !w.opts.Sockets:
 		return ErrSocket
 	case !w.setStat(l, &st):
@@ -102,8 +102,8 @@ func (w *worker) describe(l *leaf) error {
 	return w.readXattrs(l.node, entryOf(l.dir.fd, l.name))
 }
 
-// setStat fills in what stat knows. It reports whether the rest is wanted: of a
-// file with several names, one of them is enough.
+// setStat fills in the result of stat. It reports whether the rest is needed: for a file with
+// several names, one of them is enough.
 func (w *worker) setStat(l *leaf, st *unix.Stat_t) bool {
 	if st.Nlink > 1 && !w.opts.SplitLinks {
 		id := inode{uint64(st.Dev), st.Ino}
@@ -126,12 +126,12 @@ func (w *worker) symlink(l *leaf) error {
 	return nil
 }
 
-// regular reads a file's content, its extended attributes, and makes sure that
-// nobody wrote to it meanwhile.
+// regular reads a file's content and extended attributes, and checks that it didn't change
+// meanwhile.
 func (w *worker) regular(l *leaf) (err error) {
 	w.file, err = osfile.OpenRaw(l.dir.fd, l.name)
 	if errors.Is(err, unix.ELOOP) {
-		return ErrChanged // it was no symlink when the directory was read
+		return ErrChanged // it wasn't a symlink when the directory was read
 	}
 	if err != nil {
 		return err
@@ -175,8 +175,8 @@ func (w *worker) regular(l *leaf) (err error) {
 	return nil
 }
 
-// known takes the digest of the current file from the cache, and reports whether it
-// could.
+// known takes the digest of the current file from the cache. It reports whether it was
+// there.
 func (w *worker) known(n *tree.Node) bool {
 	if w.opts.Cache == nil || n.Size <= tree.InlineMax {
 		return false
@@ -220,7 +220,7 @@ func readFull(f Source, b []byte) error {
 	return err
 }
 
-// unexpectedEOF turns the end of a file that comes too early into what it means here.
+// unexpectedEOF turns an unexpected end of the file into ErrChanged.
 func unexpectedEOF(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, verity.ErrTruncated) {
 		return ErrChanged

@@ -7,13 +7,13 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// An inode identifies a file with several names.
+// An inode identifies a file that has several names.
 type inode struct{ dev, ino uint64 }
 
-// claims says which name's node gets the content of a file with several.
+// claims records which name's node gets the content of a file with several names.
 type claims struct{ m sync.Map }
 
-// claim reports whether n is the first to come.
+// claim reports whether n is the first node of the inode.
 func (c *claims) claim(id inode, n *tree.Node) bool {
 	_, taken := c.m.LoadOrStore(id, n)
 	return !taken
@@ -24,7 +24,7 @@ func (c *claims) of(id inode) *tree.Node {
 	return n.(*tree.Node)
 }
 
-// A linked is one of the names of a file with several.
+// A linked is a name of a file that has several names.
 type linked struct {
 	number int // of the leaf
 	parent *tree.Node
@@ -32,9 +32,8 @@ type linked struct {
 	inode  inode
 }
 
-// link lets all names of a file stand for the same node, once all are described:
-// that of whichever name a worker came to first. The first name in depth-first order
-// is the original.
+// link gives all names of a file the same node, once all files are described: the node of
+// the name that a worker reached first. The first name in depth-first order is the original.
 func (s *scan) link(workers []*worker) {
 	var all []linked
 	for _, w := range workers {

@@ -7,20 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A MountRule says what becomes of a file system, or a part of one, that is mounted
-// inside the directory.
+// A MountRule says what to do with mounts inside the directory, of a file system or of a
+// part of one.
 type MountRule uint8
 
 const (
-	RefuseMounts  MountRule = iota // it is an error
-	EmptyMounts                    // a directory becomes an empty one, as if nobody had described it; a file is an error
-	IncludeMounts                  // as if it were no mount
+	RefuseMounts  MountRule = iota // a mount is an error
+	EmptyMounts                    // a mount on a directory becomes an empty directory, 0755, 0:0, time 0; one on a file is an error
+	IncludeMounts                  // mounts are read like directories and files
 )
 
-// A MountError says where something is mounted that isn't expected.
+// A MountError says where there is an unexpected mount.
 type MountError struct {
 	Path string
-	Type string // of the file system, "" if it isn't known
+	Type string // of the file system, "" if unknown
 }
 
 func (e *MountError) Error() string {
@@ -30,9 +30,9 @@ func (e *MountError) Error() string {
 	return fmt.Sprintf("another file system (%s) is mounted at %s", e.Type, e.Path)
 }
 
-// mounted reports whether something is mounted at the directory. The kernel knows since
-// 5.8, also of a part of the same file system; before, another device number tells, which
-// subvolumes of Btrfs have too.
+// mounted reports whether something is mounted at the directory. Since 5.8 the kernel says
+// so, even if it is a part of the same file system. Older kernels only show a different
+// device number, which subvolumes of Btrfs have too.
 func mounted(dir *handle) (bool, error) {
 	var st unix.Statx_t
 	err := unix.Statx(dir.fd, "", unix.AT_EMPTY_PATH|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE, &st)
@@ -49,9 +49,9 @@ func mounted(dir *handle) (bool, error) {
 	return here.Dev != above.Dev, nil
 }
 
-// checkMount refuses a file, other than a directory, that something is mounted over. That
-// is asked for if its device number isn't the directory's: then it is a mount, or the
-// file system has several, as overlayfs does.
+// checkMount refuses a file, other than a directory, over which something is mounted. It asks
+// the kernel only if the device number of the file isn't the directory's: then the file is a
+// mount, or the file system has several device numbers, as overlayfs does.
 func (w *worker) checkMount(l *leaf, st *unix.Stat_t) error {
 	if w.opts.Mounts == IncludeMounts || st.Dev == l.dir.dev {
 		return nil
@@ -64,7 +64,7 @@ func (w *worker) checkMount(l *leaf, st *unix.Stat_t) error {
 	return nil
 }
 
-// mountError describes what is mounted at fd.
+// mountError describes the mount at fd.
 func mountError(fd int, path string) *MountError {
 	e := &MountError{Path: path}
 	var st unix.Statfs_t
@@ -74,7 +74,7 @@ func mountError(fd int, path string) *MountError {
 	return e
 }
 
-// fileSystems are the names of those that are often mounted in a root file system.
+// fileSystems are the names of file systems that are often mounted in a root file system.
 var fileSystems = map[uint32]string{
 	unix.PROC_SUPER_MAGIC: "proc", unix.SYSFS_MAGIC: "sysfs", unix.TMPFS_MAGIC: "tmpfs", unix.DEVPTS_SUPER_MAGIC: "devpts",
 	unix.CGROUP_SUPER_MAGIC: "cgroup", unix.CGROUP2_SUPER_MAGIC: "cgroup2", unix.EFIVARFS_MAGIC: "efivarfs", unix.SECURITYFS_MAGIC: "securityfs",

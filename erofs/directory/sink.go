@@ -8,8 +8,8 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// Digests is a Sink that keeps nothing: it only computes digests. Like a repository
-// it also takes contents that aren't files.
+// Digests is a Sink that only computes digests and keeps nothing. Like a repository it also
+// takes contents that aren't files.
 type Digests struct {
 	algorithm verity.Algorithm
 	hashers   sync.Pool
@@ -30,7 +30,7 @@ func (d *Digests) PutFile(f Source, size int64, scratch []byte) (verity.Digest, 
 	return h.SumFile(f, size, scratch)
 }
 
-// Holds implements Holder: there is nothing to hold.
+// Holds implements Holder. It returns true, since no content needs to be kept.
 func (d *Digests) Holds(verity.Digest, int64) bool { return true }
 
 // PutBytes returns the digest of content.

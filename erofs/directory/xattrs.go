@@ -12,8 +12,8 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// An attributed is a file whose extended attributes can be read: an open one, or
-// what can't be opened without side effects or at all: a symlink, a device, a FIFO.
+// An attributed is a file whose extended attributes can be read: an open file, or the path of
+// one that can't be opened, or not without side effects: a symlink, a device, a FIFO.
 type attributed struct {
 	fd   int
 	path string // if set, instead of fd
@@ -38,7 +38,7 @@ func (a attributed) get(name string, b []byte) (int, error) {
 	return unix.Lgetxattr(a.path, name, b)
 }
 
-// xattrMax is the kernel's limit of a value and of a list of names, in bytes.
+// xattrMax is the kernel's limit for a value and for a list of names, in bytes.
 const xattrMax = 64 << 10
 
 // readXattrs adds a file's extended attributes to its node.

@@ -6,19 +6,19 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// A Dialect is the way in which a tool reads and writes the text.
+// A Dialect is the way in which a tool reads and writes dumps.
 type Dialect uint8
 
-// The dialects. Text that both C and Rust read means the same tree to both but for
-// link counts, which Rust counts itself, and payloads, which it makes of digests.
+// The dialects. A dump that both C and Rust accept has the same tree in both, except for
+// link counts, which Rust counts itself, and payloads, which it makes from digests.
 const (
 	C      Dialect = iota // mkcomposefs and composefs-info 1.0.8
-	Strict                // mkcomposefs with CFS_PARSE_STRICT set; to write it is C
+	Strict                // mkcomposefs with CFS_PARSE_STRICT set; for writing it is the same as C
 	Rust                  // composefs-rs
 )
 
-// Parse reads a dump in the dialect that understands most, C.
+// Parse reads a dump in the C dialect, which accepts most.
 func Parse(r io.Reader) (*tree.Node, error) { return C.Parse(r) }
 
-// Write writes a dump in the dialect that most understand, C; see Dialect.Write.
+// Write writes a dump in the C dialect, which most programs accept; see Dialect.Write.
 func Write(w io.Writer, root *tree.Node, only ...string) error { return C.Write(w, root, only...) }

@@ -7,11 +7,11 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// dirCache finds directories by path. Lines mostly come in the order of a walk,
-// so it starts from the directories of the line before.
+// dirCache finds directories by path. Lines usually come in the order of a walk, so it starts
+// from the directories in the path of the previous line.
 type dirCache struct {
 	root  *tree.Node
-	path  []byte // of the directory found last; components separated by one slash
+	path  []byte // path of the directory found last; components separated by one slash
 	stack []dirLevel
 }
 
@@ -45,7 +45,7 @@ func (c *dirCache) find(path []byte) (*tree.Node, error) {
 	return dir, nil
 }
 
-// common returns how many levels of the stack lead to path too.
+// common returns how many levels of the stack are on the way to path too.
 func (c *dirCache) common(path []byte) int {
 	start := 0
 	for i, l := range c.stack {

@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// ErrSyntax is the cause of every error about the text itself, as opposed to
-// reading it.
+// ErrSyntax is the cause of every error in the text itself, as opposed to errors in reading
+// it.
 var ErrSyntax = errors.New("malformed dump file")
 
-// An Error says what is wrong with which field of which line. It wraps ErrSyntax.
+// An Error is an error in a field of a line. It wraps ErrSyntax.
 type Error struct {
 	Line  int   // from 1
 	Field Field // PATH, SIZE, …
@@ -23,10 +23,10 @@ func (e *Error) Error() string {
 // Unwrap returns ErrSyntax and the detail.
 func (e *Error) Unwrap() []error { return []error{ErrSyntax, e.Err} }
 
-// A Field is one of a line's fields, by its place.
+// A Field is one of a line's fields, identified by its position.
 type Field int
 
-// The fields in their order. Xattrs stands for all that follows the others.
+// The fields in their order. Xattrs stands for all fields after the others.
 const (
 	Path Field = iota
 	Size
@@ -45,7 +45,7 @@ const (
 
 var fieldNames = [...]string{"PATH", "SIZE", "MODE", "NLINK", "UID", "GID", "RDEV", "MTIME", "PAYLOAD", "CONTENT", "DIGEST", "XATTRS"}
 
-// String returns the field's name in capitals, as the format's manual page has it.
+// String returns the field's name in capitals, as in the manual page of the format.
 func (f Field) String() string {
 	if f < 0 || int(f) >= len(fieldNames) {
 		return fmt.Sprintf("field %d", int(f))

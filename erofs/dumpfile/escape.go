@@ -8,8 +8,8 @@ import (
 
 const hexDigits = "0123456789abcdef"
 
-// unescape returns src with its escapes undone: src itself when it has none,
-// otherwise bytes appended to dst.
+// unescape undoes the escapes in src. It returns src itself if there are none, otherwise
+// bytes appended to dst.
 func unescape(dst, src []byte) ([]byte, error) {
 	for {
 		i := bytes.IndexByte(src, '\\')
@@ -28,7 +28,7 @@ func unescape(dst, src []byte) ([]byte, error) {
 	}
 }
 
-// unescapeOne reads the escape that s starts with, and returns its length too.
+// unescapeOne reads the escape at the start of s, and returns its length too.
 func unescapeOne(s []byte) (c byte, n int, err error) {
 	if len(s) < 2 {
 		return 0, 0, errors.New("nothing follows the last backslash")
@@ -67,8 +67,8 @@ func hexValue(c byte) int {
 	return -1
 }
 
-// appendEscaped appends s with everything escaped that can't stand in a field.
-// An equals sign separates key and value in an xattr, hence is escaped there.
+// appendEscaped appends s, and escapes everything that a field can't have. In an xattr this
+// includes the equals sign, which separates key and value.
 func appendEscaped[T string | []byte](dst []byte, s T, escapeEquals bool) []byte {
 	start := 0
 	for i := 0; i < len(s); i++ {
@@ -94,8 +94,8 @@ func appendEscaped[T string | []byte](dst []byte, s T, escapeEquals bool) []byte
 	return append(dst, s[start:]...)
 }
 
-// cutNUL returns what is before the first NUL. The C program keeps names and
-// targets as C strings, so \x00 ends them.
+// cutNUL returns the part of b before the first NUL. In the C program names and targets are
+// C strings, so \x00 ends them.
 func cutNUL(b []byte) []byte {
 	before, _, _ := bytes.Cut(b, []byte{0})
 	return before

@@ -7,13 +7,13 @@ import (
 	"io"
 )
 
-// lineMax is the longest line in bytes. A path of tree.DepthMax names, each of
-// 255 escaped bytes, has 4 MiB; everything else on a line is short of 128 KiB.
+// lineMax is the longest line in bytes. A path of tree.DepthMax names, each of 255 escaped
+// bytes, has 4 MiB; everything else on a line is less than 128 KiB.
 const lineMax = 4<<20 + 256<<10
 
 var errLongLine = errors.New("the line is too long")
 
-// A lineReader cuts its input at newlines. The last line needs none.
+// A lineReader splits its input at newlines. The last line needs none.
 type lineReader struct {
 	r    *bufio.Reader
 	long []byte // a line that doesn't fit the reader's buffer

@@ -8,8 +8,8 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// A pendingLink is a hard link whose target may come in a later line. Until all
-// lines are read its name stands for a node of its own, the stand-in.
+// A pendingLink is a hard link whose target may come in a later line. Until all lines have
+// been read, its name stands for a node of its own, the stand-in.
 type pendingLink struct {
 	dir     *tree.Node
 	name    string
@@ -18,7 +18,7 @@ type pendingLink struct {
 	standIn *tree.Node
 }
 
-// link notes a hard link. Nothing of its line counts but path, mode and target.
+// link notes a hard link. Only path, mode and target of its line count.
 func (p *parser) link(dir *tree.Node, name string, kind tree.Kind, payload []byte) error {
 	if kind == tree.Directory {
 		return p.fault(Mode, errors.New("a directory can't be a hard link"))
@@ -80,8 +80,7 @@ func (p *parser) resolveLinks() error {
 	return nil
 }
 
-// lookup finds the file that a hard link's target names. Empty components of the
-// path don't count.
+// lookup finds the target of a hard link. Empty components of its path are ignored.
 func (p *parser) lookup(path string) (*tree.Node, error) {
 	p.path = canonical(p.path[:0], bytes.TrimRight([]byte(path), "/"))
 	parent, last := p.path[:0], p.path
@@ -97,13 +96,13 @@ func (p *parser) lookup(path string) (*tree.Node, error) {
 		return nil, fmt.Errorf("the dump has no file %.200q", path)
 	}
 	if n == nil || n.Kind == tree.Directory {
-		return nil, fmt.Errorf("want a target that is not a directory, found %.200q", path)
+		return nil, fmt.Errorf("want a target other than a directory, found %.200q", path)
 	}
 	return n, nil
 }
 
-// follow returns the file at the end of a chain of hard links. It shortens the
-// chain behind it, so that long chains are walked once.
+// follow returns the file at the end of a chain of hard links. It shortens the chain, so
+// that long chains are walked only once.
 func follow(standsFor map[*tree.Node]*tree.Node, standIn *tree.Node) (*tree.Node, error) {
 	end := standIn
 	for steps := 0; ; steps++ {

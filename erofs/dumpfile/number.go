@@ -6,8 +6,8 @@ import (
 	"math/bits"
 )
 
-// number reads a whole field as C's strtoull does: blanks and a sign may come
-// before the digits, a minus negates modulo 2^64, and too large is 2^64-1.
+// number parses a whole field as C's strtoull does: blanks and a sign may precede the digits,
+// a minus negates modulo 2^64, and larger numbers become 2^64-1.
 func number(field []byte, base uint64) (uint64, error) {
 	s := field
 	for len(s) > 0 && (s[0] == ' ' || s[0] >= '\t' && s[0] <= '\r') {

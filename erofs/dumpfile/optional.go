@@ -8,10 +8,10 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// unset reports whether an optional field holds the lone "-".
+// unset reports whether an optional field is a lone "-".
 func unset(field []byte) bool { return len(field) == 1 && field[0] == '-' }
 
-// payloadField reads a symlink target, hard link target or path of an object.
+// payloadField reads the target of a symlink or hard link, or the path of an object.
 func (p *parser) payloadField(field []byte) (text []byte, set bool, err error) {
 	if unset(field) {
 		return nil, false, nil
@@ -27,7 +27,7 @@ func (p *parser) payloadField(field []byte) (text []byte, set bool, err error) {
 	return b, true, nil
 }
 
-// contentField reads what a file holds; none and empty are the same.
+// contentField reads the content of a file. No content and empty content are the same.
 func (p *parser) contentField(n *tree.Node, field []byte) ([]byte, error) {
 	if unset(field) {
 		return nil, nil
@@ -46,8 +46,8 @@ func (p *parser) contentField(n *tree.Node, field []byte) ([]byte, error) {
 	return b, nil
 }
 
-// keep returns the buffer to unescape into next time: b, unless that is the field
-// itself, which belongs to the line.
+// keep returns the buffer for unescaping the next field: b, unless b is the field itself,
+// which belongs to the line.
 func keep(buf, b, field []byte) []byte {
 	if len(b) == len(field) {
 		return buf
@@ -55,8 +55,8 @@ func keep(buf, b, field []byte) []byte {
 	return b
 }
 
-// digestField reads a digest and tells SHA-512 from SHA-256 by the length. C
-// takes garbage here and goes on with undefined bytes; that is an error for us.
+// digestField reads a digest; its length tells SHA-512 from SHA-256. The C program accepts
+// garbage here and continues with undefined bytes; here it is an error.
 func digestField(field []byte) (verity.Digest, error) {
 	if unset(field) {
 		return verity.Digest{}, nil

@@ -6,9 +6,9 @@ import "github.com/composefs-go/composefs/erofs/tree"
 // in one inode.
 const sharedMax = 128
 
-// xattrCounts knows how many files have an xattr. An image stores those that
-// occur once in the inode and the others in a table of shared ones, and
-// composefs-info prints the inode's own first; so the text depends on it.
+// xattrCounts counts the files that have an xattr. An image stores xattrs that occur once in
+// the inode, and the others in a table of shared ones. composefs-info prints the inode's own
+// xattrs first, so the text depends on the counts.
 type xattrCounts struct {
 	index  map[xattrPair]int // into counts
 	counts []int
@@ -19,7 +19,7 @@ type xattrPair struct{ name, value string }
 func countXattrs(root *tree.Node) *xattrCounts {
 	c := &xattrCounts{index: make(map[xattrPair]int)}
 	c.tree(root)
-	// The whiteout stubs in an image's root have its label.
+	// The whiteout stubs in the root of an image have the root's label.
 	if label, ok := root.Xattr("security.selinux"); ok {
 		c.add("security.selinux", label)
 	}
@@ -38,7 +38,7 @@ func (c *xattrCounts) tree(n *tree.Node) {
 }
 
 func (c *xattrCounts) add(name string, value []byte) {
-	i, ok := c.index[xattrPair{name, string(value)}] // a look-up doesn't allocate
+	i, ok := c.index[xattrPair{name, string(value)}] // this conversion doesn't allocate
 	if !ok {
 		i = len(c.counts)
 		c.index[xattrPair{name, string(value)}] = i
@@ -47,8 +47,8 @@ func (c *xattrCounts) add(name string, value []byte) {
 	c.counts[i]++
 }
 
-// appendXattrs appends a file's xattrs: its own, then the shared ones, each by
-// name.
+// appendXattrs appends a file's xattrs: first its own, then the shared ones, both in order of
+// names.
 func (c *xattrCounts) appendXattrs(b []byte, n *tree.Node) []byte {
 	for _, wantShared := range [...]bool{false, true} {
 		shared := 0

@@ -13,7 +13,7 @@ import (
 // xattrTextMax is the longest text in bytes of all xattrs of a line.
 const xattrTextMax = 65535
 
-// A parser makes a tree line by line. Its buffers live as long as one line.
+// A parser makes a tree line by line. Its buffers are reused for each line.
 type parser struct {
 	dialect     Dialect
 	xattrBudget int
@@ -116,8 +116,8 @@ func (p *parser) add(dir *tree.Node, name string, n *tree.Node) error {
 	return nil
 }
 
-// place finds the directory and the name for a path; a nil directory stands for
-// the root itself.
+// place finds the directory and the name for a path. If the directory is nil, the path is
+// the root.
 func (p *parser) place(field []byte) (dir *tree.Node, name string, err error) {
 	path, err := unescape(p.path[:0], field)
 	if err != nil {
@@ -149,8 +149,8 @@ func (p *parser) placePath(path []byte) (dir *tree.Node, name string, err error)
 	return dir, p.arena.String(last), nil
 }
 
-// canonical appends path without leading slashes and with one slash between
-// components. dst may be the start of path.
+// canonical appends path without leading slashes, and with one slash between components. dst
+// may share memory with the start of path.
 func canonical(dst, path []byte) []byte {
 	for i, c := range path {
 		if c != '/' || i+1 < len(path) && path[i+1] != '/' && len(dst) > 0 || i+1 == len(path) {
@@ -178,7 +178,7 @@ func parseMode(text []byte) (tree.Kind, uint16, error) {
 	return kind, uint16(mode & 0o7777), nil
 }
 
-// node sets all of n that doesn't come from PATH and MODE.
+// node sets the fields of n that don't come from PATH and MODE.
 func (p *parser) node(n *tree.Node, f *fields) error {
 	if err := p.numbers(n, f); err != nil {
 		return err
@@ -214,8 +214,8 @@ func (p *parser) node(n *tree.Node, f *fields) error {
 	return p.xattrFields(n, f[Xattrs])
 }
 
-// numbers sets the fields from SIZE to MTIME. Values are cut to the width that C
-// keeps them in.
+// numbers sets the fields from SIZE to MTIME. As in the C program, values are truncated to
+// the width of their variable.
 func (p *parser) numbers(n *tree.Node, f *fields) error {
 	var v [Mtime]uint64
 	for _, field := range [...]Field{Size, Nlink, UID, GID, Rdev} {

@@ -7,7 +7,7 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// What composefs-rs reads of a file at most, in bytes.
+// Limits of composefs-rs for a file, in bytes.
 const (
 	rustPathMax    = 4096
 	rustInlineMax  = 512
@@ -15,10 +15,10 @@ const (
 	rustXattrNames = 65535 // of all of a file's xattrs together
 )
 
-// nsecMax is the greatest number of nanoseconds in Rust; C takes any.
+// nsecMax is the largest number of nanoseconds in Rust. C accepts any number.
 const nsecMax = 999_999_999
 
-// checkRust says which field composefs-rs doesn't read of a file with so many
+// checkRust returns an error, and its field, if composefs-rs can't read a file with so many
 // names.
 func checkRust(n *tree.Node, names uint32) (Field, error) {
 	switch {

@@ -59,7 +59,7 @@ func (p *parser) rustPlace(field []byte) (dir *tree.Node, name string, err error
 	return p.placePath(path)
 }
 
-// checkCanonical reports why a path isn't the only one for its file.
+// checkCanonical returns an error if a path isn't in canonical form.
 func checkCanonical(path []byte) error {
 	switch {
 	case len(path) == 0 || path[0] != '/':
@@ -79,7 +79,7 @@ func checkCanonical(path []byte) error {
 	return nil
 }
 
-// rustLink is link for Rust, where targets come first.
+// rustLink is link for Rust, where targets come before their links.
 func (p *parser) rustLink(dir *tree.Node, name string, field []byte) error {
 	target, set, err := p.rustText(field)
 	if err == nil && !set {
@@ -154,8 +154,8 @@ func (p *parser) rustNode(n *tree.Node, f *fields) error {
 	return nil
 }
 
-// rustContent sets what a regular file holds: an object if there is a payload, even
-// when it is empty; else the content in the line; else as many zeros as SIZE says.
+// rustContent sets the content of a regular file: an object if there is a payload, even an
+// empty one; otherwise the content in the line; otherwise as many zeros as SIZE says.
 func (p *parser) rustContent(n *tree.Node, payload []byte, f *fields) (err error) {
 	if n.Object, err = digestField(f[Digest]); err != nil {
 		return p.fault(Digest, err)
@@ -184,8 +184,8 @@ func (p *parser) rustContent(n *tree.Node, payload []byte, f *fields) (err error
 	return nil
 }
 
-// rustNumbers is numbers for Rust. The link count is that of the line until Parse
-// counts the names.
+// rustNumbers is numbers for Rust. The link count is the one in the line until Parse counts
+// the names.
 func (p *parser) rustNumbers(n *tree.Node, f *fields) error {
 	var v [Mtime]uint64
 	for _, number := range [...]struct {
@@ -218,7 +218,7 @@ func (p *parser) rustNumbers(n *tree.Node, f *fields) error {
 	return nil
 }
 
-// decimal reads a number of digits only, which must fit into so many bits.
+// decimal parses a number of digits only, which must fit into so many bits.
 func decimal(field []byte, base, bits int) (uint64, error) {
 	v, err := strconv.ParseUint(string(field), base, bits)
 	if err != nil {

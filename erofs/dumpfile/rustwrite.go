@@ -7,7 +7,7 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// appendRustLine appends all of a line but the path.
+// appendRustLine appends everything in a line except the path.
 func (d *dumper) appendRustLine(b []byte, n *tree.Node, first string) ([]byte, error) {
 	if first != "" && d.length <= rustPathMax {
 		return append(append(append(b, "0 @120000 - - - - 0.0 "...), first...), " - -"...), nil

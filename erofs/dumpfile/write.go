@@ -18,17 +18,17 @@ var typeBits = [...]uint64{
 	tree.FIFO: 0o010000, tree.Socket: 0o140000, tree.Symlink: 0o120000,
 }
 
-// Write writes the tree as text: depth first, names in order, of the names of a
-// file the first one in this order with the file itself and the others as hard
-// links. The tree must pass tree.Check.
+// Write writes the tree as text, depth first, in order of names. Of the names of a file, the
+// first in this order gets the file itself, and the others are hard links to it. The tree
+// must pass tree.Check.
 //
-// C and Strict write what composefs-info 1.0.8 prints for an image. Sizes and link
-// counts are those of the nodes, except that devices, pipes and sockets have no
-// size. Rust refuses what its Parse doesn't read.
+// C and Strict write what composefs-info 1.0.8 prints for an image. Sizes and link counts
+// come from the nodes, except that devices, pipes and sockets have no size. Rust refuses
+// trees that its Parse couldn't read.
 //
-// With names of files at the top, only the root and what they stand for is written;
-// the lines are those of the whole tree's dump, but for which of a file's names is
-// the first.
+// With names of files at the top, only the root, these files and everything below them are
+// written. The lines are the same as in the dump of the whole tree, except that another name
+// of a file may be the first.
 func (d Dialect) Write(w io.Writer, root *tree.Node, only ...string) error {
 	linked := tree.Linked(root)
 	b := &dumper{w: bufio.NewWriterSize(w, 64<<10), names: linked, first: make(map[*tree.Node]string, len(linked))}
@@ -57,7 +57,7 @@ type dumper struct {
 	buf        []byte
 }
 
-// tree writes all lines that are wanted.
+// tree writes all lines.
 func (d *dumper) tree(root *tree.Node, only []string) error {
 	if len(only) == 0 {
 		return d.entry(tree.Entry{Node: root})
@@ -75,7 +75,8 @@ func (d *dumper) tree(root *tree.Node, only []string) error {
 	return nil
 }
 
-// entry writes the line of one name, and for a directory of all below.
+// entry writes the line of one name, and if it is a directory, the lines of everything
+// below.
 func (d *dumper) entry(e tree.Entry) error {
 	start := len(d.path)
 	if e.Name != "" {
@@ -116,7 +117,7 @@ func (d *dumper) writeLine(n *tree.Node) error {
 	return err
 }
 
-// appendCLine appends all of a line but the path.
+// appendCLine appends everything in a line except the path.
 func (d *dumper) appendCLine(b []byte, n *tree.Node, first string) ([]byte, error) {
 	size := n.Size
 	if n.Kind != tree.Regular && n.Kind != tree.Directory && n.Kind != tree.Symlink {

@@ -10,8 +10,8 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// What libcomposefs counts for the xattrs of a file: a fixed amount for each and
-// one for the first, with a limit on the sum.
+// libcomposefs limits the size of a file's xattrs. It adds a fixed amount for each, and
+// another for the first.
 const (
 	xattrCost      = 7
 	firstXattrCost = 12
@@ -38,7 +38,7 @@ func (p *parser) xattrFields(n *tree.Node, text []byte) error {
 	return nil
 }
 
-// xattrField adds one item to p.xattrs, which is sorted, and to what is used of
+// xattrField adds one item to p.xattrs, which is sorted, and its size to the used part of
 // the budget.
 func (p *parser) xattrField(item []byte, used *int) error {
 	rawKey, rawValue, ok := bytes.Cut(item, []byte{'='})

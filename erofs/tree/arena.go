@@ -2,9 +2,9 @@ package tree
 
 import "strings"
 
-// An Arena makes the parts of a tree in large pieces, so that a tree of a million
-// files takes thousands of allocations and not millions. What it made lives as
-// long as any of it is in use. The zero Arena is ready; don't copy it.
+// An Arena allocates the parts of a tree in large pieces, so that a tree of a million files
+// takes thousands of allocations instead of millions. A piece lives as long as any part of
+// it is in use. The zero Arena is ready for use; don't copy it.
 type Arena struct {
 	nodes  []Node
 	xattrs []Xattr
@@ -20,8 +20,8 @@ const (
 	textPiece  = 32 << 10
 )
 
-// internMax is the longest value, in bytes, that is worth keeping once only.
-// SELinux labels, capabilities and ACLs repeat; longer values hardly do.
+// internMax is the longest value, in bytes, of which equal ones are kept only once.
+// SELinux labels, capabilities and ACLs repeat; longer values rarely do.
 const internMax = 256
 
 // Node returns a new zero node.
@@ -61,7 +61,7 @@ func (a *Arena) String(b []byte) string {
 	return a.text.String()[start:]
 }
 
-// Name returns b as a string, the same one for the same bytes: for the names of
+// Name returns b as a string, and keeps equal strings only once. It is for the names of
 // extended attributes, of which a tree has few.
 func (a *Arena) Name(b []byte) string {
 	if s, ok := a.names[string(b)]; ok {
@@ -75,7 +75,7 @@ func (a *Arena) Name(b []byte) string {
 	return s
 }
 
-// Value returns a copy of b; short ones share it with equal ones before.
+// Value returns a copy of b. Short values share it with earlier equal ones.
 func (a *Arena) Value(b []byte) []byte {
 	if len(b) > internMax {
 		return append([]byte(nil), b...)

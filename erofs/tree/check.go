@@ -19,12 +19,12 @@ const (
 	DepthMax      = 4096 // directories
 )
 
-// ErrInvalid is the cause when a tree can't be a file system.
+// ErrInvalid is the cause if a tree can't be a file system.
 var ErrInvalid = errors.New("invalid tree")
 
-// Check reports the first thing in the tree that no image can hold: a bad name or
-// size, a node in two places that is not a hard link, a hard link to something
-// outside of the tree. Errors wrap ErrInvalid and name the path.
+// Check returns an error for the first part of the tree that no image can hold: an invalid
+// name or size, a node in two places without being a hard link, a hard link to a file
+// outside the tree. Errors wrap ErrInvalid and name the path.
 func Check(root *Node) error {
 	if root == nil || root.Kind != Directory {
 		return fmt.Errorf("%w: the root must be a directory", ErrInvalid)
@@ -41,10 +41,10 @@ func Check(root *Node) error {
 	return c.links(root)
 }
 
-// A checker remembers what a walk has met.
+// A checker remembers the files that a walk has visited.
 type checker struct {
 	originals map[*Node]struct{}
-	linked    []*Node  // targets of hard links, whose originals may be still to come
+	linked    []*Node  // targets of hard links, whose originals may still come
 	path      []string // names of the faulty file and its directories, innermost first
 }
 
@@ -77,7 +77,7 @@ func (c *checker) entry(e Entry, depth int) error {
 	}
 	before := len(c.originals)
 	if c.originals[e.Node] = struct{}{}; len(c.originals) == before {
-		return errors.New("the file is in the tree at another place too, and not as a hard link")
+		return errors.New("the file is also at another place in the tree, and not as a hard link")
 	}
 	if err := checkNode(e.Node); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (c *checker) links(root *Node) error {
 	return nil
 }
 
-// checkNode checks what a node says of itself.
+// checkNode checks the fields of a node.
 func checkNode(n *Node) error {
 	for i := range n.xattrs {
 		if err := checkXattr(&n.xattrs[i]); err != nil {
@@ -113,9 +113,9 @@ func checkNode(n *Node) error {
 	case n.Kind < Regular || n.Kind > Symlink:
 		return fmt.Errorf("unknown kind %d", n.Kind)
 	case n.Perm&^0o7777 != 0:
-		return fmt.Errorf("permissions %#o have bits outside of 07777", n.Perm)
+		return fmt.Errorf("permissions %#o have bits outside 07777", n.Perm)
 	case n.Kind != Directory && n.Len() > 0:
-		return errors.New("not a directory, and has children")
+		return errors.New("not a directory, but has children")
 	case n.Kind == Symlink:
 		return checkText("symlink target", n.Target, 1, TargetMax)
 	case n.Kind == Regular:

@@ -48,9 +48,9 @@ func TestCheckNamesThePathOfTheFault(t *testing.T) {
 		spoil func(t *testing.T, root, usr *tree.Node)
 		want  string
 	}{
-		{"cycle", func(t *testing.T, root, usr *tree.Node) { add(t, usr, "up", root) }, `"/usr/up": the file is in the tree at another place`},
-		{"directory in two places", func(t *testing.T, root, usr *tree.Node) { add(t, root, "usr2", usr) }, `"/usr2": the file is in the tree at another place`},
-		{"file in two places", func(t *testing.T, root, usr *tree.Node) { add(t, usr, "z2", root.Lookup("zz")) }, `"/zz": the file is in the tree at another place`},
+		{"cycle", func(t *testing.T, root, usr *tree.Node) { add(t, usr, "up", root) }, `"/usr/up": the file is also at another place in the tree`},
+		{"directory in two places", func(t *testing.T, root, usr *tree.Node) { add(t, root, "usr2", usr) }, `"/usr2": the file is also at another place in the tree`},
+		{"file in two places", func(t *testing.T, root, usr *tree.Node) { add(t, usr, "z2", root.Lookup("zz")) }, `"/zz": the file is also at another place in the tree`},
 		{"link to a directory", func(t *testing.T, root, usr *tree.Node) { link(t, root, "l", usr) }, `"/l": a hard link to a directory`},
 		{"link to the outside", func(t *testing.T, root, usr *tree.Node) { link(t, usr, "l", file()) }, `"/usr/l": the original of this hard link is not in the tree`},
 		{"name without file", func(t *testing.T, root, usr *tree.Node) { add(t, usr, "nil", nil) }, `"/usr/nil": the name stands for no file`},

@@ -10,7 +10,7 @@ import (
 // NameMax is the longest name of a file, in bytes.
 const NameMax = 255
 
-// Errors of Add and Link.
+// Causes of errors of Add and Link.
 var (
 	ErrName   = errors.New("invalid file name")
 	ErrExists = errors.New("name exists already")
@@ -20,22 +20,22 @@ var (
 type Entry struct {
 	Name string
 	Node *Node
-	Link bool // a further name (hard link) of a node that has its original elsewhere
+	Link bool // a further name (hard link) of a node whose original is elsewhere
 }
 
-// indexFrom is the number of children from which a map pays for itself.
+// indexFrom is the number of children from which on a map is worth its cost.
 const indexFrom = 16
 
-// dirents holds a directory's children. They arrive in any order, mostly sorted,
-// and are sorted once, when somebody wants them in order.
+// dirents holds a directory's children. They are added in any order, mostly a sorted one,
+// and are sorted once, when they are needed in order.
 type dirents struct {
 	list     []Entry
 	unsorted bool
-	index    map[string]int // name → place in list; nil until it pays, and after a sort
+	index    map[string]int // name → place in list; nil for few children, and after sorting
 }
 
-// CheckName reports why name can't name a file: empty, ".", "..", longer than
-// NameMax, or with a slash or NUL in it.
+// CheckName returns an error if name can't be the name of a file: it is empty, ".", "..",
+// longer than NameMax, or contains a slash or NUL.
 func CheckName(name string) error {
 	switch {
 	case name == "" || name == "." || name == "..":
@@ -48,10 +48,10 @@ func CheckName(name string) error {
 	return nil
 }
 
-// Add puts a new file into the directory n; this name is its original.
+// Add adds a new file to the directory n; this name is its original.
 func (n *Node) Add(name string, child *Node) error { return n.insert(Entry{Name: name, Node: child}) }
 
-// Link puts a further name of a file into the directory n.
+// Link adds a further name of a file to the directory n.
 func (n *Node) Link(name string, target *Node) error {
 	return n.insert(Entry{Name: name, Node: target, Link: true})
 }
@@ -108,7 +108,7 @@ func (d *dirents) find(name string) int {
 // search is find for a sorted list.
 func (d *dirents) search(name string) int {
 	lo, hi := 0, len(d.list)
-	if hi == 0 || d.list[hi-1].Name < name { // the usual case of Add
+	if hi == 0 || d.list[hi-1].Name < name { // the usual case in Add
 		return -1
 	}
 	for lo < hi {
@@ -132,9 +132,9 @@ func (n *Node) Lookup(name string) *Node {
 	return nil
 }
 
-// Entries returns the directory's entries in ascending order of their names'
-// bytes. The slice belongs to the node. The first call after an Add may sort, so
-// it must not run at the same time as another one on the same node.
+// Entries returns the directory's entries in ascending order of their names' bytes. The
+// slice belongs to the node. The first call after an Add may sort, so it must not run
+// concurrently with another call on the same node.
 func (n *Node) Entries() []Entry {
 	d := n.children
 	if d == nil {
@@ -155,7 +155,7 @@ func (n *Node) Len() int {
 	return len(n.children.list)
 }
 
-// Remove takes name out of the directory and reports whether it was there.
+// Remove removes name from the directory and reports whether it was there.
 func (n *Node) Remove(name string) bool {
 	d := n.children
 	i := d.find(name)
@@ -166,13 +166,13 @@ func (n *Node) Remove(name string) bool {
 	return true
 }
 
-// Replace changes which node name stands for, and whether as a link; the name
-// must be there.
+// Replace changes the node that name stands for, and whether it is a link. The name must
+// exist.
 func (n *Node) Replace(name string, node *Node, link bool) {
 	if i := n.children.find(name); i >= 0 {
 		n.children.list[i].Node, n.children.list[i].Link = node, link
 	}
 }
 
-// Clear takes all entries out of the directory.
+// Clear removes all entries from the directory.
 func (n *Node) Clear() { n.children = nil }

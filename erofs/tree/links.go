@@ -1,7 +1,7 @@
 package tree
 
-// Linked returns the files that have several names, and how many. The tree must
-// pass Check.
+// Linked returns the files that have several names, and how many names they have. The tree
+// must pass Check.
 func Linked(root *Node) map[*Node]uint32 {
 	names := make(map[*Node]uint32)
 	findLinked(root, names)
@@ -32,10 +32,10 @@ func countNames(dir *Node, names map[*Node]uint32) {
 	}
 }
 
-// Relink makes the first name of each file, depth first and sorted, its original,
-// and the number of its names its Nlink. It is for trees whose source has no
-// originals, and for those that have lost names: the original may be among them.
-// The tree must pass Check, but for the originals.
+// Relink makes the first name of each file, in sorted depth-first order, its original, and
+// sets Nlink to the number of its names. It is for trees whose source has no originals, and
+// for trees from which names were removed, perhaps an original. Apart from the originals,
+// the tree must pass Check.
 func Relink(root *Node) {
 	names := Linked(root)
 	relink(root, names, make(map[*Node]struct{}, len(names)))

@@ -6,8 +6,8 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// ContentObject returns the object that a regular file's content is: the digest,
-// or else what the payload names. It is zero when there is neither.
+// ContentObject returns the digest of the object with a regular file's content: Object, or
+// otherwise the digest in the payload. It is zero if there is neither.
 func (n *Node) ContentObject() verity.Digest {
 	if !n.Object.IsZero() {
 		return n.Object
@@ -15,8 +15,8 @@ func (n *Node) ContentObject() verity.Digest {
 	return PayloadObject(n.Payload)
 }
 
-// PayloadObject returns the digest that the end of a payload spells, "…/0f/0e…",
-// zero if it doesn't.
+// PayloadObject returns the digest at the end of a payload, as in "…/0f/0e…", or zero if
+// there is none.
 func PayloadObject(payload string) verity.Digest {
 	for _, alg := range [...]verity.Algorithm{verity.SHA256, verity.SHA512} {
 		start := len(payload) - 2*alg.Size() - 1

@@ -49,7 +49,7 @@ type Xattr struct {
 type Node struct {
 	Kind  Kind
 	Perm  uint16 // permission bits with setuid, setgid, sticky: 07777
-	Nlink uint32 // of the source; directories' are recomputed by writers
+	Nlink uint32 // link count in the source; writers recompute it for directories
 	UID   uint32
 	GID   uint32
 	Rdev  uint32 // CharDevice, BlockDevice: the kernel's 32-bit encoding
@@ -69,8 +69,8 @@ type Node struct {
 	children *dirents // Directory; nil while it is empty
 }
 
-// InlineMax is the size in bytes up to which importers put a file's content into the
-// image: longer content becomes an object. The C and the Rust tools have the same.
+// InlineMax is the largest size in bytes of content that importers put into the image:
+// longer content becomes an object. The C and Rust tools have the same limit.
 const InlineMax = 64
 
 // IsWhiteout reports whether n is an overlayfs whiteout: a character device 0:0.

@@ -32,8 +32,8 @@ func (n *Node) SetXattr(name string, value []byte) {
 	n.xattrs = slices.Insert(n.xattrs, i, Xattr{name, value})
 }
 
-// SetXattrs replaces all extended attributes by those of list, whose names must
-// differ. It keeps list and sorts it.
+// SetXattrs replaces all extended attributes by the ones in list, whose names must differ.
+// It keeps list and sorts it.
 func (n *Node) SetXattrs(list []Xattr) {
 	byName := func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) }
 	if !slices.IsSortedFunc(list, byName) {
@@ -42,14 +42,14 @@ func (n *Node) SetXattrs(list []Xattr) {
 	n.xattrs = list
 }
 
-// RemoveXattr takes an extended attribute away, if it is there.
+// RemoveXattr removes an extended attribute if the node has it.
 func (n *Node) RemoveXattr(name string) {
 	if i, ok := n.findXattr(name); ok {
 		n.xattrs = slices.Delete(n.xattrs, i, i+1)
 	}
 }
 
-// FilterXattrs keeps the extended attributes whose names keep approves of.
+// FilterXattrs keeps only the extended attributes for whose names keep returns true.
 func (n *Node) FilterXattrs(keep func(name string) bool) {
 	n.xattrs = slices.DeleteFunc(n.xattrs, func(x Xattr) bool { return !keep(x.Name) })
 }
