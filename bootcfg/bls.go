@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Keys of a Boot Loader Specification entry of type 1. Others are kept as they are.
+// Keys of a Boot Loader Specification entry of type 1. Other keys are kept unchanged.
 const (
 	EntryTitle        = "title"
 	EntryVersion      = "version"
@@ -27,21 +27,21 @@ const (
 // maxEntry bounds the size in bytes of what ParseEntry reads.
 const maxEntry = 1 << 20
 
-// ErrEntry is the cause when text is not a boot loader entry.
+// ErrEntry is the cause when a text is not a boot loader entry.
 var ErrEntry = errors.New("malformed boot loader entry")
 
-// A Field is a line of an entry. A comment or empty line has no Key, and its
-// whole text as Value.
+// A Field is a line of an entry. A comment or empty line has no Key, and its whole text
+// is the Value.
 type Field struct{ Key, Value string }
 
-// An Entry is a boot loader entry of type 1: a text file of "key value" lines
-// in loader/entries of the boot partition. Formatting what was parsed keeps
-// unknown keys, comments and the order. The zero value is an empty entry.
+// An Entry is a boot loader entry of type 1: a text file of "key value" lines in
+// loader/entries of the boot partition. Parsing and formatting an entry keeps unknown
+// keys, comments and the order. The zero value is an empty entry.
 //
 // Format: the Boot Loader Specification of the UAPI group, "Type #1".
 type Entry struct{ Fields []Field }
 
-// ParseEntry reads an entry.
+// ParseEntry parses an entry.
 func ParseEntry(r io.Reader) (Entry, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxEntry+1))
 	if err != nil {
@@ -78,7 +78,7 @@ func parseField(line string) Field {
 // notText reports what can't be in a line: control characters but the tab.
 func notText(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || r == utf8.RuneError }
 
-// Format returns the text of the entry. A field that a line can't hold is an error.
+// Format returns the text of the entry. A field that doesn't fit on a line is an error.
 func (e Entry) Format() ([]byte, error) {
 	var out []byte
 	for _, f := range e.Fields {
@@ -115,11 +115,12 @@ func (e Entry) All(key string) (values []string) {
 	return values
 }
 
-// Options returns the kernel command line: all options fields, joined.
+// Options returns the kernel command line: the values of all options fields, joined
+// with spaces.
 func (e Entry) Options() string { return strings.Join(e.All(EntryOptions), " ") }
 
-// Set gives the key these values, a field each, in the place of its first
-// field or else at the end. Without values it removes the key.
+// Set gives the key these values, one field each, in place of its first field or else
+// at the end. Without values it removes the key.
 func (e *Entry) Set(key string, values ...string) {
 	at := slices.IndexFunc(e.Fields, func(f Field) bool { return f.Key == key })
 	if at < 0 {

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// An EntryName is the file name of a boot loader entry or UKI, taken apart:
+// An EntryName has the parts of the file name of a boot loader entry or UKI:
 //
 //	debian-42+3-1.conf
 //	^ID       ^ ^ ^Ext
 //	          | Done: tries made and failed
 //	          Left: tries left; at 0 the entry is bad and comes last in the menu
 //
-// Without the counters the entry is known to be good, or isn't counted.
+// An entry without counters is known to be good, or isn't counted.
 //
 // Format: Automatic Boot Assessment of systemd.
 type EntryName struct {
@@ -27,8 +27,8 @@ type EntryName struct {
 // when they count down, and have room for few.
 const maxTries = 9999
 
-// ParseEntryName takes a file name apart. A "+" that isn't followed by counters
-// is a part of the ID.
+// ParseEntryName parses a file name. A "+" that isn't followed by counters is a part of
+// the ID.
 func ParseEntryName(name string) (EntryName, error) {
 	n := EntryName{}
 	for _, n.Ext = range []string{".conf", ".efi"} {

@@ -21,8 +21,8 @@ const (
 // ErrCmdline is the cause when a composefs argument is malformed.
 var ErrCmdline = errors.New("malformed kernel command line")
 
-// The causes when two arguments, each well formed, don't go together; errors with them are
-// ErrCmdline, too.
+// The causes when two well-formed arguments don't go together. Errors with these causes
+// are ErrCmdline too.
 var (
 	ErrRepeated = errors.New("is there more than once") // only composefs.digest may be
 	ErrConflict = errors.New("contradict each other")   // a ref and a digest
@@ -36,19 +36,20 @@ type Arg struct {
 	Assigned bool
 }
 
-// An Image is what one composefs argument asks for.
+// An Image is the image that one composefs argument names.
 type Image struct {
 	Digest verity.Digest
 	// Format is the image format that the argument names.
 	Format erofs.Format
-	// Optional is the "?" mark: fs-verity may be missing. The policy decides whether it is obeyed.
+	// Optional is the "?" mark: fs-verity may be missing. The policy decides whether
+	// the mark is obeyed.
 	Optional bool
-	// Argument is the text that it was read from.
+	// Argument is the text of the argument.
 	Argument string
 }
 
-// NewImage returns the argument that pins an image of the format. For V0 it says v1 as well,
-// as composefs-rs does.
+// NewImage returns the argument that pins an image of the format. For V0 the argument
+// says v1, as with composefs-rs.
 func NewImage(d verity.Digest, f erofs.Format) Image {
 	if f == erofs.V2 {
 		return Image{Digest: d, Format: f, Argument: argImage + "=" + d.Hex()}
@@ -69,7 +70,7 @@ type Cmdline struct {
 	Init []string
 }
 
-// Asked reports whether the command line names an image at all.
+// Asked reports whether the command line names an image.
 func (c Cmdline) Asked() bool { return len(c.Images) > 0 || c.Ref != "" }
 
 // ImageArguments returns the arguments that name the image, as they are written on the
@@ -99,11 +100,11 @@ func (c Cmdline) Lookup(key string) (value string, ok bool) {
 // initramfs.
 var ErrInit = errors.New("composefs-setup-root would not be started")
 
-// CheckInit returns ErrInit for a command line with which the kernel doesn't start /init of
-// the initramfs: rdinit= with another value, noinitrd or initrdmem=. Of several rdinit= the last
-// one counts; without "=" it isn't a parameter of the kernel. If the initramfs doesn't have the program that
-// rdinit= names, or with noinitrd, the kernel mounts root= itself. initrdmem= is the address of
-// another initramfs.
+// CheckInit returns ErrInit for a command line with which the kernel doesn't start
+// /init of the initramfs: rdinit= with another value, noinitrd or initrdmem=. If there
+// are several rdinit=, the last one counts; without "=" it isn't a kernel parameter. If
+// the initramfs doesn't have the program that rdinit= names, or with noinitrd, the
+// kernel mounts root= itself. initrdmem= is the address of another initramfs.
 func (c Cmdline) CheckInit() error {
 	if i := slices.IndexFunc(c.Args, func(a Arg) bool { return a.Key == "noinitrd" || a.Key == "initrdmem" }); i >= 0 {
 		return fmt.Errorf("%w: with %s the kernel takes another initramfs, or none", ErrInit, c.Args[i].Key)
@@ -123,8 +124,8 @@ func (c Cmdline) CheckInit() error {
 // inits are the programs that the kernel, and systemd before it, look for.
 var inits = []string{"/sbin/init", "/usr/lib/systemd/systemd", "/etc/init", "/bin/init", "/bin/sh"}
 
-// Inits returns the candidates for the first program of the image, of which the first that
-// exists is executed: the one that init= names, or the usual ones if init is "".
+// Inits returns the candidates for the init program: the one that init= names, or the
+// usual ones if init is "". The first that exists is executed.
 func Inits(init string) []string {
 	if init != "" {
 		return []string{init}
@@ -132,8 +133,9 @@ func Inits(init string) []string {
 	return slices.Clone(inits)
 }
 
-// ParseCmdline reads a kernel command line. Parameters of others are kept as they are; a
-// malformed composefs argument is an error (ErrCmdline), never skipped.
+// ParseCmdline parses a kernel command line. Parameters that aren't ours are kept
+// unchanged; a malformed composefs argument is an error (ErrCmdline) and is never
+// skipped.
 func ParseCmdline(line string) (Cmdline, error) {
 	args, rest := SplitCmdline(line)
 	c := Cmdline{Args: args, Init: rest}

@@ -3,9 +3,9 @@ package bootcfg
 import "strings"
 
 // SplitCmdline splits a kernel command line as the kernel does (next_arg in
-// lib/cmdline.c): at white space outside double quotes, with no escapes. One
-// pair of quotes around the whole parameter or around its value is removed.
-// A lone "--" ends the parameters; what follows is for init.
+// lib/cmdline.c): at white space outside double quotes, with no escapes. One pair of
+// quotes around the whole parameter or around its value is removed. A lone "--" ends
+// the parameters; the rest is for init.
 func SplitCmdline(line string) (args []Arg, rest []string) {
 	line = strings.TrimRight(line, "\x00\n")
 	for {
@@ -56,6 +56,6 @@ func parseArg(word string) Arg {
 // isSpace is the kernel's isspace: of bytes, with the no-break space of Latin-1.
 func isSpace(b byte) bool { return b == ' ' || (b >= '\t' && b <= '\r') || b == 0xa0 }
 
-// OpenQuote reports whether a double quote in the line isn't closed. What is
+// OpenQuote reports whether a double quote in the line isn't closed. Text that is
 // appended to such a line becomes part of its last parameter.
 func OpenQuote(line string) bool { return strings.Count(line, `"`)%2 == 1 }

@@ -11,7 +11,7 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// The places in the initramfs where the policy and the keys are.
+// Where the policy and the keys are in the initramfs.
 const (
 	ConfigPath = "/usr/lib/composefs/setup-root-conf.toml"
 	KeysPath   = "/usr/lib/composefs/keys.d"
@@ -23,7 +23,7 @@ const MaxConfig = 64 << 10
 // ErrConfig is the cause when the policy is malformed.
 var ErrConfig = errors.New("malformed setup-root-conf.toml")
 
-// A MountMode is what becomes of /etc or /var.
+// A MountMode says what is mounted at /etc or /var.
 type MountMode string
 
 // The modes. composefs-rs and bootc have all but volatile.
@@ -36,11 +36,11 @@ const (
 	MountVolatile  MountMode = "volatile"  // an empty tmpfs
 )
 
-// Kept reports whether what is written there is kept on the physical root, where it
-// isn't verified.
+// Kept reports whether files that are written there are kept on the physical root,
+// where they aren't verified.
 func (m MountMode) Kept() bool { return m == MountRoot || m == MountBind || m == MountOverlay }
 
-// A TransientMode is what becomes of the root itself.
+// A TransientMode says whether the root itself is writable.
 type TransientMode string
 
 // The modes of a transient root.
@@ -53,8 +53,8 @@ const (
 // A Requirement says how much a check matters.
 type Requirement string
 
-// The values of [verify] signature, fs-verity and argument and of [measure] tpm;
-// each key takes some of them.
+// The values of [verify] signature, fs-verity and argument and of [measure] tpm; each
+// key accepts some of them.
 const (
 	Require   Requirement = "require"
 	Optional  Requirement = "optional"   // signature: a bad one is refused, none is accepted
@@ -63,7 +63,7 @@ const (
 	Off       Requirement = "off"
 )
 
-// A FailureAction is what a refused boot ends with.
+// A FailureAction says how a refused boot ends.
 type FailureAction string
 
 // The actions.
@@ -76,13 +76,14 @@ const (
 // A ShellRule says whether there may be a shell in the initramfs.
 type ShellRule string
 
-// The rules. Nothing written is "deny" where something is verified by a key.
+// The rules. If none is written, it is "deny" if there is a key or a signature is
+// required.
 const (
 	ShellAllow ShellRule = "allow"
 	ShellDeny  ShellRule = "deny"
 )
 
-// A FullDisk says what becomes of a deployment for whose state there is no room.
+// A FullDisk says what happens to a deployment if there is no room for its state.
 type FullDisk string
 
 // The choices.
@@ -115,20 +116,20 @@ type Root struct {
 type Verify struct {
 	// Signature is empty when it isn't written; see SignatureWith.
 	Signature Requirement
-	// Presumes is the name of a written key that is about seals, "" if there is none.
-	// A policy that has one isn't meant for a boot without a key.
+	// Presumes is the name of a key in the file that is about seals, "" if there is
+	// none. A policy with such a key isn't meant for a boot without a trusted key.
 	Presumes string
 	// Keys is the directory of the trusted public keys.
 	Keys            string
 	MinimumSequence uint64
 	Revoked         []verity.Digest
-	// OSIDs are the systems of which the seal must name one, if there are any.
+	// OSIDs are the systems; if there are any, the seal must name one of them.
 	OSIDs    []string
 	FSVerity Requirement
 	// AllowInsecure obeys "?" on the command line.
 	AllowInsecure bool
-	// Argument is Optional where a command line that names no image boots what
-	// root= means, unverified.
+	// Argument is Optional if a command line that names no image boots the device of
+	// root= unverified.
 	Argument Requirement
 	// Extensions is empty when it isn't written; see Config.Extensions.
 	Extensions Requirement
@@ -150,8 +151,8 @@ const (
 	defaultPCR = 15 // "system identity" in systemd's list of uses
 )
 
-// SignatureWith returns what holds for signatures: with a key present and
-// nothing written, a valid seal is required.
+// SignatureWith returns the rule for signatures with this number of keys: if there is a
+// key and the policy doesn't say, a valid seal is required.
 func (v Verify) SignatureWith(keys int) Requirement {
 	switch {
 	case v.Signature != "":
@@ -162,9 +163,9 @@ func (v Verify) SignatureWith(keys int) Requirement {
 	return Off
 }
 
-// AllowsShell reports whether an initramfs with so many keys may give a shell, from which
-// anyone at the console gets what the TPM releases to the verified system. Unless the policy
-// says so, it may only if no signature is required.
+// AllowsShell reports whether an initramfs with this number of keys may give a shell,
+// in which anyone at the console gets what the TPM releases to the verified system. If
+// the policy doesn't say, it may only if there is no key and no signature is required.
 func (c Config) AllowsShell(keys int) bool {
 	if c.Shell == "" {
 		return keys == 0 && c.Verify.SignatureWith(keys) != Require
@@ -172,9 +173,9 @@ func (c Config) AllowsShell(keys int) bool {
 	return c.Shell == ShellAllow
 }
 
-// Policy returns what seals are held against with the keys. The error is about a
-// policy that can't be kept: without a key no seal can be checked, and where none is
-// looked at, nothing is checked that a seal says.
+// Policy returns the policy for seals, with the keys. The error is about a policy that
+// can't be enforced: without a key no seal can be checked, and if seals are ignored, so
+// is everything that a seal says.
 func (v Verify) Policy(keys sign.Keyring) (sign.Policy, error) {
 	p := sign.Policy{Need: sign.Need(v.SignatureWith(len(keys))), Keys: keys, MinimumSequence: v.MinimumSequence, Revoked: v.Revoked, OSIDs: v.OSIDs}
 	switch {
@@ -192,8 +193,8 @@ func (v Verify) Policy(keys sign.Keyring) (sign.Policy, error) {
 	return p, nil
 }
 
-// Permits says whether the policy, with the keys, lets the command line have what it
-// asks for.
+// Permits returns an error if the policy, with the keys, doesn't permit what the
+// command line asks for.
 func (v Verify) Permits(line Cmdline, keys sign.Keyring) error {
 	policy, err := v.Policy(keys)
 	if line.Ref != "" && policy.Need != sign.Require {
@@ -210,7 +211,7 @@ func (v Verify) Permits(line Cmdline, keys sign.Keyring) error {
 	return nil
 }
 
-// DefaultConfig is what holds without a file.
+// DefaultConfig returns the policy that applies if there is no file.
 func DefaultConfig() Config {
 	return Config{
 		Etc:     MountOverlay,
@@ -221,9 +222,9 @@ func DefaultConfig() Config {
 	}
 }
 
-// ParseConfig reads a policy. An unknown section, an unknown key and a bad value are
-// errors that name the line: a key that is misspelt must not be one that is absent.
-// The keys of composefs-rs and bootc are all known.
+// ParseConfig parses a policy. An unknown section, an unknown key and a bad value are
+// errors that name the line: a misspelt key must not count as absent. All keys of
+// composefs-rs and bootc are known.
 func ParseConfig(text []byte) (Config, error) {
 	if len(text) > MaxConfig {
 		return Config{}, fmt.Errorf("%w: %d bytes, at most %d expected", ErrConfig, len(text), MaxConfig)

@@ -22,9 +22,9 @@ var apis = []string{"dev", "proc", "run", "sys"}
 // put there by a program of the initramfs.
 var apiTypes = []string{"cgroup2", "devpts", "devtmpfs", "mqueue", "proc", "securityfs", "selinuxfs", "sysfs", "tmpfs"}
 
-// Covers reports whether a mount of a type of file system at a path of the root, relative to
-// it, hides what the image decides. Others, of /home or of a /var that the policy keeps, are
-// the business of /etc/fstab.
+// Covers reports whether a mount of the file system type at the path, relative to the
+// root, hides something that the image determines. Other mounts, such as over /home or
+// over a /var that the policy keeps, are up to /etc/fstab.
 func (c Config) Covers(at, fstype string) bool {
 	top, _, _ := strings.Cut(at, "/")
 	switch {
