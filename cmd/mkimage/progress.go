@@ -61,7 +61,7 @@ func (p *progress) file(size int64) {
 }
 
 // reached sets how far an operation with a known end is.
-func (p *progress) reached(done, total int64, _ string) {
+func (p *progress) reached(done, total int64) {
 	p.bytes.Store(done)
 	p.total.Store(total)
 }

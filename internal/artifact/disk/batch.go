@@ -36,6 +36,6 @@ func (w *writer) settle(s *session, b batch) error {
 			return err
 		}
 	}
-	w.report(b.bytes, "root partition")
+	w.report(b.bytes)
 	return nil
 }

@@ -153,7 +153,7 @@ func (w *writer) copySpan(ctx context.Context, d *Device, f *os.File, s span) er
 			if err := d.zero(span{at, data}); err != nil {
 				return err
 			}
-			w.report(data-at, "writing to "+d.Name)
+			w.report(data - at)
 			at = data
 			continue
 		}
@@ -164,7 +164,7 @@ func (w *writer) copySpan(ctx context.Context, d *Device, f *os.File, s span) er
 		if _, err := d.file.WriteAt(buf[:n], at); err != nil {
 			return err
 		}
-		w.report(int64(n), "writing to "+d.Name)
+		w.report(int64(n))
 		at += int64(n)
 	}
 	return nil

@@ -26,7 +26,7 @@ func (w *writer) writeESP(ctx context.Context) error {
 		if err := w.copyToESP(ctx, epoch, where, e); err != nil {
 			return fmt.Errorf("EFI system partition, %s: %w", e.Path, err)
 		}
-		w.report(e.Size, "EFI system partition")
+		w.report(e.Size)
 	}
 	return w.checkESP(ctx, epoch, where)
 }

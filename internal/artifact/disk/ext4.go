@@ -26,7 +26,6 @@ const verityFlags = 0x00080000 | 0x00100000
 
 // writeRoot makes the ext4 file system and fills it.
 func (w *writer) writeRoot(ctx context.Context) error {
-	w.report(0, "root partition")
 	if err := os.WriteFile(filepath.Join(w.scratch, mke2fsFile), []byte(mke2fsConf), 0o600); err != nil {
 		return err
 	}

@@ -42,9 +42,9 @@ func (e *SpaceError) Error() string {
 
 func (e *SpaceError) Is(target error) bool { return target == syscall.ENOSPC }
 
-// A Progress is called during a long operation with how far it is, in bytes, and what it
-// is doing. It is called from one goroutine at a time.
-type Progress func(done, total int64, what string)
+// A Progress is called during a long operation with how far it is, in bytes. It is called
+// from one goroutine at a time.
+type Progress func(done, total int64)
 
 // Write makes the disk image as the file name, which appears only when it is complete and
 // then replaces a regular file of that name. It needs the programs mke2fs, debugfs,
@@ -83,7 +83,6 @@ func assemble(ctx context.Context, name, scratch string, im Image, progress Prog
 			return fmt.Errorf("write disk image %s: %w", name, err)
 		}
 	}
-	w.report(0, "done")
 	if err := finish(w); err != nil {
 		return fmt.Errorf("write disk image %s: %w", name, err)
 	}
@@ -125,10 +124,10 @@ func newWriter(im Image, progress Progress) (*writer, error) {
 }
 
 // report adds n bytes to what is done.
-func (w *writer) report(n int64, what string) {
+func (w *writer) report(n int64) {
 	w.done += n
 	if w.progress != nil {
-		w.progress(w.done, w.total, what)
+		w.progress(w.done, w.total)
 	}
 }
 
@@ -153,7 +152,6 @@ func (w *writer) allocate(context.Context) error {
 
 // sync puts the image on stable storage before it gets its name.
 func (w *writer) sync(context.Context) error {
-	w.report(0, "writing to stable storage")
 	f, err := os.OpenFile(w.path, os.O_RDWR, 0)
 	if err != nil {
 		return err

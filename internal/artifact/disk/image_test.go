@@ -253,9 +253,9 @@ func TestESPContent(t *testing.T) {
 func TestProgress(t *testing.T) {
 	requireTools(t)
 	var last, total int64
-	err := disk.Write(context.Background(), filepath.Join(t.TempDir(), "d"), sample(t, verity.SHA256), func(done, of int64, what string) {
-		if done < last || what == "" {
-			t.Errorf("progress went from %d to %d, at %q", last, done, what)
+	err := disk.Write(context.Background(), filepath.Join(t.TempDir(), "d"), sample(t, verity.SHA256), func(done, of int64) {
+		if done < last {
+			t.Errorf("progress went from %d to %d", last, done)
 		}
 		last, total = done, of
 	})
@@ -269,8 +269,8 @@ func TestWriteIsInterrupted(t *testing.T) {
 	requireTools(t)
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
-	err := disk.Write(ctx, filepath.Join(dir, "d"), sample(t, verity.SHA256), func(_, _ int64, what string) {
-		if what == "root partition" {
+	err := disk.Write(ctx, filepath.Join(dir, "d"), sample(t, verity.SHA256), func(done, _ int64) {
+		if done > 3001000 { // the ESP is there, and some of the root partition
 			cancel()
 		}
 	})
