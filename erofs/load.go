@@ -31,7 +31,7 @@ func (m *Image) TreeOf(names ...string) (*tree.Node, error) {
 }
 
 func (m *Image) tree(only *[]string) (*tree.Node, error) {
-	l := &loader{m: m, only: only, claims: newClaims(m.size), nodes: make(map[uint64]*loaded, min(m.super.Inodes, m.size/slotSize, inodesHint))}
+	l := &loader{m: m, only: only, claims: newClaims(m.size), nodes: make(map[uint64]*loadedInode, min(m.super.Inodes, m.size/slotSize, inodesHint))}
 	l.xattrs = newXattrReader(m, &l.arena)
 	if err := l.load(); err != nil {
 		return nil, fmt.Errorf("read image: %w", err)
@@ -49,14 +49,14 @@ type loader struct {
 	arena  tree.Arena
 	claims claims
 	xattrs *xattrReader
-	nodes  map[uint64]*loaded // by inode number
-	pool   []loaded           // to make nodes' values from
-	dirs   []loadedDir        // in the order of their numbers; a queue while loading
-	next   uint32             // number that the next original has in V0 and V1
+	nodes  map[uint64]*loadedInode // by inode number
+	pool   []loadedInode           // to make nodes' values from
+	dirs   []loadedDir             // in the order of their numbers; a queue while loading
+	next   uint32                  // number that the next original has in V0 and V1
 }
 
-// A loaded is an inode that has been read.
-type loaded struct {
+// A loadedInode is an inode that has been read.
+type loadedInode struct {
 	node     *tree.Node // nil for a stub
 	ino      uint32
 	original bool   // a name has become its original
@@ -153,7 +153,7 @@ func (l *loader) entry(dir int, e dirEntry) error {
 
 // mayBeOriginal reports whether a name of the file in this directory can be its original:
 // the writer marks directories with whiteouts.
-func (l *loader) mayBeOriginal(n *loaded, dir *tree.Node) bool {
+func (l *loader) mayBeOriginal(n *loadedInode, dir *tree.Node) bool {
 	if n.node == nil || !n.node.IsWhiteout() {
 		return true
 	}
@@ -163,7 +163,7 @@ func (l *loader) mayBeOriginal(n *loaded, dir *tree.Node) bool {
 
 // name gives a node a name, as its original or as a hard link. In V0 and V1 the number of an
 // inode determines the directory of its original.
-func (l *loader) name(parent loadedDir, name string, n *loaded, original bool) error {
+func (l *loader) name(parent loadedDir, name string, n *loadedInode, original bool) error {
 	add := parent.node.Link
 	if original {
 		add, n.original = parent.node.Add, true
@@ -184,12 +184,12 @@ func (l *loader) adopt() {
 }
 
 // inode makes a node for an inode that is found for the first time.
-func (l *loader) inode(i *record) (*loaded, error) {
+func (l *loader) inode(i *record) (*loadedInode, error) {
 	if err := l.claim(i); err != nil {
 		return nil, err
 	}
 	if len(l.pool) == 0 {
-		l.pool = make([]loaded, 256)
+		l.pool = make([]loadedInode, 256)
 	}
 	n := &l.pool[0]
 	l.pool = l.pool[1:]

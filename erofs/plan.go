@@ -263,13 +263,13 @@ func roomAt(pos int64) int64 { return blockSize - pos%blockSize }
 // time.
 type names struct {
 	entries []tree.Entry
-	next    int     // of entries
-	dots    int     // how many dots are done
-	block   []named // the current block
+	next    int       // of entries
+	dots    int       // how many dots are done
+	block   []dirName // the current block
 }
 
-// A named is one entry: its name, and its index in entries, or one of the dots.
-type named struct {
+// A dirName is one entry of a directory: its name, and its index in entries, or one of the dots.
+type dirName struct {
 	name  string
 	entry int
 }
@@ -287,14 +287,14 @@ func (s *names) done() bool { return s.next == len(s.entries) && s.dots == 2 }
 
 // peek returns the next entry; there must be one. Names may sort before "." and
 // between the dots.
-func (s *names) peek() named {
+func (s *names) peek() dirName {
 	if s.dots < 2 {
-		dot := named{".."[:s.dots+1], -1 - s.dots}
+		dot := dirName{".."[:s.dots+1], -1 - s.dots}
 		if s.next == len(s.entries) || dot.name < s.entries[s.next].Name {
 			return dot
 		}
 	}
-	return named{s.entries[s.next].Name, s.next}
+	return dirName{s.entries[s.next].Name, s.next}
 }
 
 // fill puts as many entries as fit into block, and returns how many bytes they need; 0 if no

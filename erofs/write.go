@@ -245,7 +245,7 @@ func (p *Plan) emitDirectory(e *emitter, dir, first, last uint32) {
 	}
 }
 
-func (p *Plan) appendDirBlock(b []byte, dir uint32, block []named) []byte {
+func (p *Plan) appendDirBlock(b []byte, dir uint32, block []dirName) []byte {
 	nameOffset := direntSize * len(block)
 	for _, n := range block {
 		target := &p.inodes[p.target(dir, n.entry)]

@@ -23,8 +23,8 @@ var (
 type worker struct {
 	*scan
 	arena   tree.Arena
-	scratch []byte   // scratchSize long
-	linked  []linked // names of files with several names
+	scratch []byte     // scratchSize long
+	linked  []linkName // names of files with several names
 
 	// For the current file. As local variables they would be allocated for each file,
 	// since they escape to the Sink or the Cache.
@@ -107,7 +107,7 @@ func (w *worker) describe(l *leaf) error {
 func (w *worker) setStat(l *leaf, st *unix.Stat_t) bool {
 	if st.Nlink > 1 && !w.opts.SplitLinks {
 		id := inode{uint64(st.Dev), st.Ino}
-		w.linked = append(w.linked, linked{l.number, l.parent, l.name, id})
+		w.linked = append(w.linked, linkName{l.number, l.parent, l.name, id})
 		if !w.claims.claim(id, l.node) {
 			return false
 		}
@@ -157,7 +157,7 @@ func (w *worker) regular(l *leaf) (err error) {
 			return err
 		}
 	}
-	if err := w.readXattrs(l.node, attributed{fd: fd}); err != nil {
+	if err := w.readXattrs(l.node, xattrFile{fd: fd}); err != nil {
 		return err
 	}
 	if err := unix.Fstat(fd, &w.after); err != nil {
@@ -254,7 +254,7 @@ func (w *worker) describeDirectory(n *tree.Node, dir *handle) error {
 	}
 	dir.dev = st.Dev
 	w.describeNode(n, &st)
-	return w.readXattrs(n, attributed{fd: dir.fd})
+	return w.readXattrs(n, xattrFile{fd: dir.fd})
 }
 
 // kinds maps the type bits of st_mode, shifted down.

@@ -24,8 +24,8 @@ func (c *claims) of(id inode) *tree.Node {
 	return n.(*tree.Node)
 }
 
-// A linked is a name of a file that has several names.
-type linked struct {
+// A linkName is a name of a file that has several names.
+type linkName struct {
 	number int // of the leaf
 	parent *tree.Node
 	name   string
@@ -35,11 +35,11 @@ type linked struct {
 // link gives all names of a file the same node, once all files are described: the node of
 // the name that a worker reached first. The first name in depth-first order is the original.
 func (s *scan) link(workers []*worker) {
-	var all []linked
+	var all []linkName
 	for _, w := range workers {
 		all = append(all, w.linked...)
 	}
-	slices.SortFunc(all, func(a, b linked) int { return a.number - b.number })
+	slices.SortFunc(all, func(a, b linkName) int { return a.number - b.number })
 	met := make(map[inode]struct{}, len(all))
 	for _, l := range all {
 		n := s.claims.of(l.inode)

@@ -12,26 +12,26 @@ import (
 	"github.com/composefs-go/composefs/erofs/tree"
 )
 
-// An attributed is a file whose extended attributes can be read: an open file, or the path of
+// An xattrFile is a file whose extended attributes can be read: an open file, or the path of
 // one that can't be opened, or not without side effects: a symlink, a device, a FIFO.
-type attributed struct {
+type xattrFile struct {
 	fd   int
 	path string // if set, instead of fd
 }
 
 // entryOf returns the file called name in the directory dirfd.
-func entryOf(dirfd int, name string) attributed {
-	return attributed{path: "/proc/self/fd/" + strconv.Itoa(dirfd) + "/" + name}
+func entryOf(dirfd int, name string) xattrFile {
+	return xattrFile{path: "/proc/self/fd/" + strconv.Itoa(dirfd) + "/" + name}
 }
 
-func (a attributed) list(b []byte) (int, error) {
+func (a xattrFile) list(b []byte) (int, error) {
 	if a.path == "" {
 		return unix.Flistxattr(a.fd, b)
 	}
 	return unix.Llistxattr(a.path, b)
 }
 
-func (a attributed) get(name string, b []byte) (int, error) {
+func (a xattrFile) get(name string, b []byte) (int, error) {
 	if a.path == "" {
 		return unix.Fgetxattr(a.fd, name, b)
 	}
@@ -42,7 +42,7 @@ func (a attributed) get(name string, b []byte) (int, error) {
 const xattrMax = 64 << 10
 
 // readXattrs adds a file's extended attributes to its node.
-func (w *worker) readXattrs(n *tree.Node, file attributed) error {
+func (w *worker) readXattrs(n *tree.Node, file xattrFile) error {
 	if w.opts.SkipXattrs {
 		return nil
 	}

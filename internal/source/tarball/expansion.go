@@ -28,16 +28,16 @@ func (e *ExpansionError) Error() string {
 // Unwrap returns ErrTooLarge.
 func (e *ExpansionError) Unwrap() error { return ErrTooLarge }
 
-// A packed counts the bytes of the compressed archive as they are read. Decompression may
+// A packedArchive counts the bytes of the compressed archive as they are read. Decompression may
 // read ahead on another goroutine.
-type packed struct {
+type packedArchive struct {
 	r    io.Reader
 	size int64 // if it is known
 	read atomic.Int64
 }
 
-func newPacked(r io.Reader) *packed {
-	p := &packed{r: r}
+func newPacked(r io.Reader) *packedArchive {
+	p := &packedArchive{r: r}
 	if f, ok := r.(interface{ Stat() (fs.FileInfo, error) }); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 			p.size = info.Size()
@@ -46,14 +46,14 @@ func newPacked(r io.Reader) *packed {
 	return p
 }
 
-func (p *packed) Read(b []byte) (int, error) {
+func (p *packedArchive) Read(b []byte) (int, error) {
 	n, err := p.r.Read(b)
 	p.read.Add(int64(n))
 	return n, err
 }
 
 // expansion returns the size that the archive may unpack to, as far as is known now.
-func (p *packed) expansion() int64 {
+func (p *packedArchive) expansion() int64 {
 	size := max(p.size, p.read.Load())
 	if size > (math.MaxInt64-expansionBytes)/expansionTimes {
 		return math.MaxInt64

@@ -19,7 +19,7 @@ const headerSize = 512
 type stream struct {
 	r      io.Reader
 	close  func()
-	packed *packed
+	packed *packedArchive
 	offset int64 // bytes read
 	ended  bool  // a read has met the end
 

@@ -28,16 +28,16 @@ func AddMountPoints(root *tree.Node) (added []string, err error) {
 	return added, nil
 }
 
-// Dropped counts the files that lose extended attributes.
-type Dropped struct {
+// DroppedXattrs counts the files that lose extended attributes.
+type DroppedXattrs struct {
 	ACLs  int            // files with access control lists
 	Other map[string]int // number of files by name of the attribute
 }
 
 // CountDropped counts what OCI and Boot will drop. SELinux labels count as dropped, even
 // if the policy in the tree will replace them.
-func CountDropped(root *tree.Node, mode XattrMode) Dropped {
-	d := Dropped{Other: make(map[string]int)}
+func CountDropped(root *tree.Node, mode XattrMode) DroppedXattrs {
+	d := DroppedXattrs{Other: make(map[string]int)}
 	for _, e := range tree.Walk(root) {
 		if e.Link {
 			continue

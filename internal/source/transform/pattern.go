@@ -30,7 +30,7 @@ func compile(pattern string, kind byte) (matcher, error) {
 		return nil, fmt.Errorf("pattern %q: %w", pattern, err)
 	}
 	re2.MatchTimeout = backtrackMax
-	return backtracking{re2}, nil
+	return backtracker{re2}, nil
 }
 
 type regular struct{ re *regexp.Regexp }
@@ -41,9 +41,9 @@ func (r regular) match(subject []byte) (bool, error) { return r.re.Match(subject
 // would take forever.
 const backtrackMax = 5 * time.Second
 
-type backtracking struct{ re *regexp2.Regexp }
+type backtracker struct{ re *regexp2.Regexp }
 
-func (b backtracking) match(subject []byte) (bool, error) {
+func (b backtracker) match(subject []byte) (bool, error) {
 	ok, err := b.re.MatchString(string(subject))
 	if err != nil {
 		return false, fmt.Errorf("pattern %q takes more than %s", b.re, backtrackMax)

@@ -15,8 +15,8 @@ var Emptied = []string{"boot", "run", "sysroot"}
 // A Report says what Prepare has done to a tree, and what a machine with this root will
 // lack. Paths are without a slash at their beginning.
 type Report struct {
-	Added   []string // mount points
-	Dropped Dropped  // extended attributes
+	Added   []string      // mount points
+	Dropped DroppedXattrs // extended attributes
 
 	NoInit   bool // none of bootcfg.Inits("") is there
 	NoKernel bool // there are no modules, and so no kernel either
