@@ -100,5 +100,7 @@ var storeRemedies = []trial{
 	{"objects", "", "rm -f repo/objects/$(content)", "linux.efi --repo repo", "build"},
 	{"objects", "", "rm -f repo/objects/$(content)", "--repo repo stable", "build"},
 	{"objects", "", `root "unlink /composefs/objects/$(content)"`, "disk.img", "disk"},
+	{"objects", "", `o=$(content); root "link /composefs/objects/$o /composefs/moved" "unlink /composefs/objects/$o" "symlink /composefs/objects/$o ../../moved"`, "disk.img", "disk"},
+	{"objects", "", `o=$(content); d=${o%/*}; root "link /composefs/objects/$d /composefs/moved" "unlink /composefs/objects/$d" "symlink /composefs/objects/$d ../moved"`, "disk.img", "disk"},
 	{"objects/unreadable", "", "o=repo/objects/$(mkimage objects repo/images/$(hex) | tail -n 1); rm -f $o; mkdir $o", "linux.efi --repo repo", "o=repo/objects/$(mkimage objects repo/images/$(hex) | tail -n 1); rmdir $o; build"},
 }

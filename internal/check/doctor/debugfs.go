@@ -145,7 +145,9 @@ func (s *diskStore) HasVerity(d verity.Digest) (on, known bool) {
 
 // Missing lists the directories of the object store, all in one go.
 func (s *diskStore) Missing(objects []verity.Digest) ([]verity.Digest, error) {
+	const store = "/composefs/objects"
 	var script strings.Builder
+	fmt.Fprintf(&script, "ls -p /composefs\nls -p %s\n", store)
 	dirs := map[string]bool{}
 	for _, d := range objects {
 		if dir := path.Dir(objectPath(d)); !dirs[dir] {
@@ -157,21 +159,25 @@ func (s *diskStore) Missing(objects []verity.Digest) ([]verity.Digest, error) {
 	if err != nil {
 		return nil, err
 	}
-	have := map[string]bool{}
+	mode := map[string]string{} // in octal, six digits
 	dir := ""
 	for line := range strings.Lines(string(out)) {
 		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "debugfs: ls -p "); ok {
 			dir = name
 		} else if fields := strings.Split(line, "/"); len(fields) > 5 { // /inode/mode/uid/gid/name/size/
-			have[path.Join(dir, fields[5])] = true
+			mode[path.Join(dir, fields[5])] = fields[2]
 		}
 	}
 	if dir == "" && len(objects) > 0 {
 		return nil, errors.New("debugfs says what isn't understood")
 	}
+	// As in overlayfs there is no symbolic link on the way to an object.
+	const directory, regular = "04", "10"
+	is := func(name, kind string) bool { return strings.HasPrefix(mode[name], kind) }
 	var missing []verity.Digest
 	for _, d := range objects {
-		if !have[objectPath(d)] {
+		name := objectPath(d)
+		if !is(store, directory) || !is(path.Dir(name), directory) || !is(name, regular) {
 			missing = append(missing, d)
 		}
 	}
