@@ -16,7 +16,7 @@ usage: composefs-info [--basedir=DIR] [--filter=NAME]... COMMAND IMAGE...
   ls               list the names
   dump             print as text, in composefs-dump format
   objects          list the files that are needed in the object store
-  missing-objects  list those of them that aren't in DIR
+  missing-objects  list the ones that aren't in DIR
   measure-file     print the fs-verity digests of files of any kind
 `
 

@@ -63,7 +63,7 @@ func startHelper(ctx context.Context, program string, arguments func(dir, socket
 
 func (h *helper) socket() string { return filepath.Join(h.dir, "socket") }
 
-// arguments are those of qemu-system-x86_64.
+// arguments returns the arguments of qemu-system-x86_64.
 func (t tpm) arguments() []string {
 	return []string{"-chardev", "socket,id=tpm,path=" + t.socket(), "-tpmdev", "emulator,id=tpm,chardev=tpm", "-device", "tpm-tis,tpmdev=tpm"}
 }

@@ -5,13 +5,13 @@
 // as before has the same content as before. Programs can't set the change time, but
 // it has limits, hence these rules:
 //
-//   - A file counts by file system, device number and inode number.
-//   - It is remembered only if it had changed longer than Settled before the build
-//     began. Change times are as coarse as the kernel's tick, on some file systems
-//     a second, and whoever has mapped a file can write to it without a new change
-//     time until the kernel has written it back.
-//   - Only ext4, XFS, Btrfs and F2FS count. Others keep no change time, let somebody
-//     else keep it, or don't renew it for mapped files.
+//   - A file is identified by file system, device number and inode number.
+//   - It is remembered only if its last change was more than Settled before the build
+//     began. Change times are as coarse as the kernel's tick, or a second on some file
+//     systems, and a process that has mapped a file can write to it without a new change
+//     time until the kernel writes the pages back.
+//   - Only files on ext4, XFS, Btrfs and F2FS are remembered. Other file systems have no
+//     change time, leave it to another machine, or don't renew it for mapped files.
 //   - A cache that others can write to isn't used: it could say anything.
 //
 // What remains: anyone who can set the clock back, write to the underlying disk, or
