@@ -60,14 +60,16 @@ func TestTheDigestIsMeasuredBeforeTheImageIsUsed(t *testing.T) {
 	}
 }
 
-// A register that can't be extended in the end is one that still opens what it should
+// A register that can't be extended with what follows the digest is one that still opens what it should
 // not: there is no boot then.
 func TestARegisterThatCantBeClosedIsNoBoot(t *testing.T) {
-	f := machine(t)
-	f.fails["Extend 15 composefs-handover"] = syscall.EIO
-	err := f.boot(options(t, argA, "[measure]\ntpm = \"if-present\"", 0))
-	if setup.CodeOf(err) != setup.CodeKernel || f.called("HandOver") >= 0 || f.called("Record") >= 0 {
-		t.Errorf("%v, calls %q", err, f.calls)
+	for _, event := range []string{"composefs-root", "composefs-handover"} {
+		f := machine(t)
+		f.fails["Extend 15 "+event] = syscall.EIO
+		err := f.boot(options(t, argA, "[measure]\ntpm = \"if-present\"", 0))
+		if setup.CodeOf(err) != setup.CodeKernel || f.called("HandOver") >= 0 || f.called("Record") >= 0 {
+			t.Errorf("%s: %v, calls %q", event, err, f.calls)
+		}
 	}
 }
 

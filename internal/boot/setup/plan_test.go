@@ -74,6 +74,9 @@ func TestPlanIsWhatThePolicySays(t *testing.T) {
 			"compose      mount the physical root at /sysroot",
 			"self-test    ", "record       ", "hand-over    put the new root at /sysroot",
 		}, "root-device"},
+		{"a root that somebody else has mounted", argA + " root=LABEL=os", "", 0, nil, []string{
+			"root-device  if root=LABEL=os fits several devices, mount the one on the boot loader's disk at /sysroot",
+			"verify       open the physical root at /sysroot"}, "find the root device"},
 		{"two images", argA + " " + argB, "", 0, nil, []string{"open composefs/images/" + hexA + ", or else composefs/images/" + hexB}, ""},
 		{"a key makes a seal required", argA, "", 1, nil, []string{"check its seal: require, 1 trusted keys"}, ""},
 		{"a ref", "composefs.ref=os/stable", "", 1, nil, []string{"images/refs/os/stable"}, ""},

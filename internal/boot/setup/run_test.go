@@ -260,6 +260,24 @@ func TestAReadOnlyRootIsMadeWritableForState(t *testing.T) {
 	wantFile(t, d.path("sysroot/etc/new"), "n")
 }
 
+// An image needs directories for the state that the policy keeps, but none for the root that
+// it lies on.
+func TestDirectoriesThatTheImageLacks(t *testing.T) {
+	for name, kind := range map[string]setup.Kind{"sysroot": "", "etc": setup.NoMountPoint, "var": setup.NoMountPoint} {
+		t.Run(name, func(t *testing.T) {
+			d := newDisk(t)
+			root := imageTree(t, initProgram, d.content)
+			root.Remove(name)
+			d.put(t, root, erofs.V1)
+			err := d.boot(t, "", "")
+			var p *setup.Problem
+			if kindOf(err) != kind || errors.As(err, &p) && p.Dir != name || err == nil && kind != "" || err != nil && kind == "" {
+				t.Errorf("%v, want the kind %q", err, kind)
+			}
+		})
+	}
+}
+
 // What is forbidden stays where it is, out of sight: in no way that /etc and /var
 // have a say in. Nothing is made where there was nothing.
 func TestForbiddenExtensionsAreHiddenAndMasked(t *testing.T) {
