@@ -16,7 +16,7 @@ func TestVerifyOnTheMachine(t *testing.T) {
 		says   string
 	}{
 		{"whole", nil, "0", "image is intact"},
-		{"image without fs-verity", withoutVerity(theOther), "exit status 5", "has no fs-verity digest: install it again"},
+		{"image without fs-verity", withoutVerity(theOther), "exit status 5", "has no fs-verity digest hint: build it into a repository"},
 		{"object without fs-verity", withoutVerity(theReplacement), "exit status 5", "has not the fs-verity digest that the policy requires"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
