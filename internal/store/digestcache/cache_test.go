@@ -268,3 +268,28 @@ func TestOtherFileSystemsDoNotCount(t *testing.T) {
 		t.Errorf("a file on a tmpfs was remembered: %v", err)
 	}
 }
+
+func TestAReadingCountsTheFilesThatAreNotRemembered(t *testing.T) {
+	dir := disk(t)
+	path, d := file(t, dir, "file", "content")
+	now, err := digestcache.Open(filepath.Join(dir, "cache"), verity.SHA256, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name         string
+		cache        *digestcache.Cache
+		path         string
+		fresh, unfit int64
+	}{
+		{"a file that has changed long ago", open(t, filepath.Join(dir, "cache")), path, 0, 0},
+		{"a file that has just changed", now, path, 1, 0},
+		{"a file on another file system", now, "/proc/self/maps", 0, 1},
+	} {
+		r := c.cache.NewReading()
+		visit(t, c.path, func(fd int, st *unix.Stat_t) { r.Keep(fd, st, d) })
+		if r.Fresh() != c.fresh || r.Unfit() != c.unfit {
+			t.Errorf("%s: %d too fresh, %d on unfit file systems", c.name, r.Fresh(), r.Unfit())
+		}
+	}
+}
