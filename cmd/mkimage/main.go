@@ -31,8 +31,7 @@ A machine from a directory, in five commands:
 
   mkimage key new mykey
   DIGEST=$(mkimage build --repo repo --boot --seal mykey.key --sequence 1 ROOT)
-  mkimage initrd --setup-root composefs-setup-root --keys mykey.pub \
-      --modules ROOT/usr/lib/modules/VERSION --output initrd.img
+  mkimage initrd --keys mykey.pub --modules ROOT/usr/lib/modules/VERSION --output initrd.img
   mkimage uki build --linux ROOT/boot/vmlinuz-VERSION --initrd initrd.img \
       --image $DIGEST --cmdline "root=PARTLABEL=root ro" --output linux.efi
   mkimage disk --repo repo --image $DIGEST --uki linux.efi --output disk.img
