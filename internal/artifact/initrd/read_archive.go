@@ -9,10 +9,10 @@ import (
 	"io/fs"
 )
 
-// Limits on what Open unpacks. Real archives shrink to a third of their size and
+// Limits on what Open unpacks. Real archives are compressed to a third of their size and
 // have some thousands of members.
 const (
-	maxRatio    = 64       // unpacked to packed
+	maxRatio    = 64       // of the unpacked to the packed size
 	minUnpacked = 64 << 20 // bytes that any archive may unpack to
 	maxUnpacked = 1 << 30  // bytes that no archive may unpack to
 	maxMembers  = 1 << 17
@@ -21,43 +21,43 @@ const (
 
 	maxPart      = 255     // NAME_MAX
 	maxLinkParts = 64      // names in the text of a symbolic link
-	maxSteps     = 1 << 24 // from a directory to another, for all members together
+	maxSteps     = 1 << 24 // from one directory to another, for all members together
 )
 
-// ErrArchive is the cause when bytes are not an initrd.
+// ErrArchive is the cause when bytes aren't an initrd.
 var ErrArchive = errors.New("malformed initrd")
 
-// An Archive is the file tree that the kernel makes of an initrd. It is an fs.FS
-// (with fs.ReadLinkFS) whose symbolic links lead to where they would when the
-// initrd is the root: absolute ones too, and none leaves it. Its size is bounded
-// by that of the initrd. What the kernel itself brings along is there, but is listed
-// only if something of the initrd is in it.
+// An Archive is the file tree that the kernel makes of an initrd. It is an fs.FS and
+// fs.ReadLinkFS. Its symbolic links, absolute ones too, lead where they would with the
+// initrd as the root, and never out of it. Its size is bounded by the size of the initrd.
+// Files that the kernel has there by itself can be opened, but are listed only if they are
+// directories with something from the initrd in them.
 type Archive struct {
 	root    *node
 	members int
-	steps   int // that were taken to put the members where they are
+	steps   int // taken to put the members into their places
 }
 
 // node is a file of any kind. Hard links are one node.
 type node struct {
 	mode     fs.FileMode
 	link     string   // target of a symbolic link
-	parts    []string // of the link, without those that lead nowhere
+	parts    []string // of the link, see linkParts
 	data     []byte
 	children map[string]*node // of a directory
-	names    int              // that it has
-	builtin  bool             // from the kernel, not from the initrd
+	names    int              // how many it has
+	builtin  bool             // it comes from the kernel, not from the initrd
 }
 
 // Open unpacks an initrd into memory as the kernel does: newc archives one after
-// another, each plain or compressed by gzip, zstd, xz or lz4, with zeros between
-// them. They are unpacked over what every kernel brings along: /dev, /dev/console
-// and /root. What comes later replaces what was before, if it is of the same kind; a
-// member whose directory isn't there is left out.
+// another, each plain or compressed with gzip, zstd, xz or lz4, with zeros between
+// them. They are unpacked over /dev, /dev/console and /root, which every kernel has. A
+// member replaces an earlier one of the same name and kind, and is left out if its directory
+// isn't there.
 //
-// An error is errors.ErrUnsupported if the kernel may well unpack it: another compression, or
-// more than is read here. Where the kernel stops, or makes something else of the bytes than they seem to say,
-// they are refused.
+// The error matches errors.ErrUnsupported if the kernel may well unpack the initrd: it has
+// another compression, or is larger than Open allows. Open refuses bytes at which the
+// kernel would stop, or which it would understand otherwise than they seem to be meant.
 //
 // Format: initramfs buffer format of the kernel's documentation, and its
 // init/initramfs.c for what that leaves open.
@@ -67,7 +67,7 @@ func Open(image []byte) (*Archive, error) {
 	}
 	a := &Archive{root: builtin()}
 	left := int64(min(maxUnpacked, max(minUnpacked, maxRatio*len(image))))
-	plain, unpadded := false, false // what the last one was
+	plain, unpadded := false, false // whether the last archive was
 	for at := 0; at < len(image); {
 		if image[at] == 0 {
 			at++
@@ -119,8 +119,8 @@ func (a *Archive) segment(image []byte, at int, left *int64) (size int, unpadded
 // initrd. The kernel takes it for more of the command line and cuts it off.
 const bootConfigMagic = "#BOOTCONFIG\n"
 
-// hasBootConfig looks for it as the kernel does, which allows for boot loaders that
-// fill the initrd up to a multiple of 4.
+// hasBootConfig looks for a boot configuration as the kernel does, also where a boot loader
+// has filled the initrd up to a multiple of 4.
 func hasBootConfig(image []byte) bool {
 	for fill := range min(4, len(image)) {
 		if bytes.HasSuffix(image[:len(image)-fill], []byte(bootConfigMagic)) {
@@ -130,8 +130,8 @@ func hasBootConfig(image []byte) bool {
 	return false
 }
 
-// source is the bytes of an archive: it counts them, and ends with an error when
-// there are more than all archives together may have.
+// A source reads the bytes of an archive and counts them. It returns an error when there are
+// more than all archives together may have.
 type source struct {
 	r    *bufio.Reader
 	at   int64
@@ -144,7 +144,7 @@ func newSource(r io.Reader, left *int64) *source {
 	return &source{r: bufio.NewReaderSize(r, 64<<10), left: left}
 }
 
-// An unreadError is about what the kernel may well unpack, and Open doesn't.
+// An unreadError is about an initrd that the kernel may well unpack, but Open doesn't.
 type unreadError string
 
 func (e unreadError) Error() string        { return string(e) }
@@ -168,7 +168,7 @@ func (s *source) took(n int) error {
 	return nil
 }
 
-// skipZeros goes to the next byte that isn't 0; io.EOF if there is none.
+// skipZeros goes to the next byte that isn't 0. If there is none, it returns io.EOF.
 func (s *source) skipZeros() error {
 	for {
 		if _, err := s.r.Peek(1); err != nil {

@@ -14,15 +14,15 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// An algorithm is a compression that kernels unpack. Another archive may follow
-// right behind the compressed bytes, so each says where its own end.
+// An algorithm is a compression that kernels can unpack. Another archive may follow
+// immediately, so each algorithm finds the end of the compressed bytes.
 type algorithm struct {
 	name  string
 	magic string
-	open  func(image []byte) (*packed, error) // nil: we don't read it
+	open  func(image []byte) (*packed, error) // nil if it isn't supported here
 }
 
-// packed is a compressed archive. What size returns counts when r has been read to
+// A packed archive is a compressed one. The result of size is valid after r has been read to
 // its end.
 type packed struct {
 	r    io.Reader
@@ -59,8 +59,8 @@ func decompress(image []byte) (*packed, error) {
 	return nil, fmt.Errorf("want an archive, plain or compressed by gzip, zstd, xz or lz4, found %.6q", image)
 }
 
-// openGzip leaves it to gzip to find the end: from an io.ByteReader it takes no
-// more bytes than its own.
+// openGzip lets gzip find the end: from an io.ByteReader it reads only the bytes of its
+// stream.
 func openGzip(image []byte) (*packed, error) {
 	b := bytes.NewReader(image)
 	r, err := gzip.NewReader(b)
@@ -71,7 +71,7 @@ func openGzip(image []byte) (*packed, error) {
 	return &packed{r, func() int { return len(image) - b.Len() }}, nil
 }
 
-// sized opens the bytes that size counts.
+// sized returns a function that opens the bytes that size finds.
 func sized(size func(image []byte) (int, error), open func(image []byte) (io.Reader, error)) func([]byte) (*packed, error) {
 	return func(image []byte) (*packed, error) {
 		n, err := size(image)
@@ -115,7 +115,7 @@ func zstdSize(image []byte) (int, error) {
 }
 
 func openZstd(image []byte) (io.Reader, error) {
-	// zstd --ultra has windows of 128 MiB; the kernel allows as much.
+	// zstd --ultra uses windows of 128 MiB, which the kernel allows too.
 	d, err := zstd.NewReader(bytes.NewReader(image), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
 	if err != nil {
 		return nil, err
@@ -139,7 +139,7 @@ func xzSize(image []byte) (int, error) {
 	return 0, errors.New("want the end of the stream, found none")
 }
 
-// lz4Block is what a block of lz4 unpacks to at most.
+// lz4Block is the largest unpacked size of a block of lz4, in bytes.
 const lz4Block = 8 << 20
 
 // lz4Size returns the size of the blocks in the form that lz4 -l makes: a size and
@@ -161,11 +161,11 @@ func lz4Size(image []byte) (int, error) {
 	return at, nil
 }
 
-// lz4Reader unpacks block by block.
+// An lz4Reader unpacks block by block.
 type lz4Reader struct {
 	rest  []byte
 	block []byte // the buffer
-	ready []byte // of it, what wasn't read yet
+	ready []byte // the part of it that hasn't been read yet
 }
 
 func (r *lz4Reader) Read(p []byte) (int, error) {

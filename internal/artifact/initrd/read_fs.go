@@ -18,7 +18,7 @@ var _ interface {
 	fs.StatFS
 } = (*Archive)(nil)
 
-// lookup is find with the errors of io/fs.
+// lookup is like find, but returns errors of io/fs.
 func (a *Archive) lookup(op, name string, follow bool) (*node, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
@@ -46,7 +46,7 @@ func (a *Archive) Stat(name string) (fs.FileInfo, error) {
 	return entry{path.Base(name), n}, err
 }
 
-// Lstat implements fs.ReadLinkFS: it tells of a link rather than what it leads to.
+// Lstat implements fs.ReadLinkFS.
 func (a *Archive) Lstat(name string) (fs.FileInfo, error) {
 	n, err := a.lookup("lstat", name, false)
 	return entry{path.Base(name), n}, err
@@ -88,7 +88,7 @@ func (a *Archive) ReadDir(name string) ([]fs.DirEntry, error) {
 	return n.list(), nil
 }
 
-// list returns what is in a directory, sorted by name.
+// list returns the entries of a directory, sorted by name.
 func (n *node) list() []fs.DirEntry {
 	var out []fs.DirEntry
 	for name, child := range n.children {
@@ -100,7 +100,7 @@ func (n *node) list() []fs.DirEntry {
 	return out
 }
 
-// entry is a name and what it stands for: fs.FileInfo and fs.DirEntry.
+// An entry is a name with its node. It is an fs.FileInfo and an fs.DirEntry.
 type entry struct {
 	name string
 	node *node

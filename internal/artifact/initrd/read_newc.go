@@ -24,8 +24,7 @@ const headerSize = 6 + 13*8
 // trailer is the name of the member that ends an archive.
 const trailer = "TRAILER!!!"
 
-// unpack adds the members of the archives in s: of one if single, else of all to
-// its end.
+// unpack adds the members of the first archive in s if single, and otherwise of all.
 func (a *Archive) unpack(s *source, single bool) error {
 	for {
 		if err := s.skipZeros(); errors.Is(err, io.EOF) {
@@ -75,7 +74,7 @@ type hardLink struct {
 	node *node
 }
 
-// link returns the node that a member is another name of, or n if there is none.
+// link returns the node of which a member is another name, or n if it is of none.
 func (a *Archive) link(linked map[header]hardLink, m member, n *node) (*node, error) {
 	if m.links < 2 || !n.mode.IsRegular() {
 		return n, nil
@@ -86,7 +85,7 @@ func (a *Archive) link(linked map[header]hardLink, m member, n *node) (*node, er
 		linked[key] = hardLink{m.name, n}
 		return n, nil
 	}
-	// The kernel knows it by its name, not by its inode.
+	// The kernel finds it by its name, not by its inode.
 	name, err := cleanName(first.name, false)
 	if err != nil {
 		return nil, err
@@ -96,7 +95,7 @@ func (a *Archive) link(linked map[header]hardLink, m member, n *node) (*node, er
 	} else if err != nil || found != first.node {
 		return nil, fmt.Errorf("want a hard link to %q, found something else or nothing there since", first.name)
 	}
-	// The content is with one of the names, usually the last.
+	// One of the names has the content, usually the last.
 	if len(m.data) > 0 {
 		first.node.data = m.data
 	}
@@ -104,17 +103,17 @@ func (a *Archive) link(linked map[header]hardLink, m member, n *node) (*node, er
 	return first.node, nil
 }
 
-// member is a file in an archive, as it is written.
+// A member is a file in an archive, as it is written there.
 type member struct {
 	header
 	name string
 	data []byte
 }
 
-// errTrailer says that an archive ends here.
+// errTrailer means that an archive ends here.
 var errTrailer = errors.New("end of the archive")
 
-// readMember reads the next member, or errTrailer.
+// readMember reads the next member. At the end of an archive it returns errTrailer.
 func readMember(s *source) (m member, err error) {
 	if m.header, err = readHeader(s); err != nil {
 		return m, err
@@ -124,7 +123,7 @@ func readMember(s *source) (m member, err error) {
 	}
 	if m.name == trailer {
 		if m.size > 0 {
-			// The kernel goes on behind it, and other readers in it.
+			// The kernel continues after the content, and other readers within it.
 			return m, fmt.Errorf("want an end without content, found %q with %d bytes", trailer, m.size)
 		}
 		if kindOf(m.header) == fs.ModeSymlink {
@@ -167,7 +166,7 @@ func readHeader(s *source) (header, error) {
 	return header{ino: field(0), mode: field(1), links: field(4), size: field(6), major: field(7), minor: field(8), nameSize: field(11)}, nil
 }
 
-// readName reads the name and what pads it.
+// readName reads the name and its padding.
 func readName(s *source, h header) (string, error) {
 	if h.nameSize == 0 || h.nameSize > maxName {
 		return "", fmt.Errorf("want a name of 1 to %d bytes, found %d", maxName, h.nameSize)
@@ -180,7 +179,7 @@ func readName(s *source, h header) (string, error) {
 	if !ended {
 		return "", fmt.Errorf("want a name that ends in a NUL, found %.80q", b)
 	}
-	// Some tools fill names up with NULs so that contents begin where blocks do.
+	// Some tools fill names up with NULs, so that contents are aligned to blocks.
 	if strings.Trim(fill, "\x00") != "" {
 		return "", fmt.Errorf("want a name with nothing behind its end, found %.80q", b)
 	}
@@ -192,8 +191,8 @@ func readName(s *source, h header) (string, error) {
 	return name, s.align()
 }
 
-// readData reads a member's content and what pads it. The buffer grows with what
-// is really there.
+// readData reads the content of a member and its padding. The buffer grows with the bytes
+// that are really there.
 func readData(s *source, size uint32) ([]byte, error) {
 	var b bytes.Buffer
 	if n, err := io.CopyN(&b, s, int64(size)); err != nil {
@@ -202,7 +201,7 @@ func readData(s *source, size uint32) ([]byte, error) {
 	return b.Bytes(), s.align()
 }
 
-// align skips to a multiple of 4. At the end of the file the padding may be missing.
+// align skips padding up to a multiple of 4, which may be missing at the end of the file.
 func (s *source) align() error {
 	_, err := io.CopyN(io.Discard, s, -s.at&3)
 	if errors.Is(err, io.EOF) {
@@ -248,8 +247,8 @@ func newNode(h header, data []byte) (*node, error) {
 	return n, nil
 }
 
-// setLink says where a symbolic link leads. Some tools write the NUL that ends a
-// string in C.
+// setLink sets where a symbolic link leads. Some tools write the NUL that ends strings in
+// C.
 func (n *node) setLink(text string) error {
 	target := strings.TrimRight(text, "\x00")
 	if strings.Contains(target, "\x00") {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// builtin returns the root with what every kernel has there before it unpacks an
-// initrd.
+// builtin returns the root with the files that every kernel has there before it unpacks
+// an initrd.
 //
 // Format: usr/default_cpio_list of the kernel.
 func builtin() *node {
@@ -23,7 +23,7 @@ func builtin() *node {
 	})
 }
 
-// cleanName returns the name of a member as find wants it. It refuses names at which
+// cleanName returns the name of a member in the form for find. It refuses names with which
 // the kernel finds no file, or another one.
 func cleanName(name string, isDir bool) (string, error) {
 	var parts []string
@@ -46,8 +46,8 @@ func cleanName(name string, isDir bool) (string, error) {
 	return strings.Join(parts, "/"), nil
 }
 
-// add puts a node where the kernel would: through links, over what was there,
-// and nowhere if the directory is missing.
+// add puts a node where the kernel would: it follows links, replaces what was there, and
+// does nothing if the directory is missing.
 func (a *Archive) add(name string, n *node) error {
 	name, err := cleanName(name, n.mode.IsDir())
 	if err != nil || name == "." {
@@ -82,10 +82,10 @@ func (a *Archive) add(name string, n *node) error {
 	return nil
 }
 
-// errSteps is what find says when it was given too few steps.
+// errSteps is the error of find after too many steps.
 var errSteps = fmt.Errorf("the paths of the members take more than %d steps", maxSteps)
 
-// linkParts returns the steps that a symbolic link leads.
+// linkParts returns the names that a symbolic link leads through.
 func linkParts(target string) (parts []string) {
 	last := ""
 	for last = range strings.SplitSeq(target, "/") {
@@ -99,12 +99,12 @@ func linkParts(target string) (parts []string) {
 	return parts
 }
 
-// find returns the node at a valid fs path. follow says whether a link there is
-// followed too. It counts its steps, and stops when there are too many.
+// find returns the node at a path, see fs.ValidPath. If follow is set, it follows a link at
+// the end of the path too. It counts its steps, and fails after too many.
 func (a *Archive) find(name string, follow bool, steps *int) (*node, error) {
 	links := 0
-	// Every part taken goes one step down or up the trail. The parts of a link lie
-	// on those that follow it.
+	// Every part leads one step down or up the trail. The parts of a link are put on top of
+	// the parts that follow it.
 	trail, stack := []*node{a.root}, [][]string{strings.Split(name, "/")}
 	for len(stack) > 0 {
 		top := len(stack) - 1
