@@ -2,7 +2,7 @@
 // archive, a dump, or the JSON that composefs-from-json read.
 //
 //	DIR          ─▶ erofs/directory ─┐
-//	tar:FILE,…   ─▶ source/tarball  ─┼─▶ Tree, and the contents that transform.Boot wants
+//	tar:FILE,…   ─▶ source/tarball  ─┼─▶ Tree, and the contents that transform.Prepare needs
 //	dump:FILE    ─▶ erofs/dumpfile  ─┤
 //	crfs:FILE,…  ─▶ source/crfs     ─┘
 //
