@@ -200,6 +200,9 @@ func hintWords(err error, repository string) *strings.Replacer {
 			words = append(words, "DEVICE", shellWord(lack.Device))
 		}
 	}
+	if refused := (refusedError{}); errors.As(err, &refused) && refused.at == inDevice {
+		words = append(words, "DEVICE", shellWord(pathOf(err)))
+	}
 	if at := modulesOf(err); at != "" {
 		root, version := splitModules(at)
 		words = append(words, "ROOT", shellWord(root), "VERSION", shellWord(version))

@@ -25,8 +25,8 @@ const (
 )
 
 // refusals says what helps when the system refuses something: it depends on what was
-// being done. REPO is the repository that the command was given. The first row that
-// matches counts.
+// being done. REPO is the repository that the command was given, and DEVICE the device. The
+// first row that matches counts.
 var refusals = []struct {
 	at     site
 	errnos []unix.Errno

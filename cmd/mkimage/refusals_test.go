@@ -128,7 +128,7 @@ func TestTheHintIsForTheSiteOfTheError(t *testing.T) {
 		{"a full output", refusedAt(inOutput, path("write", "out", unix.ENOSPC)), "free some space, or name a file"},
 		{"no error of the system", refusedAt(inOutput, errors.New("other")), ""},
 		{"a device", refusedAt(inDevice, path("open", "/dev/sdX", unix.EACCES)), "run it as root"},
-		{"a device that is write-protected", refusedAt(inDevice, path("open", "/dev/sdX", unix.EROFS)), "blockdev --setrw"},
+		{"a device that is write-protected", refusedAt(inDevice, path("open", "/dev/sdX", unix.EROFS)), "blockdev --setrw /dev/sdX"},
 		{"too little room for a disk that goes to a device", refusedAt(inScratch, &disk.SpaceError{Dir: "/var/tmp"}), "set TMPDIR"},
 	} {
 		untried = slices.DeleteFunc(untried, func(hint string) bool { return hint == refusalHint(tt.err, "repo") })
