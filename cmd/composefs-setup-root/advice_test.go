@@ -50,7 +50,7 @@ var triedBy = map[string]string{
 	"takes no value, found":                                           "flags.txtar",
 	"wants a value: %s":                                               "flags.txtar",
 	"install it again (a plain copy loses it), or boot another entry": "TestRefused/image without fs-verity",
-	"digest mismatch: image %s is damaged":                            "TestRefused/image byte flipped",
+	"restore the image from a good copy":                              "TestRefused/image byte flipped",
 	"use a file system with fs-verity":                                "TestUserspace/good",
 	"name one with root=PARTUUID=":                                    "TestTwoDisks",
 }

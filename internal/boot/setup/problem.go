@@ -12,6 +12,12 @@ const (
 	LongCommandLine   Kind = "long-command-line"   // it isn't parsed
 	UnknownFileSystem Kind = "unknown-file-system" // on the root device
 	NoRepository      Kind = "no-repository"       // on the root file system
+	NoImage           Kind = "no-image"            // in the repository
+	NoneOfImages      Kind = "none-of-images"      // on the command line is in the repository
+	NoRef             Kind = "no-ref"              // in the repository
+	BadRef            Kind = "bad-ref"             // not a link to an image
+	NotAnImage        Kind = "not-an-image"        // a file that can't be one is in its place
+	DamagedImage      Kind = "damaged-image"       // on the disk
 	LargeImage        Kind = "large-image"         // for a copy in memory
 	NoObjectStore     Kind = "no-object-store"     // a directory, in the repository
 	ReadOnlyRoot      Kind = "read-only-root"      // there is state to keep on it

@@ -24,35 +24,35 @@ func (s *session) openFirst() error {
 	}
 	images := s.o.Cmdline.Images
 	if len(images) == 1 {
-		return fmt.Errorf("image not found: the command line has %s, but there is no composefs/images/%s on the root partition: restore it or boot another entry", images[0].Argument, images[0].Digest.Hex())
+		return problem(NoImage, "image not found: the command line has %s, but there is no composefs/images/%s on the root partition", images[0].Argument, images[0].Digest.Hex())
 	}
-	return fmt.Errorf("image not found: none of the %d that the command line names is in composefs/images of the root partition, the first is %s: restore one or boot another entry", len(images), images[0].Argument)
+	return problem(NoneOfImages, "image not found: none of the %d that the command line names is in composefs/images of the root partition, the first is %s", len(images), images[0].Argument)
 }
 
 func (s *session) openRef() error {
 	name := s.o.Cmdline.Ref
 	d, err := s.sys.ResolveRef(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("image not found: the command line has composefs.ref=%s, but there is no composefs/images/refs/%s on the root partition: make it or boot another entry", name, name)
+		return problem(NoRef, "image not found: the command line has composefs.ref=%s, but there is no composefs/images/refs/%s on the root partition", name, name)
 	}
 	if err != nil {
-		return fmt.Errorf("image not found: composefs.ref=%s: %w: make the ref again or boot another entry", name, err)
+		return problem(BadRef, "image not found: composefs.ref=%s: %w", name, err)
 	}
 	s.use(bootcfg.Image{Digest: d, Argument: "composefs.ref=" + name})
 	err = s.sys.OpenImage(d)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("image not found: composefs.ref=%s points to %s, but there is no composefs/images/%s on the root partition: restore it or boot another entry", name, d.Hex(), d.Hex())
+		return problem(NoImage, "image not found: composefs.ref=%s points to %s, but there is no composefs/images/%s on the root partition", name, d.Hex(), d.Hex())
 	}
 	return notAnImage(err)
 }
 
-// notAnImage tells what to do where something is in the image's place that can't be
-// opened as one: a link that leads out of the repository, a device.
+// notAnImage is for an error on opening something in the image's place that isn't one: a
+// link that leads out of the repository, a device.
 func notAnImage(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("image not found: want a file of the repository: %w: restore it or boot another entry", err)
+	return problem(NotAnImage, "image not found: want a file of the repository: %w", err)
 }
 
 // use remembers which image it is, and how much is asked of it.
@@ -80,10 +80,10 @@ func (s *session) readImage() error {
 	return s.damaged(s.sys.ReadImage())
 }
 
-// damaged tells what an error on reading the image means.
+// damaged tells damage from other errors on reading the image.
 func (s *session) damaged(err error) error {
 	if errors.Is(err, syscall.EIO) {
-		return fmt.Errorf("digest mismatch: image %s is damaged: reading it: %w: restore it or boot another entry", s.image.Digest.Hex(), syscall.EIO)
+		return problem(DamagedImage, "digest mismatch: image %s is damaged: reading it: %w", s.image.Digest.Hex(), syscall.EIO)
 	}
 	return err
 }
