@@ -41,7 +41,7 @@ type Field struct{ Key, Value string }
 // Format: the Boot Loader Specification of the UAPI group, "Type #1".
 type Entry struct{ Fields []Field }
 
-// ParseEntry parses an entry.
+// ParseEntry reads an entry, of at most 1 MiB of UTF-8 text. Anything else is an ErrEntry.
 func ParseEntry(r io.Reader) (Entry, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxEntry+1))
 	if err != nil {

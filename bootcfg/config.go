@@ -100,7 +100,7 @@ type Config struct {
 	Verify  Verify
 	Measure Measure
 	Failure FailureAction
-	// Shell is empty when it isn't written; see AllowsShell.
+	// Shell is empty if the policy doesn't say; see AllowsShell.
 	Shell    ShellRule
 	FullDisk FullDisk
 }
@@ -114,7 +114,7 @@ type Root struct {
 
 // Verify is the section [verify].
 type Verify struct {
-	// Signature is empty when it isn't written; see SignatureWith.
+	// Signature is empty if the policy doesn't say; see SignatureWith.
 	Signature Requirement
 	// Presumes is the name of a key in the file that is about seals, "" if there is
 	// none. A policy with such a key isn't meant for a boot without a trusted key.
@@ -131,7 +131,7 @@ type Verify struct {
 	// Argument is Optional if a command line that names no image boots the device of
 	// root= unverified.
 	Argument Requirement
-	// Extensions is empty when it isn't written; see Config.Extensions.
+	// Extensions is empty if the policy doesn't say; see Config.Extensions.
 	Extensions Requirement
 }
 
@@ -222,9 +222,9 @@ func DefaultConfig() Config {
 	}
 }
 
-// ParseConfig parses a policy. An unknown section, an unknown key and a bad value are
-// errors that name the line: a misspelt key must not count as absent. All keys of
-// composefs-rs and bootc are known.
+// ParseConfig reads a policy, in TOML. Unknown sections, unknown keys and bad values are
+// errors (ErrConfig) that name the line, so that a misspelt key doesn't count as an absent one.
+// All keys of composefs-rs and bootc are known.
 func ParseConfig(text []byte) (Config, error) {
 	if len(text) > MaxConfig {
 		return Config{}, fmt.Errorf("%w: %d bytes, at most %d expected", ErrConfig, len(text), MaxConfig)
