@@ -173,22 +173,43 @@ func (c Config) AllowsShell(keys int) bool {
 	return c.Shell == ShellAllow
 }
 
-// Policy returns the policy for seals, with the keys. The error is about a policy that
-// can't be enforced: without a key no seal can be checked, and if seals are ignored, so
-// is everything that a seal says.
+// A PolicyReason is why a policy can't be enforced.
+type PolicyReason int
+
+// The reasons.
+const (
+	RequiresKey        PolicyReason = iota + 1 // signature = "require", and there is no key
+	OptionalWithoutKey                         // signature = "optional", and there is no key
+	SealsWithoutKey                            // it is about seals otherwise, and there is no key
+	SealsUnchecked                             // it is about seals, and signature = "off"
+	InsecureImage                              // the command line has "?", which it doesn't allow
+)
+
+// A PolicyError is about a policy that can't be enforced with the given keys or command
+// line.
+type PolicyError struct {
+	Reason PolicyReason
+	text   string
+}
+
+func (e *PolicyError) Error() string { return e.text }
+
+// Policy returns the policy for seals, with the keys. It returns a PolicyError if that can't
+// be enforced: without a key no seal can be checked, and if seals are ignored, so is everything
+// that a seal says.
 func (v Verify) Policy(keys sign.Keyring) (sign.Policy, error) {
 	p := sign.Policy{Need: sign.Need(v.SignatureWith(len(keys))), Keys: keys, MinimumSequence: v.MinimumSequence, Revoked: v.Revoked, OSIDs: v.OSIDs}
 	switch {
 	case len(keys) > 0 && p.Need != sign.Off:
 		return p, nil
 	case p.Need == sign.Require:
-		return p, fmt.Errorf("the policy requires a signature, but there is no *.pub key in %s of the initramfs: add the .pub file of the signing key", v.Keys)
+		return p, &PolicyError{RequiresKey, fmt.Sprintf("the policy requires a signature, but there is no *.pub key in %s of the initramfs", v.Keys)}
 	case p.Need == sign.Optional:
-		return p, fmt.Errorf("the policy has [verify] signature = \"optional\", but there is no *.pub key in %s of the initramfs to check one with: add the .pub file of the signing key, or say signature = \"off\"", v.Keys)
+		return p, &PolicyError{OptionalWithoutKey, fmt.Sprintf("the policy has [verify] signature = \"optional\", but there is no *.pub key in %s of the initramfs to check one with", v.Keys)}
 	case v.Signature == "" && v.Presumes != "":
-		return p, fmt.Errorf("the policy has [verify] %s, which is about seals, but there is no *.pub key in %s of the initramfs: add the key, or say signature = \"off\" for a boot that checks no seal", v.Presumes, v.Keys)
+		return p, &PolicyError{SealsWithoutKey, fmt.Sprintf("the policy has [verify] %s, which is about seals, but there is no *.pub key in %s of the initramfs", v.Presumes, v.Keys)}
 	case v.MinimumSequence > 0 || len(v.OSIDs) > 0:
-		return p, errors.New("the policy has [verify] minimum-sequence or os-id, but with signature = \"off\" no seal is checked for them: leave out the one or the other")
+		return p, &PolicyError{SealsUnchecked, "the policy has [verify] minimum-sequence or os-id, but with signature = \"off\" no seal is checked for them"}
 	}
 	return p, nil
 }
@@ -205,7 +226,7 @@ func (v Verify) Permits(line Cmdline, keys sign.Keyring) error {
 	}
 	for _, i := range line.Images {
 		if i.Optional && !v.AllowInsecure {
-			return fmt.Errorf("%s asks with \"?\" to do without fs-verity, which the policy doesn't allow: remove the \"?\", or set allow-insecure = true under [verify]", i.Argument)
+			return &PolicyError{InsecureImage, fmt.Sprintf("%s asks with \"?\" to do without fs-verity, which the policy doesn't allow", i.Argument)}
 		}
 	}
 	return nil

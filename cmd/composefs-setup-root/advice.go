@@ -67,6 +67,15 @@ var remedies = []remedy{
 	{"", missing, "boot another kernel, or add what is missing to this one's initramfs"},
 }
 
+// policyRemedies are by the reason why the policy can't be kept.
+var policyRemedies = [...]string{
+	bootcfg.RequiresKey:        "add the .pub file of the signing key",
+	bootcfg.OptionalWithoutKey: `add the .pub file of a key, or say signature = "off"`,
+	bootcfg.SealsWithoutKey:    `add the key, or say signature = "off" for a boot that checks no seal`,
+	bootcfg.SealsUnchecked:     "leave out the one or the other",
+	bootcfg.InsecureImage:      `remove the "?", or set allow-insecure = true under [verify]`,
+}
+
 // imageRemedies are by the reason for which package sign refuses an image, its seal or its
 // digest; the first that fits is said. SEAL stands for the command that seals the image. The
 // reasons are pointers for the table to be made by the compiler: this program is small.
@@ -144,6 +153,9 @@ func advise(err error) string {
 		if r.kind == p.Kind && (r.is == nil || r.is(err)) {
 			return err.Error() + ": " + strings.Replace(r.say, "[DIR]", "["+p.Dir+"]", 1)
 		}
+	}
+	if policy := (*bootcfg.PolicyError)(nil); errors.As(err, &policy) {
+		return err.Error() + ": " + policyRemedies[policy.Reason]
 	}
 	return err.Error() + adviseImage(err)
 }

@@ -96,6 +96,9 @@ func messages(t *testing.T) map[string]string {
 	for _, r := range remedies {
 		found[strconv.Quote(r.say)] = "advice.go"
 	}
+	for _, say := range policyRemedies[1:] {
+		found[strconv.Quote(say)] = "advice.go"
+	}
 	for _, r := range imageRemedies {
 		found[strconv.Quote(r.say)] = "advice.go"
 	}

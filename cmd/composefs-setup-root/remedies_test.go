@@ -85,9 +85,9 @@ var trials = []trial{
 
 	{"put the file itself there", "mv policy other; ln -s other policy", "rm policy; mv other policy"},
 	{"put the file itself there", "mv keys.d/ours.pub .; ln -s ../ours.pub keys.d", "cp --remove-destination ours.pub keys.d"},
-	{"requires a signature, but there is no", "rm keys.d/*; echo 'signature = \"require\"' >>policy", "cp ours.pub keys.d"},
-	{"to check one with", "rm keys.d/*; echo 'signature = \"optional\"' >>policy", "cp ours.pub keys.d"},
-	{"to check one with", "rm keys.d/*; echo 'signature = \"optional\"' >>policy", "sed -i 's/signature = .*/signature = \"off\"/' policy"},
+	{"requires a signature, but there is no|add the .pub file of the signing key", "rm keys.d/*; echo 'signature = \"require\"' >>policy", "cp ours.pub keys.d"},
+	{"to check one with|add the .pub file of a key, or say", "rm keys.d/*; echo 'signature = \"optional\"' >>policy", "cp ours.pub keys.d"},
+	{"to check one with|add the .pub file of a key, or say", "rm keys.d/*; echo 'signature = \"optional\"' >>policy", "sed -i 's/signature = .*/signature = \"off\"/' policy"},
 	{"for a boot that checks no seal", "rm keys.d/*; echo 'minimum-sequence = 1' >>policy", "cp ours.pub keys.d"},
 	{"for a boot that checks no seal", "rm keys.d/*; echo \"revoked = [\\\"$newer\\\"]\" >>policy", "echo 'signature = \"off\"' >>policy"},
 	{"leave out the one or the other", "printf 'minimum-sequence = 1\\nsignature = \"off\"\\n' >>policy", "sed -i /minimum/d policy"},

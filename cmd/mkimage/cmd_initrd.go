@@ -125,7 +125,7 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 			return parts, fmt.Errorf("%s: %w", o.policy, err)
 		}
 		if _, err := config.Verify.Policy(keys); err != nil {
-			u.remark("every boot by this initrd will be refused: %s: %v", o.policy, err)
+			u.remark("every boot by this initrd will be refused: %s: %v", o.policy, advisePolicy(err))
 			refused = true
 		}
 		if config.Measure.TPM != bootcfg.Off {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/internal/artifact/initrd"
 	"github.com/composefs-go/composefs/internal/boot/kernel"
@@ -150,6 +151,9 @@ func describe(err error, repository string) failure {
 		f.Status = exitUsage
 		if isLinked(err) {
 			f.Hint = "put the file itself there, as a link may lead out of the initramfs"
+		}
+		if policy := (*bootcfg.PolicyError)(nil); errors.As(err, &policy) {
+			f.Hint = policyAdvice[policy.Reason]
 		}
 		return f
 	case errors.As(err, &mismatch):

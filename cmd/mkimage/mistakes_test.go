@@ -176,6 +176,8 @@ var mistakes = []mistake{
 		`has no modules\.dep\nhint: make it with: depmod -b \S+/root 6\.12\.1-test\n`, "depmod -b root 6.12.1-test 2>log && " + rightInitrd},
 	{"a module that isn't in the index", "ln -s usr/lib root/lib && sed -i /erofs/d root/usr/lib/modules/6.12.1-test/modules.dep", rightInitrd, 1,
 		`lacks "erofs", which is neither .*\nhint: install .* run: depmod -b \S+/root 6\.12\.1-test\n`, "depmod -b root 6.12.1-test 2>log && " + rightInitrd},
+	{"a policy that wants a key", "printf '[verify]\\nsignature = \"require\"\\n' >policy", "mkimage verify --repo repo --policy policy stable", 2, "the policy requires a signature, but there is no \\*\\.pub key in .*\nhint: add the .pub file of the signing key\n", "mkimage verify --repo repo --policy policy --keys mykey.pub stable"},
+	{"a policy about seals that nobody checks", "printf '[verify]\\nsignature = \"off\"\\nminimum-sequence = 1\\n' >policy", "mkimage verify --repo repo --policy policy --keys mykey.pub stable", 2, "with signature = \"off\" no seal is checked for them\nhint: leave out the one or the other\n", "sed -i /signature/d policy && mkimage verify --repo repo --policy policy --keys mykey.pub stable"},
 	{"a file for modules", "", "mkimage doctor --modules digest initrd.img", 1, "--modules: digest is a file: want a directory", "mkimage doctor --modules root/usr/lib/modules/6.12.1-test initrd.img"},
 	{"doctor of a pipe", "mkfifo pipe", "mkimage doctor pipe", 1, "pipe is a pipe: want a UKI", "mkimage doctor linux.efi"},
 	{"doctor of zeros", "head -c 70000 /dev/zero >zero.efi", "mkimage doctor zero.efi", 1, "zero.efi is a file of zeros, of which doctor knows nothing: want a UKI", "mkimage doctor linux.efi"},

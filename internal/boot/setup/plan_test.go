@@ -179,7 +179,7 @@ func TestPlanRefusesBeforeTouchingAnything(t *testing.T) {
 		want                  string
 	}{
 		{"no argument", "quiet", "", 0, 255, setup.CodeNoArgument, "names no image"},
-		{"the mark, without leave", optional, "", 0, 255, setup.CodeConfig, "allow-insecure = true"},
+		{"the mark, without leave", optional, "", 0, 255, setup.CodeConfig, `asks with "?" to do without fs-verity`},
 		{"a ref without signatures", "composefs.ref=x", "", 0, 255, setup.CodeConfig, `signature = "require"`},
 		{"a ref with optional signatures", "composefs.ref=x", "[verify]\nsignature = \"optional\"", 1, 255, setup.CodeConfig, `signature = "require"`},
 		{"a signature without keys", argA, "[verify]\nsignature = \"require\"", 0, 255, setup.CodeConfig, "no *.pub key"},

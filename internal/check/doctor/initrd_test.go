@@ -312,7 +312,7 @@ func TestWhatABootNeeds(t *testing.T) {
 
 		{"no image named", asInit, nil, "root=PARTLABEL=root ro", "cmdline", "names no image"},
 		{"image named badly", asInit, nil, "root=PARTLABEL=root ro composefs=0f", "cmdline", "64 or 128 hex digits"},
-		{"image without verity", asInit, nil, "root=PARTLABEL=root ro composefs=?" + hex, "permitted", "allow-insecure"},
+		{"image without verity", asInit, nil, "root=PARTLABEL=root ro composefs=?" + hex, "permitted", "to do without fs-verity"},
 		{"ref that needs a seal", asInit, func(root fstest.MapFS) { root[configPath] = text("[verify]\nsignature = \"optional\"\n") }, "root=PARTLABEL=root ro composefs.ref=a", "permitted", "require"},
 		{"ref", asInit, nil, "root=PARTLABEL=root ro composefs.ref=a", "", ""},
 		{"root that means nothing", asInit, nil, "root=live ro " + argument, "root", "root=live"},
