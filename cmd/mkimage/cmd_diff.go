@@ -61,10 +61,10 @@ func newDiff(u *ui) *cobra.Command {
 	o.look.flags(cmd)
 	f.BoolVar(&o.first, "first", false, "stop after the first difference")
 	f.StringVar(&o.digest, "digest", "", "hash for the files of directories and archives: sha256 or sha512 (default: as in the image)")
-	f.BoolVar(&o.source.UseEpoch, "use-epoch", false, "take all times in directories as 0")
-	f.BoolVar(&o.source.SkipXattrs, "skip-xattrs", false, "leave extended attributes in directories out")
-	f.BoolVar(&o.source.UserXattrs, "user-xattrs", false, "of the extended attributes in directories keep only user.*")
-	f.BoolVar(&o.source.SkipDevices, "skip-devices", false, "leave device nodes and whiteouts in directories out")
+	f.BoolVar(&o.source.UseEpoch, "use-epoch", false, "treat all times in directories as 0")
+	f.BoolVar(&o.source.SkipXattrs, "skip-xattrs", false, "leave out the extended attributes of files in directories")
+	f.BoolVar(&o.source.UserXattrs, "user-xattrs", false, "keep only the extended attributes user.* of files in directories")
+	f.BoolVar(&o.source.SkipDevices, "skip-devices", false, "leave out device nodes and whiteouts in directories")
 	o.source.add(cmd)
 	return cmd
 }
