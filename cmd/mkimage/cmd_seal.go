@@ -128,7 +128,7 @@ func (o *sealCommand) run(u *ui, name string) error {
 	return o.report(u, result)
 }
 
-func (o *sealCommand) report(u *ui, s sealed) error {
+func (o *sealCommand) report(u *ui, s sealReport) error {
 	var keys []string
 	for _, id := range s.Keys {
 		keys = append(keys, id.String())
@@ -216,7 +216,7 @@ func (o *sealCommand) addSignature(u *ui, r *repo.Repo, image verity.Digest, siz
 	if err := r.AddSignatures(seal, []sign.Signature{s}, known); err != nil {
 		return err
 	}
-	return o.report(u, newSealed(said, []sign.KeyID{s.KeyID}))
+	return o.report(u, newSealReport(said, []sign.KeyID{s.KeyID}))
 }
 
 // signedStatement reads the text that the signature is of.

@@ -87,8 +87,8 @@ func newVerify(u *ui) *cobra.Command {
 	return cmd
 }
 
-// verified is what verify reports.
-type verified struct {
+// verdictReport is what verify reports.
+type verdictReport struct {
 	Digest   verity.Digest `json:"digest"`
 	Ref      string        `json:"ref,omitempty"` // that a boot may ask for it by
 	Size     int64         `json:"size"`
@@ -124,7 +124,7 @@ func (v sealVerdict) String() string {
 	return "its seal was not checked"
 }
 
-func (v verified) String() string {
+func (v verdictReport) String() string {
 	s := fmt.Sprintf("%s: the image is intact, %s", v.Digest.Hex(), v.Seal)
 	switch {
 	case !v.Checked:
@@ -148,14 +148,14 @@ func (v verified) String() string {
 	return s
 }
 
-func (o *verifyOptions) run(cmd *cobra.Command, u *ui, name string) (verified, error) {
+func (o *verifyOptions) run(cmd *cobra.Command, u *ui, name string) (verdictReport, error) {
 	config, policy, err := o.bootPolicy()
 	if err != nil {
-		return verified{}, configError{err}
+		return verdictReport{}, configError{err}
 	}
 	r, err := repo.Open(o.repo)
 	if err != nil {
-		return verified{}, err
+		return verdictReport{}, err
 	}
 	defer r.Close()
 	v, err := o.find(r, name)
@@ -184,7 +184,7 @@ func (o *verifyOptions) run(cmd *cobra.Command, u *ui, name string) (verified, e
 }
 
 // find returns which image is meant, and by which ref.
-func (o *verifyOptions) find(r *repo.Repo, image string) (v verified, err error) {
+func (o *verifyOptions) find(r *repo.Repo, image string) (v verdictReport, err error) {
 	v.Ref = o.ref
 	if image == "" {
 		v.Digest, err = r.LookupRef(o.ref)

@@ -73,7 +73,7 @@ func TestWithJSONEachLineOfStandardErrorIsAnObject(t *testing.T) {
 // reports are what the commands print with --json.
 var reports = []any{
 	buildReport{}, diffReport{}, diskReport{}, doctor.Report{}, initrdReport{}, keyPair{}, keyFile{}, imageListing{}, measurement{}, imagemount.Report{},
-	sealed{}, writtenStatement{}, ukiContents{}, ukiReport{}, verified{}, failure{}, repoReport{},
+	sealReport{}, writtenStatement{}, ukiContents{}, ukiReport{}, verdictReport{}, failure{}, repoReport{},
 }
 
 func TestTheKeysOfJSONAreOfOneStyle(t *testing.T) {

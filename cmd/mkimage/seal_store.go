@@ -11,8 +11,8 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// sealed is what seal reports.
-type sealed struct {
+// sealReport is what seal reports.
+type sealReport struct {
 	Digest   verity.Digest `json:"digest"`
 	Sequence uint64        `json:"sequence"`
 	Refs     []string      `json:"refs,omitempty"` // that it is for
@@ -20,8 +20,8 @@ type sealed struct {
 	File     string        `json:"file"`           // in the repository
 }
 
-func newSealed(s sign.Statement, keys []sign.KeyID) sealed {
-	return sealed{s.Digest, s.Sequence, s.Refs, keys, path.Join(sign.Directory, sign.TextFile(s.Digest).Name())}
+func newSealReport(s sign.Statement, keys []sign.KeyID) sealReport {
+	return sealReport{s.Digest, s.Sequence, s.Refs, keys, path.Join(sign.Directory, sign.TextFile(s.Digest).Name())}
 }
 
 // newSeal returns the seal that the options ask for. They may say what no seal may.
@@ -42,7 +42,7 @@ func (o *sealOptions) refs() []string {
 // store signs a seal and stores it with the signatures. The public half of a key that is
 // forgotten is written first: a seal that nobody can check would be worse than a key
 // without one.
-func (o *sealOptions) store(u *ui, r *repo.Repo, seal sign.Seal, signers []signer) (sealed, error) {
+func (o *sealOptions) store(u *ui, r *repo.Repo, seal sign.Seal, signers []signer) (sealReport, error) {
 	said := seal.Statement()
 	var signatures []sign.Signature
 	var ids []sign.KeyID
@@ -52,9 +52,9 @@ func (o *sealOptions) store(u *ui, r *repo.Repo, seal sign.Seal, signers []signe
 			err = u.writeOutputBytes(s.public, s.key.Public("").Text())
 		}
 		if err != nil {
-			return sealed{}, fmt.Errorf("seal image %s: %w", said.Digest.Hex(), err)
+			return sealReport{}, fmt.Errorf("seal image %s: %w", said.Digest.Hex(), err)
 		}
 		signatures, ids = append(signatures, signature), append(ids, s.key.ID())
 	}
-	return newSealed(said, ids), r.AddSignatures(seal, signatures, publicKeys(signers))
+	return newSealReport(said, ids), r.AddSignatures(seal, signatures, publicKeys(signers))
 }

@@ -91,7 +91,7 @@ func (d Dir) Run(ctx context.Context, limit int64, stdin io.Reader, program stri
 	if err != nil {
 		return nil, "", err
 	}
-	stdout, stderr := &bounded{left: limit}, &Head{Max: maxSaid}
+	stdout, stderr := &boundedBuffer{left: limit}, &Head{Max: maxSaid}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	err = cmd.Run()
 	switch {
@@ -105,14 +105,14 @@ func (d Dir) Run(ctx context.Context, limit int64, stdin io.Reader, program stri
 	return stdout.buf.Bytes(), stderr.String(), nil
 }
 
-// bounded is a buffer that refuses to grow past a size, which ends the program that
+// A boundedBuffer is a buffer that refuses to grow past a size, which ends the program that
 // writes to it.
-type bounded struct {
+type boundedBuffer struct {
 	buf  bytes.Buffer
 	left int64
 }
 
-func (b *bounded) Write(p []byte) (int, error) {
+func (b *boundedBuffer) Write(p []byte) (int, error) {
 	if b.left -= int64(len(p)); b.left < 0 {
 		return 0, ErrTooLong
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/composefs-go/composefs/internal/osfile"
 )
 
-// An Error says that a file is something else than what is wanted.
+// An Error says that a file isn't what is wanted.
 type Error struct {
 	Path  string
 	Found Kind

@@ -19,12 +19,12 @@ import (
 type algorithm struct {
 	name  string
 	magic string
-	open  func(image []byte) (*packed, error) // nil if it isn't supported here
+	open  func(image []byte) (*packedArchive, error) // nil if it isn't supported here
 }
 
-// A packed archive is a compressed one. The result of size is valid after r has been read to
+// A packedArchive is a compressed one. The result of size is valid after r has been read to
 // its end.
-type packed struct {
+type packedArchive struct {
 	r    io.Reader
 	size func() int
 }
@@ -42,7 +42,7 @@ var algorithms = []algorithm{
 }
 
 // decompress opens the compressed archive that the image begins with.
-func decompress(image []byte) (*packed, error) {
+func decompress(image []byte) (*packedArchive, error) {
 	for _, a := range algorithms {
 		if !bytes.HasPrefix(image, []byte(a.magic)) {
 			continue
@@ -61,25 +61,25 @@ func decompress(image []byte) (*packed, error) {
 
 // openGzip lets gzip find the end: from an io.ByteReader it reads only the bytes of its
 // stream.
-func openGzip(image []byte) (*packed, error) {
+func openGzip(image []byte) (*packedArchive, error) {
 	b := bytes.NewReader(image)
 	r, err := gzip.NewReader(b)
 	if err != nil {
 		return nil, err
 	}
 	r.Multistream(false)
-	return &packed{r, func() int { return len(image) - b.Len() }}, nil
+	return &packedArchive{r, func() int { return len(image) - b.Len() }}, nil
 }
 
 // sized returns a function that opens the bytes that size finds.
-func sized(size func(image []byte) (int, error), open func(image []byte) (io.Reader, error)) func([]byte) (*packed, error) {
-	return func(image []byte) (*packed, error) {
+func sized(size func(image []byte) (int, error), open func(image []byte) (io.Reader, error)) func([]byte) (*packedArchive, error) {
+	return func(image []byte) (*packedArchive, error) {
 		n, err := size(image)
 		if err != nil {
 			return nil, err
 		}
 		r, err := open(image[:n])
-		return &packed{r, func() int { return n }}, err
+		return &packedArchive{r, func() int { return n }}, err
 	}
 }
 

@@ -10,9 +10,9 @@ import (
 	"github.com/composefs-go/composefs/sign"
 )
 
-// A created is what this process has made of a repository: Discard removes nothing
+// A creation is what this process has made of a repository: Discard removes nothing
 // else.
-type created struct {
+type creation struct {
 	dir  string // path of the repository, "" if there was a directory before
 	meta bool   // it wasn't a repository before
 }

@@ -29,7 +29,7 @@ var (
 type Repo struct {
 	Store
 	meta    Meta
-	created created
+	created creation
 }
 
 // initTries is how often Init begins anew when what it has just made is taken away by
@@ -65,7 +65,7 @@ func initOnce(path string, meta Meta) (*Repo, error) {
 	if !errors.Is(err, ErrNotRepo) {
 		return r, err
 	}
-	var made created
+	var made creation
 	if err := os.Mkdir(path, 0o700); err == nil {
 		made.dir = path
 	} else if !errors.Is(err, fs.ErrExist) {
