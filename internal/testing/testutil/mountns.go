@@ -18,12 +18,19 @@ func RunInPrivateMounts(m *testing.M) int {
 	if os.Geteuid() != 0 || os.Getenv(nested) != "" {
 		return m.Run()
 	}
-	c := exec.Command("/proc/self/exe", os.Args[1:]...)
+	// Not /proc/self/exe, which stays in the namespace that it was opened in: below a chroot
+	// the new process would see a path from outside of it as its own.
+	program, err := os.Executable()
+	if err != nil {
+		_, _ = os.Stderr.WriteString("find the program of the tests: " + err.Error() + "\n")
+		return 1
+	}
+	c := exec.Command(program, os.Args[1:]...)
 	c.Args[0] = os.Args[0]
 	c.Env = append(os.Environ(), nested+"=1")
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	err := c.Run()
+	err = c.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return exit.ExitCode()
