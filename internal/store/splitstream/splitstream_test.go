@@ -1,0 +1,307 @@
+package splitstream_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/composefs-go/composefs/internal/store/splitstream"
+	"github.com/composefs-go/composefs/verity"
+)
+
+// An objects is a store in memory.
+type objects map[verity.Digest][]byte
+
+func (o objects) add(alg verity.Algorithm, content []byte) verity.Digest {
+	d := verity.Sum(alg, content)
+	o[d] = content
+	return d
+}
+
+func (o objects) open(d verity.Digest) (io.ReadCloser, error) {
+	content, ok := o[d]
+	if !ok {
+		return nil, errors.New("no such object")
+	}
+	return io.NopCloser(bytes.NewReader(content)), nil
+}
+
+// A sample is a stream that composefs-rs has written to testdata.
+type sample struct {
+	name  string
+	typ   splitstream.Type
+	write func(w *splitstream.Writer, o objects, alg verity.Algorithm) error
+	bytes string
+}
+
+var (
+	many   = []byte(strings.Repeat("B", 5000))
+	few    = []byte(strings.Repeat("A", 100))
+	config = []byte(`{"json": true}`)
+)
+
+var samples = []sample{
+	{"empty", 7, func(*splitstream.Writer, objects, verity.Algorithm) error { return nil }, ""},
+	{"layer", splitstream.Layer, func(w *splitstream.Writer, o objects, alg verity.Algorithm) error {
+		a, b := o.add(alg, few), o.add(alg, many)
+		_, e1 := io.WriteString(w, "hello ")
+		_, e2 := io.WriteString(w, "inline")
+		e3 := w.Object(a, 100)
+		_, e4 := w.Write(make([]byte, 412))
+		e5, e6 := w.Object(b, 5000), w.Object(a, 100)
+		_, e7 := io.WriteString(w, "tail")
+		return errors.Join(e1, e2, e3, e4, e5, e6, e7)
+	}, "hello inline" + string(few) + strings.Repeat("\x00", 412) + string(many) + string(few) + "tail"},
+	{"config", splitstream.Config, func(w *splitstream.Writer, o objects, alg verity.Algorithm) error {
+		empty, layer := verity.Sum(alg, read("empty", alg)), verity.Sum(alg, read("layer", alg))
+		return errors.Join(w.Object(o.add(alg, config), int64(len(config))),
+			w.Ref("zeta", empty), w.Ref("alpha", layer), w.Ref("mid", empty))
+	}, string(config)},
+}
+
+func file(name string, alg verity.Algorithm, suffix string) string {
+	return fmt.Sprintf("testdata/%s.%s.%s", name, alg.Hash(), suffix)
+}
+
+func read(name string, alg verity.Algorithm) []byte {
+	b, err := os.ReadFile(file(name, alg, "splitstream"))
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func open(t *testing.T, b []byte) *splitstream.Reader {
+	t.Helper()
+	r, err := splitstream.Open(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// A meaning is what must be equal for all writers.
+type meaning struct {
+	Type    splitstream.Type
+	Size    int64
+	Objects []verity.Digest
+	Refs    []splitstream.Ref
+	Chunks  []string
+}
+
+func meaningOf(b []byte) (m meaning, err error) {
+	r, err := splitstream.Open(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return m, err
+	}
+	m = meaning{r.Type, r.Size, r.Objects, r.Refs, nil}
+	chunks, err := r.Chunks()
+	if err != nil {
+		return m, err
+	}
+	defer chunks.Close()
+	for {
+		c, err := chunks.Next()
+		if err == io.EOF {
+			return m, nil
+		}
+		if err != nil {
+			return m, err
+		}
+		m.Chunks = append(m.Chunks, fmt.Sprintf("%s %x", c.Object, c.Inline))
+	}
+}
+
+func TestStreamsMeanTheSameAsTheOnesOfComposefsRs(t *testing.T) {
+	for _, s := range samples {
+		for _, alg := range []verity.Algorithm{verity.SHA256, verity.SHA512} {
+			theirs, o := read(s.name, alg), objects{}
+			want, err := meaningOf(theirs)
+			if err != nil {
+				t.Fatalf("%s: %v", s.name, err)
+			}
+			w, err := splitstream.NewWriter(alg, s.typ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ours bytes.Buffer
+			if err := errors.Join(s.write(w, o, alg), w.Finish(&ours)); err != nil {
+				t.Fatalf("%s: %v", s.name, err)
+			}
+			if found, err := meaningOf(ours.Bytes()); err != nil || !reflect.DeepEqual(found, want) {
+				t.Errorf("%s, %v: %v\n%+v\nwant\n%+v", s.name, alg, err, found, want)
+			}
+			for who, b := range map[string][]byte{"ours": ours.Bytes(), "theirs": theirs, "as bootc 1.15 wrote it": old(theirs)} {
+				var merged strings.Builder
+				if err := open(t, b).Merge(&merged, o.open); err != nil || merged.String() != s.bytes {
+					t.Errorf("%s, %v, %s: %v, %d bytes, want %d", s.name, alg, who, err, merged.Len(), len(s.bytes))
+				}
+			}
+			digest, err := os.ReadFile(file(s.name, alg, "verity"))
+			if err != nil || strings.TrimSpace(string(digest)) != verity.Sum(alg, theirs).Hex() {
+				t.Errorf("%s, %v: %v, the sample isn't the recorded one", s.name, alg, err)
+			}
+		}
+	}
+}
+
+// old permutes the header to the order of bootc 1.15.
+func old(b []byte) []byte {
+	b = bytes.Clone(b)
+	h := bytes.Clone(b[:32])
+	copy(b[0:16], h[16:32])
+	copy(b[16:18], h[12:14])
+	copy(b[18:29], h[0:11])
+	copy(b[29:32], []byte{h[11], h[14], h[15]})
+	return b
+}
+
+func TestAStreamKeepsObjectsThatNoChunkUses(t *testing.T) {
+	w, err := splitstream.NewWriter(verity.SHA256, splitstream.Layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := verity.Sum(verity.SHA256, many)
+	var b bytes.Buffer
+	if err := errors.Join(w.Keep(d), w.Keep(d), w.Finish(&b)); err != nil {
+		t.Fatal(err)
+	}
+	if r := open(t, b.Bytes()); len(r.Objects) != 1 || r.Objects[0] != d || r.Size != 0 {
+		t.Errorf("found %d objects and %d bytes, want one and none", len(r.Objects), r.Size)
+	}
+}
+
+func TestAWriterTakesOnlyOneAlgorithmAndEachNameOnce(t *testing.T) {
+	w, err := splitstream.NewWriter(verity.SHA256, splitstream.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, other := verity.Sum(verity.SHA256, nil), verity.Sum(verity.SHA512, nil)
+	for what, err := range map[string]error{
+		"an object by another": w.Object(other, 0), "a kept one": w.Keep(other), "a ref": w.Ref("a", other),
+		"a name with NUL": w.Ref("a\x00", d), "a name twice": errors.Join(w.Ref("b", d), w.Ref("b", d)),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", what)
+		}
+	}
+	if _, err := splitstream.NewWriter(0, 0); err == nil {
+		t.Error("no algorithm: no error")
+	}
+}
+
+func TestDamagedStreamsAreRefused(t *testing.T) {
+	layer, conf := read("layer", verity.SHA256), read("config", verity.SHA256)
+	set := func(b []byte, at int, value uint64) []byte {
+		b = bytes.Clone(b)
+		binary.LittleEndian.PutUint64(b[at:], value)
+		return b
+	}
+	setByte := func(b []byte, at int, value byte) []byte {
+		b = bytes.Clone(b)
+		b[at] = value
+		return b
+	}
+	o := objects{}
+	o.add(verity.SHA256, few)
+	o.add(verity.SHA256, many)
+	for _, tt := range []struct {
+		name  string
+		bytes []byte
+		want  string
+	}{
+		{"nothing", nil, "cut short"},
+		{"something else", make([]byte, 200), `want "SplitStream" at its beginning`},
+		{"version", setByte(layer, 11, 1), "want version 0, found 1"},
+		{"algorithm", setByte(layer, 14, 3), "found 3"},
+		{"block", setByte(layer, 15, 16), "found 2^16"},
+		{"info beyond the end", set(layer, 24, 1<<40), "want the info in its"},
+		{"info too short", set(layer, 24, 40), "want the info in its"},
+		{"stream backwards", set(layer, 64, 1<<62), "want the stream in its"},
+		{"objects beyond the end", set(layer, 56, 1<<62), "want the object refs in its"},
+		{"half an object", set(layer, 56, 112+33), "want object refs of 32 bytes each"},
+		{"negative size", set(layer, 104, 1<<63), "it claims to have"},
+		{"too small a size", set(layer, 104, 100), "than it claims to have"},
+		{"too large a size", set(layer, 104, 1<<40), "bytes that it claims to have, found 5628"},
+		{"an object that it hasn't", set(layer, 56, 112+32), "want one of its 1 objects, found object 1"},
+		{"a ref that it hasn't", set(conf, 40, 112+32), "want a named ref, INDEX:NAME with an index below 1"},
+		{"cut in the stream", func() []byte { b := set(layer, 72, uint64(len(layer)-3)); return b[:len(b)-3] }(), "unpack its stream"},
+		{"damaged names", setByte(conf, 0xd0, 0), "unpack its named refs"},
+	} {
+		r, err := splitstream.Open(bytes.NewReader(tt.bytes), int64(len(tt.bytes)))
+		if err == nil {
+			err = r.Merge(io.Discard, o.open)
+		}
+		if !errors.Is(err, splitstream.ErrFormat) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+func TestLongRunsOfInlineBytesAreReadInPieces(t *testing.T) {
+	w, err := splitstream.NewWriter(verity.SHA512, splitstream.Layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := bytes.Repeat([]byte("0123456789abcdef"), 200<<10)
+	var b, merged bytes.Buffer
+	for part := content; len(part) > 0; part = part[min(len(part), 1000):] {
+		if _, err := w.Write(part[:min(len(part), 1000)]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Finish(&b); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, b.Bytes()).Merge(&merged, nil); err != nil || !bytes.Equal(merged.Bytes(), content) {
+		t.Errorf("%v, %d bytes, want %d", err, merged.Len(), len(content))
+	}
+}
+
+// FuzzOpen: whatever is read can be written again, and then means the same.
+func FuzzOpen(f *testing.F) {
+	for _, s := range samples {
+		for _, alg := range []verity.Algorithm{verity.SHA256, verity.SHA512} {
+			f.Add(read(s.name, alg))
+			f.Add(old(read(s.name, alg)))
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := meaningOf(b)
+		if err != nil {
+			return
+		}
+		r := open(t, b)
+		w, err := splitstream.NewWriter(r.Algorithm, r.Type)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range r.Objects {
+			if err := w.Keep(d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, ref := range r.Refs {
+			if err := w.Ref(ref.Name, ref.Object); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var again bytes.Buffer
+		if err := w.Finish(&again); err != nil {
+			t.Fatal(err)
+		}
+		n, err := meaningOf(again.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n.Type != m.Type || !reflect.DeepEqual(n.Refs, m.Refs) || len(n.Objects) > len(m.Objects) {
+			t.Errorf("%+v became %+v", m, n)
+		}
+	})
+}
