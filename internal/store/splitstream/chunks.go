@@ -20,8 +20,10 @@ type Chunk struct {
 // Chunks reads a stream's chunks in order.
 type Chunks struct {
 	s    *Reader
+	in   *packed
 	z    *zstd.Decoder
 	buf  []byte
+	seen int   // chunks so far
 	left int64 // inline bytes of the current chunk that haven't been returned
 	read int64 // inline bytes so far
 }
@@ -31,11 +33,12 @@ const pieceSize = 32 << 10
 
 // Chunks returns the stream's chunks from the first. It must be closed.
 func (s *Reader) Chunks() (*Chunks, error) {
-	z, err := newDecoder(io.NewSectionReader(s.r, int64(s.stream.start), s.stream.size()))
+	in := &packed{r: io.NewSectionReader(s.r, int64(s.stream.start), s.stream.size())}
+	z, err := newDecoder(in)
 	if err != nil {
 		return nil, err
 	}
-	return &Chunks{s: s, z: z, buf: make([]byte, pieceSize)}, nil
+	return &Chunks{s: s, in: in, z: z, buf: make([]byte, pieceSize)}, nil
 }
 
 // Close frees the memory of the decompression.
@@ -66,7 +69,7 @@ func (c *Chunks) Next() (Chunk, error) {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
-		return Chunk{}, unpackError("stream", err)
+		return Chunk{}, c.in.explain("stream", err)
 	}
 	c.left -= int64(len(piece))
 	return Chunk{Inline: piece}, nil
@@ -79,13 +82,17 @@ func (c *Chunks) head() (int64, error) {
 		return 0, io.EOF
 	}
 	if err != nil {
-		return 0, unpackError("stream", err)
+		return 0, c.in.explain("stream", err)
+	}
+	if c.seen++; c.seen > MaxChunks {
+		return 0, fmt.Errorf("%w: more than %d chunks", ErrTooLarge, MaxChunks)
 	}
 	return int64(binary.LittleEndian.Uint64(c.buf)), nil
 }
 
 // Merge writes all bytes of the stream to w. open opens the objects; it decides whether they
-// are verified.
+// are verified. An empty object is an error, except in an empty stream: opening it once more
+// would cost time and add nothing.
 func (s *Reader) Merge(w io.Writer, open func(verity.Digest) (io.ReadCloser, error)) error {
 	chunks, err := s.Chunks()
 	if err != nil {
@@ -105,7 +112,7 @@ func (s *Reader) Merge(w io.Writer, open func(verity.Digest) (io.ReadCloser, err
 		if c.Object.IsZero() {
 			_, err = w.Write(c.Inline)
 		} else {
-			n, err = copyObject(w, c.Object, open, s.Size-total)
+			n, err = copyObject(w, c.Object, open, s.Size-total, s.Size == 0 && chunks.seen == 1)
 		}
 		if total += n; err != nil {
 			return err
@@ -117,16 +124,22 @@ func (s *Reader) Merge(w io.Writer, open func(verity.Digest) (io.ReadCloser, err
 	return nil
 }
 
-// copyObject writes an object of at most a number of bytes, and returns its size.
-func copyObject(w io.Writer, d verity.Digest, open func(verity.Digest) (io.ReadCloser, error), most int64) (n int64, err error) {
+// copyObject writes an object of at most a number of bytes, and returns its size. It may be
+// 0 if empty is set.
+func copyObject(w io.Writer, d verity.Digest, open func(verity.Digest) (io.ReadCloser, error), most int64, empty bool) (n int64, err error) {
 	r, err := open(d)
 	if err != nil {
 		return 0, fmt.Errorf("object %s: %w", d.Hex(), err)
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	n, err = io.Copy(w, io.LimitReader(r, most+1))
-	if err == nil && n > most {
-		err = formatError("it has more bytes than it claims to have, beginning in object %s", d.Hex())
+	switch {
+	case err != nil:
+		return n, err
+	case n > most:
+		return n, formatError("it has more bytes than it claims to have, beginning in object %s", d.Hex())
+	case n == 0 && !empty:
+		return n, formatError("object %s is empty", d.Hex())
 	}
-	return n, err
+	return n, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strconv"
 
 	"github.com/klauspost/compress/zstd"
@@ -38,7 +37,11 @@ func Open(r io.ReaderAt, size int64) (*Reader, error) {
 		return nil, err
 	}
 	s := &Reader{Algorithm: alg, r: r}
-	if err := checkSpan("info", info, size, infoSize); err != nil {
+	parts := parts{size: size}
+	if err := parts.add("header", span{0, headerSize}, headerSize); err != nil {
+		return nil, err
+	}
+	if err := parts.add("info", info, infoSize); err != nil {
 		return nil, err
 	}
 	var b [infoSize]byte
@@ -52,17 +55,16 @@ func Open(r io.ReaderAt, size int64) (*Reader, error) {
 	if s.Size < 0 {
 		return nil, formatError("it claims to have %d bytes", uint64(s.Size))
 	}
-	if err := checkSpan("stream", s.stream, size, 0); err != nil {
-		return nil, err
-	}
-	if s.Objects, err = readDigests(r, "object refs", objects, size, alg); err != nil {
-		return nil, err
-	}
-	ids, err := readDigests(r, "stream refs", streams, size, alg)
+	err = errors.Join(parts.add("stream refs", streams, 0), parts.add("object refs", objects, 0),
+		parts.add("named refs", names, 0), parts.add("stream", s.stream, 0))
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSpan("named refs", names, size, 0); err != nil {
+	if s.Objects, err = readDigests(r, "object refs", objects, alg); err != nil {
+		return nil, err
+	}
+	ids, err := readDigests(r, "stream refs", streams, alg)
+	if err != nil {
 		return nil, err
 	}
 	s.Refs, err = readNames(io.NewSectionReader(r, int64(names.start), names.size()), ids)
@@ -93,18 +95,28 @@ func parseHeader(b []byte) (info span, alg verity.Algorithm, err error) {
 	return info, alg, nil
 }
 
-// checkSpan checks that a range is in the file and has at least a number of bytes.
-func checkSpan(what string, s span, size int64, least uint64) error {
-	if s.start > s.end || s.end > uint64(size) || s.end-s.start < least {
-		return formatError("want the %s in its %d bytes, found at %d to %d", what, size, s.start, s.end)
+// parts are the ranges of a file of size bytes that have been seen.
+type parts struct {
+	size int64
+	seen []span
+}
+
+// add checks that a part is in the file, apart from the others, and has at least a number of
+// bytes.
+func (p *parts) add(what string, s span, least uint64) error {
+	if s.start > s.end || s.end > uint64(p.size) || s.end-s.start < least {
+		return formatError("want the %s in its %d bytes, found at %d to %d", what, p.size, s.start, s.end)
 	}
+	for _, other := range p.seen {
+		if s.start < other.end && other.start < s.end {
+			return formatError("want the %s in a place of its own, found at %d to %d, over what is at %d to %d", what, s.start, s.end, other.start, other.end)
+		}
+	}
+	p.seen = append(p.seen, s)
 	return nil
 }
 
-func readDigests(r io.ReaderAt, what string, s span, size int64, alg verity.Algorithm) ([]verity.Digest, error) {
-	if err := checkSpan(what, s, size, 0); err != nil {
-		return nil, err
-	}
+func readDigests(r io.ReaderAt, what string, s span, alg verity.Algorithm) ([]verity.Digest, error) {
 	each := int64(alg.Size())
 	if s.size()%each != 0 {
 		return nil, formatError("want %s of %d bytes each, found %d bytes", what, each, s.size())
@@ -135,14 +147,15 @@ func readDigests(r io.ReaderAt, what string, s span, size int64, alg verity.Algo
 // readNames reads the table of named refs. Names must be sorted, so that none is there
 // twice.
 func readNames(r io.Reader, ids []verity.Digest) ([]Ref, error) {
-	z, err := newDecoder(r)
+	in := &packed{r: r}
+	z, err := newDecoder(in)
 	if err != nil {
 		return nil, err
 	}
 	defer z.Close()
 	text, err := io.ReadAll(io.LimitReader(z, MaxNames+1))
 	if err != nil {
-		return nil, unpackError("named refs", err)
+		return nil, in.explain("named refs", err)
 	}
 	if len(text) > MaxNames {
 		return nil, fmt.Errorf("%w: its names take more than %d bytes", ErrTooLarge, MaxNames)
@@ -191,11 +204,24 @@ func truncated(err error) error {
 	return err
 }
 
-// unpackError tells damage from errors of the file that is read. zstd's own errors are
-// about the data; the file's come through with their types.
-func unpackError(what string, err error) error {
-	if path := (*fs.PathError)(nil); errors.As(err, &path) {
-		return err
+// packed is what is unpacked. It tells damage from errors of the file.
+type packed struct {
+	r   io.Reader
+	err error // of r
+}
+
+func (p *packed) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if err != nil && err != io.EOF {
+		p.err = err
 	}
-	return formatError("unpack its %s: %w", what, err)
+	return n, err
+}
+
+// explain returns the cause of an error in unpacking a part.
+func (p *packed) explain(part string, err error) error {
+	if p.err != nil {
+		return p.err
+	}
+	return formatError("unpack its %s: %w", part, err)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,7 @@ type Writer struct {
 	objects table
 	streams table
 	refs    []Ref
+	names   map[string]struct{}
 	inline  []byte // not in a chunk yet
 	packed  bytes.Buffer
 	zstd    *zstd.Encoder
@@ -68,7 +70,9 @@ func newEncoder(w io.Writer) (*zstd.Encoder, error) {
 // Write appends inline bytes. It implements io.Writer.
 func (w *Writer) Write(p []byte) (int, error) {
 	n := len(p)
-	w.size += int64(n)
+	if err := w.grow(int64(n)); err != nil {
+		return 0, err
+	}
 	for len(p) > 0 {
 		take := min(len(p), inlineMax-len(w.inline))
 		w.inline, p = append(w.inline, p[:take]...), p[take:]
@@ -106,10 +110,12 @@ func (w *Writer) Object(d verity.Digest, size int64) error {
 	if err := w.check(d); err != nil {
 		return err
 	}
+	if err := w.grow(size); err != nil {
+		return err
+	}
 	if err := w.flush(); err != nil {
 		return err
 	}
-	w.size += size
 	return w.chunk(int64(w.objects.add(d)))
 }
 
@@ -127,11 +133,24 @@ func (w *Writer) Ref(name string, d verity.Digest) error {
 	if err := w.check(d); err != nil {
 		return err
 	}
-	if strings.ContainsRune(name, 0) || slices.ContainsFunc(w.refs, func(r Ref) bool { return r.Name == name }) {
+	if _, taken := w.names[name]; taken || strings.ContainsRune(name, 0) {
 		return fmt.Errorf("splitstream: want a new name without NUL for a ref, found %q", name)
 	}
+	if w.names == nil {
+		w.names = make(map[string]struct{})
+	}
+	w.names[name] = struct{}{}
 	w.streams.add(d)
 	w.refs = append(w.refs, Ref{name, d})
+	return nil
+}
+
+// grow counts bytes of the stream.
+func (w *Writer) grow(n int64) error {
+	if n < 0 || w.size > math.MaxInt64-n {
+		return fmt.Errorf("splitstream: want the size of a part, found %d bytes after %d", n, w.size)
+	}
+	w.size += n
 	return nil
 }
 
@@ -150,7 +169,7 @@ func (w *Writer) Finish(out io.Writer) error {
 	if err := w.zstd.Close(); err != nil {
 		return err
 	}
-	names, err := w.names()
+	names, err := w.nameTable()
 	if err != nil {
 		return err
 	}
@@ -178,8 +197,8 @@ func (w *Writer) Finish(out io.Writer) error {
 	return err
 }
 
-// names returns the table of named refs.
-func (w *Writer) names() ([]byte, error) {
+// nameTable returns the table of named refs, packed.
+func (w *Writer) nameTable() ([]byte, error) {
 	slices.SortFunc(w.refs, func(a, b Ref) int { return strings.Compare(a.Name, b.Name) })
 	var text []byte
 	for _, r := range w.refs {
