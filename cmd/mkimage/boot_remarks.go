@@ -12,7 +12,7 @@ import (
 	"github.com/composefs-go/composefs/internal/source/transform"
 )
 
-// ownWay is the value of --boot without a release: as composefs-rs 0.9.0 does it, but also
+// ownWay is the value of --boot without a release: as composefs-rs 0.9.4 does it, but also
 // for trees that composefs-rs refuses or whose images wouldn't boot.
 const ownWay = "mkimage"
 
@@ -20,7 +20,7 @@ const ownWay = "mkimage"
 // added.
 func parseBoot(value string) (release transform.Release, mountPoints bool, err error) {
 	if value == ownWay {
-		return transform.Release090, true, nil
+		return transform.Release094, true, nil
 	}
 	release, err = transform.ParseRelease(value)
 	return release, false, err

@@ -8,7 +8,7 @@ var mountPoints = [...]string{"boot", "dev", "etc", "proc", "run", "sys", "sysro
 
 // AddMountPoints adds the mount points that a tree lacks and can't be booted without, as
 // empty directories, and returns their names. They belong to root and have the time of
-// /usr in whole seconds. composefs-rs refuses a tree without /boot or /sysroot; without the
+// /usr. composefs-rs refuses a tree without /boot or /sysroot; without the
 // others it makes images that can't be booted.
 func AddMountPoints(root *tree.Node) (added []string, err error) {
 	usr, err := directory(root, "usr")
@@ -19,7 +19,7 @@ func AddMountPoints(root *tree.Node) (added []string, err error) {
 		if root.Lookup(name) != nil {
 			continue
 		}
-		dir := &tree.Node{Kind: tree.Directory, Perm: 0o755, Nlink: 2, Mtime: tree.Time{Sec: usr.Mtime.Sec}}
+		dir := &tree.Node{Kind: tree.Directory, Perm: 0o755, Nlink: 2, Mtime: usr.Mtime}
 		if err := root.Add(name, dir); err != nil {
 			return nil, err
 		}
