@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"math"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -17,36 +19,43 @@ type Chunk struct {
 	Object verity.Digest // zero for inline bytes
 }
 
-// Chunks reads a stream's chunks in order.
-type Chunks struct {
+// pieceSize is the most inline bytes of a Chunk.
+const pieceSize = 32 << 10
+
+// Chunks returns the stream's chunks in order, long inline ones in pieces. An error is the
+// last.
+func (s *Reader) Chunks() iter.Seq2[Chunk, error] {
+	return func(yield func(Chunk, error) bool) {
+		in := &packed{r: io.NewSectionReader(s.r, int64(s.stream.start), s.stream.size())}
+		z, err := newDecoder(in)
+		if err != nil {
+			yield(Chunk{}, err)
+			return
+		}
+		defer z.Close()
+		c := chunkReader{s: s, in: in, z: z, buf: make([]byte, pieceSize)}
+		for {
+			chunk, err := c.next()
+			if err == io.EOF || !yield(chunk, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// A chunkReader reads the chunks of a stream.
+type chunkReader struct {
 	s    *Reader
 	in   *packed
 	z    *zstd.Decoder
 	buf  []byte
 	seen int   // chunks so far
 	left int64 // inline bytes of the current chunk that haven't been returned
-	read int64 // inline bytes so far
+	read int64 // inline bytes so far, with these
 }
 
-// pieceSize is the most inline bytes that Next returns.
-const pieceSize = 32 << 10
-
-// Chunks returns the stream's chunks from the first. It must be closed.
-func (s *Reader) Chunks() (*Chunks, error) {
-	in := &packed{r: io.NewSectionReader(s.r, int64(s.stream.start), s.stream.size())}
-	z, err := newDecoder(in)
-	if err != nil {
-		return nil, err
-	}
-	return &Chunks{s: s, in: in, z: z, buf: make([]byte, pieceSize)}, nil
-}
-
-// Close frees the memory of the decompression.
-func (c *Chunks) Close() { c.z.Close() }
-
-// Next returns the next chunk, or a part of a long inline one. At the end the error is
-// io.EOF.
-func (c *Chunks) Next() (Chunk, error) {
+// next returns the next chunk or piece of one. At the end the error is io.EOF.
+func (c *chunkReader) next() (Chunk, error) {
 	if c.left == 0 {
 		n, err := c.head()
 		if err != nil {
@@ -76,7 +85,7 @@ func (c *Chunks) Next() (Chunk, error) {
 }
 
 // head reads the number that a chunk begins with.
-func (c *Chunks) head() (int64, error) {
+func (c *chunkReader) head() (int64, error) {
 	_, err := io.ReadFull(c.z, c.buf[:8])
 	if err == io.EOF {
 		return 0, io.EOF
@@ -94,29 +103,20 @@ func (c *Chunks) head() (int64, error) {
 // are verified. An empty object is an error, except in an empty stream: opening it once more
 // would cost time and add nothing.
 func (s *Reader) Merge(w io.Writer, open func(verity.Digest) (io.ReadCloser, error)) error {
-	chunks, err := s.Chunks()
-	if err != nil {
-		return err
-	}
-	defer chunks.Close()
 	var total int64
-	for {
-		c, err := chunks.Next()
-		if err == io.EOF {
-			break
-		}
+	seen := 0
+	for c, err := range s.Chunks() {
 		if err != nil {
 			return err
 		}
-		n := int64(len(c.Inline))
-		if c.Object.IsZero() {
-			_, err = w.Write(c.Inline)
-		} else {
-			n, err = copyObject(w, c.Object, open, s.Size-total, s.Size == 0 && chunks.seen == 1)
-		}
-		if total += n; err != nil {
+		n, err := c.writeTo(w, open, s.Size-total)
+		if err != nil {
 			return err
 		}
+		if seen++; n == 0 && (s.Size > 0 || seen > 1) {
+			return formatError("object %s is empty", c.Object.Hex())
+		}
+		total += n
 	}
 	if total != s.Size {
 		return formatError("want the %d bytes that it claims to have, found %d", s.Size, total)
@@ -124,22 +124,21 @@ func (s *Reader) Merge(w io.Writer, open func(verity.Digest) (io.ReadCloser, err
 	return nil
 }
 
-// copyObject writes an object of at most a number of bytes, and returns its size. It may be
-// 0 if empty is set.
-func copyObject(w io.Writer, d verity.Digest, open func(verity.Digest) (io.ReadCloser, error), most int64, empty bool) (n int64, err error) {
-	r, err := open(d)
+// writeTo writes a chunk of at most a number of bytes, and returns its size.
+func (c Chunk) writeTo(w io.Writer, open func(verity.Digest) (io.ReadCloser, error), most int64) (n int64, err error) {
+	if c.Object.IsZero() {
+		_, err := w.Write(c.Inline)
+		return int64(len(c.Inline)), err
+	}
+	r, err := open(c.Object)
 	if err != nil {
-		return 0, fmt.Errorf("object %s: %w", d.Hex(), err)
+		return 0, fmt.Errorf("object %s: %w", c.Object.Hex(), err)
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	n, err = io.Copy(w, io.LimitReader(r, most+1))
-	switch {
-	case err != nil:
-		return n, err
-	case n > most:
-		return n, formatError("it has more bytes than it claims to have, beginning in object %s", d.Hex())
-	case n == 0 && !empty:
-		return n, formatError("object %s is empty", d.Hex())
+	// One byte more tells an object that is too large; there are no larger sizes than int64's.
+	n, err = io.Copy(w, io.LimitReader(r, most+min(1, math.MaxInt64-most)))
+	if err == nil && n > most {
+		err = formatError("it has more bytes than it claims to have, beginning in object %s", c.Object.Hex())
 	}
-	return n, nil
+	return n, err
 }

@@ -61,11 +61,11 @@ var ErrFormat = errors.New("unusable splitstream")
 // ErrTooLarge is the cause if a splitstream goes beyond a limit of this package.
 var ErrTooLarge = errors.New("splitstream goes beyond a limit")
 
-// Limits of what is read.
+// Limits of what is read and written.
 const (
-	MaxRefs   = 8 << 20  // stream refs and object refs, each: as many as a layer may have files
-	MaxNames  = 64 << 20 // bytes of the table of named refs
-	MaxChunks = 64 << 20 // of a stream
+	MaxRefs   = 8 << 20     // stream refs and object refs, each
+	MaxNames  = 64 << 20    // bytes of the table of named refs
+	MaxChunks = 2 * MaxRefs // of a stream: each object of a layer has its header before it
 )
 
 const (

@@ -37,10 +37,7 @@ func Open(r io.ReaderAt, size int64) (*Reader, error) {
 		return nil, err
 	}
 	s := &Reader{Algorithm: alg, r: r}
-	parts := parts{size: size}
-	if err := parts.add("header", span{0, headerSize}, headerSize); err != nil {
-		return nil, err
-	}
+	parts := parts{size, []span{{0, headerSize}}}
 	if err := parts.add("info", info, infoSize); err != nil {
 		return nil, err
 	}
@@ -73,11 +70,10 @@ func Open(r io.ReaderAt, size int64) (*Reader, error) {
 
 // parseHeader returns where the info is. bootc up to 1.15 wrote the fields in another order.
 func parseHeader(b []byte) (info span, alg verity.Algorithm, err error) {
-	fields := b // magic, version, flags, algorithm, bits of a block
+	var fields []byte // version, algorithm, bits of a block
 	switch {
 	case bytes.HasPrefix(b, []byte(magic)):
-		info = readSpan(b[16:])
-		fields = append(append([]byte(nil), b[11]), b[14:16]...)
+		info, fields = readSpan(b[16:]), []byte{b[11], b[14], b[15]}
 	case bytes.HasPrefix(b[18:], []byte(magic)):
 		info, fields = readSpan(b), b[29:]
 	default:
@@ -175,16 +171,6 @@ func readNames(r io.Reader, ids []verity.Digest) ([]Ref, error) {
 		text = rest
 	}
 	return refs, nil
-}
-
-// Ref returns the object of a named ref; the zero Digest if there is none.
-func (s *Reader) Ref(name string) verity.Digest {
-	for _, r := range s.Refs {
-		if r.Name == name {
-			return r.Object
-		}
-	}
-	return verity.Digest{}
 }
 
 // newDecoder limits the memory; it has no goroutines.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/composefs-go/composefs/internal/store/splitstream"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -102,21 +104,13 @@ func meaningOf(b []byte) (m meaning, err error) {
 		return m, err
 	}
 	m = meaning{r.Type, r.Size, r.Objects, r.Refs, nil}
-	chunks, err := r.Chunks()
-	if err != nil {
-		return m, err
-	}
-	defer chunks.Close()
-	for {
-		c, err := chunks.Next()
-		if err == io.EOF {
-			return m, nil
-		}
+	for c, err := range r.Chunks() {
 		if err != nil {
 			return m, err
 		}
 		m.Chunks = append(m.Chunks, fmt.Sprintf("%s %x", c.Object, c.Inline))
 	}
+	return m, nil
 }
 
 func TestStreamsMeanTheSameAsTheOnesOfComposefsRs(t *testing.T) {
@@ -250,6 +244,83 @@ func TestDamagedStreamsAreRefused(t *testing.T) {
 	}
 }
 
+func TestTypesAreNamedByTheirCharacters(t *testing.T) {
+	for typ, want := range map[splitstream.Type]string{
+		splitstream.Layer: "ocilayer", splitstream.Config: "ociconfg", splitstream.Manifest: "ocimanif", splitstream.Blob: "oci_blob", 7: "0x7",
+	} {
+		if typ.String() != want {
+			t.Errorf("found %s, want %s", typ, want)
+		}
+	}
+}
+
+// A padded is a file with endless zeros behind it.
+type padded []byte
+
+func (p padded) ReadAt(b []byte, off int64) (int, error) {
+	clear(b)
+	if off < int64(len(p)) {
+		copy(b, p[off:])
+	}
+	return len(b), nil
+}
+
+// Nothing beyond a limit is read, and nothing is written that couldn't be read.
+func TestBothSidesKeepTheLimits(t *testing.T) {
+	conf, empty := read("config", verity.SHA256), verity.Sum(verity.SHA256, nil)
+	refs := bytes.Clone(conf)
+	binary.LittleEndian.PutUint64(refs[48:], 1<<20)
+	binary.LittleEndian.PutUint64(refs[56:], 1<<20+32*(splitstream.MaxRefs+1))
+	_, err := splitstream.Open(padded(refs), 1<<30)
+	if !errors.Is(err, splitstream.ErrTooLarge) {
+		t.Errorf("object refs: %v", err)
+	}
+
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := bytes.Clone(conf)
+	packed := z.EncodeAll(make([]byte, splitstream.MaxNames+1), nil)
+	binary.LittleEndian.PutUint64(names[80:], uint64(len(conf)))
+	binary.LittleEndian.PutUint64(names[88:], uint64(len(conf)+len(packed)))
+	names = append(names, packed...)
+	if _, err := splitstream.Open(bytes.NewReader(names), int64(len(names))); !errors.Is(err, splitstream.ErrTooLarge) {
+		t.Errorf("names: %v", err)
+	}
+	w, err := splitstream.NewWriter(verity.SHA256, splitstream.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Ref(strings.Repeat("x", splitstream.MaxNames), empty), w.Finish(io.Discard)); !errors.Is(err, splitstream.ErrTooLarge) {
+		t.Errorf("write names: %v", err)
+	}
+
+	if w, err = splitstream.NewWriter(verity.SHA256, splitstream.Blob); err != nil {
+		t.Fatal(err)
+	}
+	for range splitstream.MaxChunks {
+		if err := w.Object(empty, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Object(empty, 0); !errors.Is(err, splitstream.ErrTooLarge) {
+		t.Errorf("write chunks: %v", err)
+	}
+	// Eight bytes of zeros are a chunk, the first object.
+	chunks := empties(1)
+	stream := binary.LittleEndian.Uint64(chunks[64:])
+	chunks = z.EncodeAll(make([]byte, 8*(splitstream.MaxChunks+1)), chunks[:stream])
+	binary.LittleEndian.PutUint64(chunks[72:], uint64(len(chunks)))
+	seen := 0
+	for _, err = range open(t, chunks).Chunks() {
+		seen++
+	}
+	if seen != splitstream.MaxChunks+1 || !errors.Is(err, splitstream.ErrTooLarge) {
+		t.Errorf("chunks: %v after %d of them", err, seen)
+	}
+}
+
 // empties returns an empty stream that refers to the empty object n times.
 func empties(n int) []byte {
 	w, err := splitstream.NewWriter(verity.SHA256, splitstream.Blob)
@@ -371,16 +442,7 @@ func rewrite(r *splitstream.Reader) ([]byte, error) {
 			return nil, err
 		}
 	}
-	chunks, err := r.Chunks()
-	if err != nil {
-		return nil, err
-	}
-	defer chunks.Close()
-	for {
-		c, err := chunks.Next()
-		if err == io.EOF {
-			break
-		}
+	for c, err := range r.Chunks() {
 		if err == nil && c.Object.IsZero() {
 			_, err = w.Write(c.Inline)
 		} else if err == nil {

@@ -29,6 +29,7 @@ type Writer struct {
 	refs    []Ref
 	names   map[string]struct{}
 	inline  []byte // not in a chunk yet
+	chunks  int
 	packed  bytes.Buffer
 	zstd    *zstd.Encoder
 }
@@ -39,16 +40,20 @@ type table struct {
 	list  []verity.Digest
 }
 
-func (t *table) add(d verity.Digest) int {
-	i, ok := t.index[d]
-	if !ok {
-		if t.index == nil {
-			t.index = make(map[verity.Digest]int)
-		}
-		i = len(t.list)
-		t.index[d], t.list = i, append(t.list, d)
+// add returns the place of a digest in the list.
+func (t *table) add(d verity.Digest) (int, error) {
+	if i, ok := t.index[d]; ok {
+		return i, nil
 	}
-	return i
+	if len(t.list) == MaxRefs {
+		return 0, fmt.Errorf("%w: more than %d refs", ErrTooLarge, MaxRefs)
+	}
+	if t.index == nil {
+		t.index = make(map[verity.Digest]int)
+	}
+	t.index[d] = len(t.list)
+	t.list = append(t.list, d)
+	return len(t.list) - 1, nil
 }
 
 // NewWriter returns a Writer of an empty stream. alg is the algorithm of all its digests.
@@ -99,6 +104,9 @@ func (w *Writer) flush() error {
 }
 
 func (w *Writer) chunk(n int64) error {
+	if w.chunks++; w.chunks > MaxChunks {
+		return fmt.Errorf("%w: more than %d chunks", ErrTooLarge, MaxChunks)
+	}
 	var head [8]byte
 	binary.LittleEndian.PutUint64(head[:], uint64(n))
 	_, err := w.zstd.Write(head[:])
@@ -110,13 +118,17 @@ func (w *Writer) Object(d verity.Digest, size int64) error {
 	if err := w.check(d); err != nil {
 		return err
 	}
+	i, err := w.objects.add(d)
+	if err != nil {
+		return err
+	}
 	if err := w.grow(size); err != nil {
 		return err
 	}
 	if err := w.flush(); err != nil {
 		return err
 	}
-	return w.chunk(int64(w.objects.add(d)))
+	return w.chunk(int64(i))
 }
 
 // Keep lets the stream refer to an object that isn't part of its bytes.
@@ -124,8 +136,8 @@ func (w *Writer) Keep(d verity.Digest) error {
 	if err := w.check(d); err != nil {
 		return err
 	}
-	w.objects.add(d)
-	return nil
+	_, err := w.objects.add(d)
+	return err
 }
 
 // Ref adds a named reference. A name that was there before is an error.
@@ -136,11 +148,13 @@ func (w *Writer) Ref(name string, d verity.Digest) error {
 	if _, taken := w.names[name]; taken || strings.ContainsRune(name, 0) {
 		return fmt.Errorf("splitstream: want a new name without NUL for a ref, found %q", name)
 	}
+	if _, err := w.streams.add(d); err != nil {
+		return err
+	}
 	if w.names == nil {
 		w.names = make(map[string]struct{})
 	}
 	w.names[name] = struct{}{}
-	w.streams.add(d)
 	w.refs = append(w.refs, Ref{name, d})
 	return nil
 }
@@ -173,12 +187,14 @@ func (w *Writer) Finish(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	digest := uint64(w.alg.Size())
-	end := func(start uint64, n int) span { return span{start, start + uint64(n)} }
-	streams := span{headerSize + infoSize, headerSize + infoSize + digest*uint64(len(w.streams.list))}
-	objects := span{streams.end, streams.end + digest*uint64(len(w.objects.list))}
-	named := end(objects.end, len(names))
-	stream := end(named.end, w.packed.Len())
+	at := uint64(headerSize + infoSize)
+	place := func(size int) span {
+		start := at
+		at += uint64(size)
+		return span{start, at}
+	}
+	streams, objects := place(w.alg.Size()*len(w.streams.list)), place(w.alg.Size()*len(w.objects.list))
+	named, stream := place(len(names)), place(w.packed.Len())
 
 	b := append([]byte(magic), version, 0, 0, byte(w.alg), blockBits)
 	b = span{headerSize, headerSize + infoSize}.append(b)
@@ -204,6 +220,9 @@ func (w *Writer) nameTable() ([]byte, error) {
 	for _, r := range w.refs {
 		text = strconv.AppendInt(text, int64(w.streams.index[r.Object]), 10)
 		text = append(append(append(text, ':'), r.Name...), 0)
+	}
+	if len(text) > MaxNames {
+		return nil, fmt.Errorf("%w: its names take more than %d bytes", ErrTooLarge, MaxNames)
 	}
 	var packed bytes.Buffer
 	z, err := newEncoder(&packed)
