@@ -47,9 +47,10 @@ tree has an SELinux policy, all files are labelled by it. Missing mount points (
 /dev, /etc, /proc, /run, /sys, /sysroot, /var) are made, and remarks say what a machine
 with this root will lack.
 
-If the tree has all mount points, the digest is the same as cfsctl's. --boot=RELEASE makes
-no mount points and always gives the digest of that release: composefs-rs-0.9.4, or
-composefs-rs-0.9.0, in which /boot and /sysroot take only the seconds of /usr's time.
+If the tree has all mount points, the digest is the one that cfsctl 0.9.4 gives.
+--boot=RELEASE makes no mount points and always gives the digest of that release:
+composefs-rs-0.9.4, or composefs-rs-0.9.0, in which /boot and /sysroot take only the
+seconds of /usr's time.
 
 --format v0 and v1 are the formats of the C tools, v2 is the format of composefs-rs. A
 dump is read as by the tools of the chosen format.

@@ -81,9 +81,9 @@ var entryRemedies = []trial{
 
 // storeRemedies are about the image and its objects, in a repository or on a disk.
 var storeRemedies = []trial{
-	{"digest", "", "o=repo/objects/$(object); cp --no-preserve=mode $o o; rm -f $o; printf x | dd of=o bs=1 seek=1200 conv=notrunc; cp o $o", "linux.efi --repo repo", "build"},
-	{"digest", "", "o=repo/objects/$(object); cp --no-preserve=mode $o o; rm -f $o; printf x | dd of=o bs=1 seek=9000 conv=notrunc; cp o $o", "--repo repo stable", "build"},
-	{"digest", "", "cp --no-preserve=mode repo/objects/$(object) o; printf x | dd of=o bs=1 seek=1200 conv=notrunc; root \"unlink /composefs/objects/$(object)\" \"write o /composefs/objects/$(object)\"", "disk.img", "disk"},
+	{"digest", "", "o=repo/objects/$(object); damage $o 1200; rm -f $o; cp o $o", "linux.efi --repo repo", "build"},
+	{"digest", "", "o=repo/objects/$(object); damage $o 9000; rm -f $o; cp o $o", "--repo repo stable", "build"},
+	{"digest", "", "damage repo/objects/$(object) 1200; root \"unlink /composefs/objects/$(object)\" \"write o /composefs/objects/$(object)\"", "disk.img", "disk"},
 	{"fs-verity/image", "", `root "sif /composefs/objects/$(object) flags 0x80000"`, "disk.img", "disk"},
 	{"image/none", "", "rm repo/images/$(hex)", "linux.efi --repo repo", "build"},
 	{"image/none", "", "IMAGE=$(tr a-f b-fa <digest) uki", "linux.efi --repo repo", "uki"},

@@ -159,6 +159,8 @@ uki() {
 }
 build() { mkimage build --repo repo --boot --ref stable --seal ours.key --sequence ${N-8} "$@" root >digest; }
 disk() { rm -f disk.img; mkimage disk --repo repo --image stable --uki linux.efi --output disk.img "$@"; }
+# damage FILE OFFSET makes o, a writable copy with another byte at the offset.
+damage() { cp --no-preserve=mode "$1" o; printf x | dd of=o bs=1 seek=$2 conv=notrunc; }
 # rest builds what follows from the image.
 rest() { build; uki; }
 # kernel VERSION makes a kernel that says so; without one it says nothing.
