@@ -60,6 +60,8 @@ func NewImage(d verity.Digest, f erofs.Format) Image {
 
 // A Cmdline is a parsed kernel command line.
 type Cmdline struct {
+	// Text is the command line itself.
+	Text string
 	// Images are in the order of the command line: the first that exists is booted.
 	Images []Image
 	// Ref is the value of composefs.ref; there are no Images then.
@@ -138,7 +140,7 @@ func Inits(init string) []string {
 // skipped.
 func ParseCmdline(line string) (Cmdline, error) {
 	args, rest := SplitCmdline(line)
-	c := Cmdline{Args: args, Init: rest}
+	c := Cmdline{Text: line, Args: args, Init: rest}
 	seen := map[string]bool{}
 	for _, a := range args {
 		if a.Key != argImage && !strings.HasPrefix(a.Key, argImage+".") {

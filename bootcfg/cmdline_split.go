@@ -53,6 +53,40 @@ func parseArg(word string) Arg {
 	return Arg{Key: key, Value: value, Assigned: assigned}
 }
 
+// SplitSystemd splits a kernel command line as systemd does (proc_cmdline_parse in
+// src/basic/proc-cmdline.c), which differs from the kernel: single quotes count as double
+// ones do, quotes may be anywhere in a word and all of them are removed, fewer characters
+// are white space, and a lone "--" ends nothing.
+func SplitSystemd(line string) []Arg {
+	const space = " \t\n\r"
+	var args []Arg
+	var word []byte
+	quote, inWord := byte(0), false
+	end := func() {
+		if inWord {
+			key, value, assigned := strings.Cut(string(word), "=")
+			args = append(args, Arg{Key: key, Value: value, Assigned: assigned})
+		}
+		word, inWord = word[:0], false
+	}
+	for _, c := range []byte(strings.TrimRight(line, "\x00\n")) {
+		switch {
+		case c == quote:
+			quote = 0
+		case quote != 0:
+			word = append(word, c)
+		case c == '"' || c == '\'':
+			quote, inWord = c, true
+		case strings.IndexByte(space, c) >= 0:
+			end()
+		default:
+			word, inWord = append(word, c), true
+		}
+	}
+	end()
+	return args
+}
+
 // isSpace is the kernel's isspace: of bytes, with the no-break space of Latin-1.
 func isSpace(b byte) bool { return b == ' ' || (b >= '\t' && b <= '\r') || b == 0xa0 }
 

@@ -57,6 +57,35 @@ func TestSplitCmdlineQuotesAsTheKernel(t *testing.T) {
 	}
 }
 
+// The expectations are those of extract_first_word() as proc_cmdline_parse_given() of
+// systemd calls it, and were compared with systemd-run-generator 252.
+func TestSplitSystemdQuotesAsSystemd(t *testing.T) {
+	plain := func(key string) bootcfg.Arg { return bootcfg.Arg{Key: key} }
+	set := func(key, value string) bootcfg.Arg { return bootcfg.Arg{Key: key, Value: value, Assigned: true} }
+	for _, c := range []struct {
+		name, line string
+		args       []bootcfg.Arg
+	}{
+		{"empty", " \t\n", nil},
+		{"words and values", "ro a=b\tc=", []bootcfg.Arg{plain("ro"), set("a", "b"), set("c", "")}},
+		{"a quoted value", `a="b c" d`, []bootcfg.Arg{set("a", "b c"), plain("d")}},
+		{"a parameter in single quotes", `'a=b c' d`, []bootcfg.Arg{set("a", "b c"), plain("d")}},
+		{"quotes within a word go", `s"yste"md.run=/x`, []bootcfg.Arg{set("systemd.run", "/x")}},
+		{"double quotes within single ones", `x='"' a=b y='"'`, []bootcfg.Arg{set("x", `"`), set("a", "b"), set("y", `"`)}},
+		{"single quotes within double ones", `x="'" a=b y="'"`, []bootcfg.Arg{set("x", "'"), set("a", "b"), set("y", "'")}},
+		{"nothing in quotes", `'' a`, []bootcfg.Arg{plain(""), plain("a")}},
+		{"a backslash means nothing", `a=b\ c`, []bootcfg.Arg{set("a", `b\`), plain("c")}},
+		{"an open quote reaches to the end", `a='b c`, []bootcfg.Arg{set("a", "b c")}},
+		{"two dashes end nothing", "a -- b=c", []bootcfg.Arg{plain("a"), plain("--"), set("b", "c")}},
+		{"less is white space", "a\vb\fc\xa0d", []bootcfg.Arg{plain("a\vb\fc\xa0d")}},
+		{"the newline of /proc/cmdline", "a=b\n", []bootcfg.Arg{set("a", "b")}},
+	} {
+		if args := bootcfg.SplitSystemd(c.line); !reflect.DeepEqual(args, c.args) {
+			t.Errorf("%s: %q\n got %+v\nwant %+v", c.name, c.line, args, c.args)
+		}
+	}
+}
+
 func TestParseCmdlineFindsImagesInOrder(t *testing.T) {
 	for _, c := range []struct {
 		name, line string

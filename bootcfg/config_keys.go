@@ -209,7 +209,7 @@ func setKeys(r *configReader, v any) error {
 func setSequence(r *configReader, v any) error {
 	n, ok := v.(int64)
 	if !ok || n < 0 {
-		return fmt.Errorf("want a whole number from 0 on, found %.60q", fmt.Sprint(v))
+		return fmt.Errorf("want a whole number, 0 or more, found %.60q", fmt.Sprint(v))
 	}
 	r.c.Verify.MinimumSequence = uint64(n)
 	if n > 0 {

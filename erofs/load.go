@@ -24,7 +24,7 @@ import (
 func (m *Image) Tree() (*tree.Node, error) { return m.tree(nil) }
 
 // TreeOf is Tree for the files in the root with the given names, and the files below them.
-// Nothing else in the image is read or checked. A file keeps its link count, even if some of
+// A name that isn't there is left out. Nothing else in the image is read or checked. A file keeps its link count, even if some of
 // its names aren't in the tree; its original may be another name than in Tree.
 func (m *Image) TreeOf(names ...string) (*tree.Node, error) {
 	return m.tree(&names)

@@ -34,8 +34,8 @@ type Image struct {
 	pieces []atomic.Pointer[[]byte]
 }
 
-// Open reads the header and superblock of an image of size bytes. It accepts only the part
-// of EROFS that composefs tools write.
+// Open reads the header and superblock of an image in a file of size bytes, which may go on
+// behind the image. It accepts only the part of EROFS that composefs tools write.
 func Open(r io.ReaderAt, size int64) (*Image, error) {
 	h, err := ReadHeader(r)
 	if err != nil {

@@ -83,13 +83,13 @@ func parseKey(text string) (k minisign.PublicKey, err error) {
 		line = rest
 	}
 	if err := k.UnmarshalText([]byte(line)); err != nil {
-		return k, fmt.Errorf("want a minisign public key, as minisign -G writes to its .pub file: %w", err)
+		return k, fmt.Errorf("want a minisign public key, the .pub file that mkimage key new or minisign -G writes: %w", err)
 	}
 	if k.String() != line { // the decoder is lenient about base64 and line ends
 		return k, errors.New("want one comment and one line of base64, each ended by LF, found something else in or after them")
 	}
 	if hasSmallOrder(k) {
-		return k, errors.New("anybody can make signatures that it verifies: it is no point of large order")
+		return k, errors.New("anyone can make signatures that it verifies: it is no point of large order")
 	}
 	return k, nil
 }

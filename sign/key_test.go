@@ -68,7 +68,7 @@ func TestMalformedPublicKeys(t *testing.T) {
 		{"two keys", good + line, "found something else in or after them"},
 		{"line break in the key", "untrusted comment: a\n" + line[:20] + "\n" + line[20:], "want a minisign public key"},
 		{"too large", good + strings.Repeat("\n", 1024), "want at most 1024 bytes"},
-		{"zeros", keyLine("Ed", make([]byte, 32)), "anybody can make signatures"},
+		{"zeros", keyLine("Ed", make([]byte, 32)), "anyone can make signatures"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := sign.ParseKey("vendor", []byte(test.text))

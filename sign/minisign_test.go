@@ -153,10 +153,10 @@ func TestMalformedPrivateKeys(t *testing.T) {
 		text    []byte
 		message string
 	}{
-		{"empty", nil, "want the file that minisign -G writes"},
-		{"public key", newKey(t).Public("").Text(), "want the file that minisign -G writes"},
+		{"empty", nil, "want a secret key as mkimage key new or minisign -G writes it"},
+		{"public key", newKey(t).Public("").Text(), "want a secret key as mkimage key new or minisign -G writes it"},
 		{"too large", make([]byte, 5000), "want at most 1024 bytes"},
-		{"cut off", good[:100], "want the file that minisign -G writes"},
+		{"cut off", good[:100], "want a secret key as mkimage key new or minisign -G writes it"},
 		{"damaged public half", damaged, "its two halves don't belong together"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

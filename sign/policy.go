@@ -47,7 +47,7 @@ func (p *Policy) verify(want verity.Digest, text []byte, signatures [][]byte) (V
 		return Verdict{}, err
 	}
 	if len(text) == 0 {
-		return Verdict{}, fmt.Errorf("%w: want the file %s", ErrNoSeal, TextFile(want).Name())
+		return Verdict{}, fmt.Errorf("%w: want a statement in the file %s", ErrNoSeal, TextFile(want).Name())
 	}
 	key, err := p.findSigner(want, text, signatures)
 	if err != nil {
@@ -101,7 +101,7 @@ func (p *Policy) findSigner(want verity.Digest, seal []byte, signatures [][]byte
 	case len(p.Keys) == 0:
 		return Key{}, ErrNoKeys
 	case len(signatures) == 0:
-		return Key{}, fmt.Errorf("%w: want the file %s", ErrUnsigned, SignatureFile(want).Name())
+		return Key{}, fmt.Errorf("%w: want a signature in the file %s", ErrUnsigned, SignatureFile(want).Name())
 	case len(seal) > MaxSealSize:
 		return Key{}, fmt.Errorf("%w seal: want at most %d bytes, found %d", ErrMalformed, MaxSealSize, len(seal))
 	}

@@ -36,15 +36,26 @@ func (p PrivateKey) ID() KeyID { return KeyID(p.key.ID()) }
 // encrypted, by a method that is meant to take a second and 1 GiB of memory.
 func (p PrivateKey) Text(password string) ([]byte, error) {
 	text, err := p.text(password)
-	return append(text, '\n'), err
+	if err != nil {
+		return nil, err
+	}
+	return append(text, '\n'), nil
 }
 
 func (p PrivateKey) text(password string) ([]byte, error) {
+	if p.isZero() {
+		return nil, errZeroKey
+	}
 	if password == "" {
 		return p.key.MarshalText()
 	}
 	return minisign.EncryptKey(password, p.key)
 }
+
+// errZeroKey is for the zero PrivateKey, which is none.
+var errZeroKey = errors.New("want a private key from NewKey or ParsePrivateKey, found none")
+
+func (p PrivateKey) isZero() bool { return p.key.Equal(minisign.PrivateKey{}) }
 
 // IsEncrypted reports whether ParsePrivateKey needs a password for the text.
 func IsEncrypted(text []byte) bool {
@@ -65,7 +76,7 @@ func ParsePrivateKey(text []byte, password string) (PrivateKey, error) {
 		}
 		p.key = key
 	} else if err := p.key.UnmarshalText(text); err != nil {
-		return PrivateKey{}, fmt.Errorf("%w private key: want the file that minisign -G writes: %w", ErrMalformed, err)
+		return PrivateKey{}, fmt.Errorf("%w private key: want a secret key as mkimage key new or minisign -G writes it: %w", ErrMalformed, err)
 	}
 	// The file holds the public half too, and a signature made with a wrong one holds for nobody.
 	if !p.sound() {
@@ -84,6 +95,9 @@ func (p PrivateKey) sound() bool {
 func Sign(seal Seal, key PrivateKey) (Signature, error) {
 	if seal.IsZero() {
 		return Signature{}, ErrNoSeal
+	}
+	if key.isZero() {
+		return Signature{}, errZeroKey
 	}
 	s := seal.statement
 	return ParseSignature(key.sign(seal.Text(), fmt.Sprintf("composefs seal of %s, sequence %d", s.Digest, s.Sequence)))

@@ -22,8 +22,8 @@ const MaxSealSize = 4096
 // to what it may say, needs another number.
 const header = "composefs-seal 1\n"
 
-// A Statement describes an image. Digest and Sequence are required; the other fields are
-// zero if the seal doesn't mention them.
+// A Statement describes an image. Digest is required, and Sequence is always said, be it 0;
+// the other fields are zero if the seal doesn't mention them.
 type Statement struct {
 	Digest    verity.Digest // of the image
 	Format    string        // of the image: "erofs-v0", "erofs-v1" or "erofs-v2"

@@ -61,7 +61,7 @@ func ParseAlgorithm(s string) (Algorithm, error) {
 			return a, nil
 		}
 	}
-	return 0, fmt.Errorf("%w: want fsverity-sha256-12 or fsverity-sha512-12, found %q", ErrAlgorithm, s)
+	return 0, fmt.Errorf("%w: want sha256 or sha512 (fsverity-sha256-12, fsverity-sha512-12), found %q", ErrAlgorithm, s)
 }
 
 // A Digest is the fs-verity digest of a file: the hash of its descriptor, which

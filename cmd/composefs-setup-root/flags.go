@@ -91,7 +91,7 @@ func (s *settings) flag(name string) *flagRow {
 
 func complain(stderr io.Writer, format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
-	fmt.Fprintln(stderr, printable.Error(err))
+	fmt.Fprintln(stderr, "composefs-setup-root: "+printable.Error(err))
 	return err
 }
 

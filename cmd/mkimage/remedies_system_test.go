@@ -23,7 +23,7 @@ var systemRemedies = []trial{
 	{"root/verity", "", "sed -i 's/,verity=require//' system/proc/self/mountinfo", "system", "booted"},
 	{"root/upper", "", "sed -i 's,lowerdir+=/x,lowerdir+=/x%upperdir=/y,; y/%/,/' system/proc/self/mountinfo", "system", "booted"},
 	{"mount", "", "mount /usr/lib/systemd", "system", "umount /usr/lib/systemd"},
-	{"mount", "is mounted over the image: nobody", "mount /usr", "system", "umount /usr"},
+	{"mount", "is mounted over the image: what", "mount /usr", "system", "umount /usr"},
 	{"mount/extension", "", "mount /usr 'overlay sysext'", "system", "umount /usr"},
 	{"mount/extension", "", "mount /usr 'overlay sysext'", "system", `policy '[etc]' 'transient = true' '[verify]' 'extensions = "forbid"'; booted`},
 	{"mount/unknown", "", "mount /data; chmod 400 system/sysroot/composefs/images/*", "system", "doctor system as root"},

@@ -28,4 +28,5 @@ var ukiRemedies = []trial{
 	{"image-modules", "", "rm -r root/usr/lib/modules/*; mkdir root/usr/lib/modules/6.13.0; rest", "linux.efi --repo repo", "cp -a modules/6.12.1-test root/usr/lib/modules; N=9 rest"},
 	{"image-modules", "", "mv root/usr/lib/modules/6.12.1-test root/usr/lib/modules/6.13.0; rest", "linux.efi --repo repo", "kernel 6.13.0; MODULES=root/usr/lib/modules/6.13.0 initrd; uki"},
 	{"units", "", "ln -s ../var/usrlocal root/usr/local; policy '[etc]' 'transient = true'; rest", "linux.efi --repo repo", "rm root/usr/local; mkdir root/usr/local; N=9 rest"},
+	{"unverified-init/link", "", "mkdir -p root/var; mv root/sbin/init root/var/x; ln -s ../../var/x root/sbin/init; rest", "linux.efi --repo repo", "rm root/sbin/init; mv root/var/x root/sbin/init; N=9 rest"},
 }

@@ -18,6 +18,7 @@ package directory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -59,7 +60,7 @@ type Holder interface {
 
 // Options say which parts of a directory become part of the tree.
 type Options struct {
-	Sink        Sink
+	Sink        Sink // takes the contents of larger files; required
 	UseEpoch    bool // all times become 0
 	SkipDevices bool // leave out character and block devices, including whiteouts
 	SkipXattrs  bool // no extended attributes
@@ -89,6 +90,9 @@ const scratchSize = 256 << 10
 // Read returns the tree of the directory at path. Errors name the file. It is an error if a
 // file changes while it is read, since no digest describes it.
 func Read(ctx context.Context, path string, opts Options) (*tree.Node, error) {
+	if opts.Sink == nil {
+		return nil, errors.New("read a directory: want a Sink for the contents of its files, found none")
+	}
 	top, err := openTop(path)
 	if err != nil {
 		return nil, err

@@ -197,6 +197,9 @@ func (w *worker) setObject(n *tree.Node, d verity.Digest) {
 	n.Object, n.Payload = d, w.arena.String(d.AppendObjectPath(w.scratch[:0]))
 }
 
+// errNoDigest is a fault of the Sink: a file without a digest would read as zeros.
+var errNoDigest = errors.New("want its digest from the Sink, found none")
+
 // content reads the current file.
 func (w *worker) content(n *tree.Node) error {
 	switch size := int64(n.Size); {
@@ -209,6 +212,9 @@ func (w *worker) content(n *tree.Node) error {
 		d, err := w.opts.Sink.PutFile(&w.file, size, w.scratch)
 		if err != nil {
 			return unexpectedEOF(err)
+		}
+		if d.IsZero() {
+			return errNoDigest
 		}
 		w.setObject(n, d)
 		return nil

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"fmt"
 	"io"
 	"sync"
 
@@ -20,8 +21,19 @@ func NewDigests(a verity.Algorithm) *Digests {
 	return &Digests{algorithm: a, hashers: sync.Pool{New: func() any { return verity.NewHasher(a) }}}
 }
 
+// check returns an error for an algorithm that isn't one: its digests would be zero.
+func (d *Digests) check() error {
+	if !d.algorithm.Valid() {
+		return fmt.Errorf("%w: number %d", verity.ErrAlgorithm, d.algorithm)
+	}
+	return nil
+}
+
 // PutFile implements Sink.
 func (d *Digests) PutFile(f Source, size int64, scratch []byte) (verity.Digest, error) {
+	if err := d.check(); err != nil {
+		return verity.Digest{}, err
+	}
 	h := d.hashers.Get().(*verity.Hasher)
 	defer d.hashers.Put(h)
 	if s := osfile.Sparse(f); s != nil {
@@ -41,6 +53,9 @@ func (d *Digests) PutBytes(content []byte) (verity.Digest, error) {
 
 // Put returns the digest and the size of what write writes.
 func (d *Digests) Put(write func(io.Writer) error) (verity.Digest, int64, error) {
+	if err := d.check(); err != nil {
+		return verity.Digest{}, 0, err
+	}
 	h := d.hashers.Get().(*verity.Hasher)
 	defer d.hashers.Put(h)
 	h.Reset()

@@ -8,6 +8,8 @@ package filekind
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"regexp"
 	"slices"
@@ -108,12 +110,41 @@ func HoldsSecret(content []byte) bool {
 	return isText(content) && secretMarks.Match(content) || strings.HasPrefix(string(Key(content)), string(PrivateKey)) || isPrivateDER(content)
 }
 
-// isPrivateDER reports whether a file is a private key as openssl writes it with -outform DER.
+// isPrivateDER reports whether a file is a private key as openssl writes it with -outform
+// DER, encrypted or not, or a PKCS #12 file, which holds one as a rule.
 func isPrivateDER(content []byte) bool {
+	if isEncryptedPKCS8(content) || isPKCS12(content) {
+		return true
+	}
 	_, pkcs8 := x509.ParsePKCS8PrivateKey(content)
 	_, pkcs1 := x509.ParsePKCS1PrivateKey(content)
 	_, ec := x509.ParseECPrivateKey(content)
 	return pkcs8 == nil || pkcs1 == nil || ec == nil
+}
+
+// isEncryptedPKCS8 reports whether a file is an EncryptedPrivateKeyInfo of RFC 5958.
+func isEncryptedPKCS8(content []byte) bool {
+	var key struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Data      []byte
+	}
+	rest, err := asn1.Unmarshal(content, &key)
+	return err == nil && len(rest) == 0
+}
+
+// isPKCS12 reports whether a file is a PFX of RFC 7292.
+func isPKCS12(content []byte) bool {
+	const version = 3
+	var pfx struct {
+		Version  int
+		AuthSafe struct {
+			Type    asn1.ObjectIdentifier
+			Content asn1.RawValue `asn1:"tag:0"`
+		}
+		MAC asn1.RawValue `asn1:"optional"`
+	}
+	rest, err := asn1.Unmarshal(content, &pfx)
+	return err == nil && len(rest) == 0 && pfx.Version == version
 }
 
 func find(rows []row, head []byte) Kind {

@@ -7,11 +7,13 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/composefs-go/composefs/internal/filekind"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 	"github.com/composefs-go/composefs/sign"
 )
 
@@ -107,6 +109,30 @@ func TestAPrivateKeyInDERIsASecret(t *testing.T) {
 	}
 	if !filekind.HoldsSecret(pkcs8) || !filekind.HoldsSecret(ec) || filekind.HoldsSecret(public) {
 		t.Error("a private key passes, or a public one doesn't")
+	}
+}
+
+// The files are as openssl writes them.
+func TestAnEncryptedPrivateKeyIsASecret(t *testing.T) {
+	testutil.RequireTool(t, "openssl")
+	dir := t.TempDir()
+	script := `openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout key -out cert 2>err &&
+openssl pkcs8 -topk8 -in key -outform DER -passout pass:x -out encrypted.der &&
+openssl pkcs12 -export -inkey key -in cert -passout pass:x -out pair.p12 &&
+openssl x509 -in cert -outform DER -out cert.der && openssl crl2pkcs7 -nocrl -certfile cert -outform DER -out cert.p7b`
+	cmd := exec.Command("sh", "-c", script)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for name, want := range map[string]bool{"encrypted.der": true, "pair.p12": true, "cert.der": false, "cert.p7b": false} {
+		content, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := filekind.HoldsSecret(content); got != want {
+			t.Errorf("%s: HoldsSecret is %v, want %v", name, got, want)
+		}
 	}
 }
 

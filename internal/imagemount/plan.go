@@ -128,7 +128,23 @@ func (o *Options) Mount(k *kernel.Kernel, image *os.File, dir string) (Report, e
 		return Report{At: dir}, err
 	}
 	defer p.Close()
-	return p.Report, p.Mount(k)
+	err = p.Mount(k)
+	if wrong := damage(image); err != nil && wrong != nil {
+		err = wrong // the kernel's error says less
+	}
+	return p.Report, err
+}
+
+// damage says why a file can't be an image, nil if it may be one.
+func damage(image *os.File) error {
+	st, err := image.Stat()
+	if err != nil {
+		return nil
+	}
+	if _, err = erofs.Open(image, st.Size()); err != nil {
+		return cmp.Or(source.NotAnImage(image, err), err)
+	}
+	return nil
 }
 
 // verify holds the image against the digest and the keys, before anything reads it.

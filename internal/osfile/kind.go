@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -133,6 +134,30 @@ func openTrusted(name string, open func(*os.File, string) (*os.File, error)) (*o
 // isNoEntry tells whether the last part of a clean path isn't the name of an entry of its
 // directory, and so can't be a symbolic link.
 func isNoEntry(base string) bool { return base == "/" || base == "." || base == ".." }
+
+// DirFS is os.DirFS for a directory of unknown content: a pipe in it isn't waited for, and is
+// an error like every other file that isn't a regular one or a directory.
+func DirFS(dir string) fs.FS { return dirFS(dir) }
+
+type dirFS string
+
+// Open implements fs.FS.
+func (d dirFS) Open(name string) (fs.File, error) {
+	if !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
+	}
+	f, err := os.OpenFile(filepath.Join(string(d), name), Anything, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.IsDir() {
+		if err = errors.Join(err, WantRegular(f)); err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
+	return f, nil
+}
 
 // PlainFS is the regular files and directories of an open directory as fs.FS. Symbolic
 // links are KindErrors.

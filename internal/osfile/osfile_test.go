@@ -2,6 +2,7 @@ package osfile_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -343,6 +344,76 @@ func TestFollowLinksRefusesSomebodyElsesInADirectoryForEverybody(t *testing.T) {
 				t.Errorf("%s of %d in a directory of %d with mode %v: found %q, %v", filepath.Base(name), c.link, c.dir, c.mode, got, err)
 			}
 		}
+	}
+}
+
+func TestStreamsOfSomebodyElseInADirectoryForEverybodyAreRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to give files to others")
+	}
+	const us, owner, other = 0, 1000, 1001
+	for _, c := range []struct {
+		mode      os.FileMode
+		dir, pipe int
+		opens     bool
+	}{
+		{0o777 | os.ModeSticky, us, other, false},
+		{0o777 | os.ModeSticky, owner, other, false},
+		{0o777 | os.ModeSticky, owner, us, true},
+		{0o777 | os.ModeSticky, owner, owner, true},
+		{0o777, us, other, true},
+		{0o755 | os.ModeSticky, us, other, true},
+	} {
+		shared := filepath.Join(t.TempDir(), "shared")
+		pipe := filepath.Join(shared, "pipe")
+		if err := errors.Join(os.Mkdir(shared, 0o755), unix.Mkfifo(pipe, 0o666),
+			os.Chown(pipe, c.pipe, c.pipe), os.Chown(shared, c.dir, c.dir), os.Chmod(shared, c.mode)); err != nil {
+			t.Fatal(err)
+		}
+		reader, err := os.OpenFile(pipe, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reader.Close()
+		f, err := osfile.OpenStream(pipe)
+		if err == nil {
+			f.Close()
+		}
+		if c.opens != (err == nil) || err != nil && !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("a pipe of %d in a directory of %d with mode %v: %v", c.pipe, c.dir, c.mode, err)
+		}
+		if check := osfile.CheckStream(pipe); (check == nil) != (err == nil) {
+			t.Errorf("CheckStream says %v, OpenStream %v", check, err)
+		}
+	}
+}
+
+func TestStreamsAreOpenedForWritingAndNothingElseIs(t *testing.T) {
+	dir := t.TempDir()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if err := errors.Join(os.WriteFile(dir+"/file", []byte("kept"), 0o644), os.Symlink("/dev/null", dir+"/link")); err != nil {
+		t.Fatal(err)
+	}
+	for path, opens := range map[string]bool{
+		"/dev/null": true, fmt.Sprintf("/proc/self/fd/%d", w.Fd()): true,
+		"/dev/zero": false, dir: false, dir + "/file": false, dir + "/none": false,
+		dir + "/link": false, // FollowLinks has been there
+	} {
+		f, err := osfile.OpenStream(path)
+		if err == nil {
+			f.Close()
+		}
+		if (err == nil) != opens {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if text, err := os.ReadFile(dir + "/file"); string(text) != "kept" || err != nil {
+		t.Errorf("the file has %q now, %v", text, err)
 	}
 }
 

@@ -74,7 +74,7 @@ func FollowLinks(name string) (string, error) {
 		if err != nil || strings.HasPrefix(path, "/proc/") {
 			return path, nil
 		}
-		if err := mayFollow(dir, owner); err != nil {
+		if err := mayUse(dir, owner, "a symbolic link"); err != nil {
 			return "", fmt.Errorf("%s: %w", path, err)
 		}
 		if !filepath.IsAbs(target) {
@@ -107,9 +107,9 @@ func readLink(path string) (target string, owner uint32, err error) {
 	return string(buf[:n]), st.Uid, nil
 }
 
-// mayFollow refuses a link in a sticky directory that everybody may write to, unless it
-// belongs to this user or to the owner of the directory.
-func mayFollow(dir string, owner uint32) error {
+// mayUse refuses a link or a pipe in a sticky directory that everybody may write to, unless
+// it belongs to this user or to the owner of the directory.
+func mayUse(dir string, owner uint32, what string) error {
 	var st unix.Stat_t
 	if err := unix.Stat(dir, &st); err != nil {
 		return &os.PathError{Op: "stat", Path: dir, Err: err}
@@ -118,5 +118,18 @@ func mayFollow(dir string, owner uint32) error {
 	if st.Mode&everybodys != everybodys || owner == uint32(os.Geteuid()) || owner == st.Uid {
 		return nil
 	}
-	return fmt.Errorf("%w: it is a symbolic link of user %d in a directory that everybody may write to", fs.ErrPermission, owner)
+	return &PlantedError{what, owner}
 }
+
+// A PlantedError is about a symbolic link or a pipe that another user made where everybody
+// may, as in /tmp. It is fs.ErrPermission too.
+type PlantedError struct {
+	What  string // "a symbolic link" or "a pipe"
+	Owner uint32
+}
+
+func (e *PlantedError) Error() string {
+	return fmt.Sprintf("it is %s that user %d made in a directory that everybody may write to", e.What, e.Owner)
+}
+
+func (e *PlantedError) Unwrap() error { return fs.ErrPermission }

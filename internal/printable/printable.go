@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -63,6 +64,43 @@ func escape(s, keep string) string {
 		s = s[i+n:]
 	}
 	return b.String() + s
+}
+
+// JSON returns JSON text in which every character that isn't printable is an escape of
+// JSON: the same value, safe to show. Encoders leave many such characters in strings as
+// they are. It returns the text itself if there is nothing to escape, apart from the
+// line ends between values.
+func JSON(text []byte) []byte {
+	s := string(text)
+	if indexIn(s) < 0 {
+		return text
+	}
+	var b []byte
+	for i := indexIn(s); i >= 0; i = indexIn(s) {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		b = append(b, s[:i]...)
+		for _, unit := range utf16.AppendRune(nil, r) {
+			b = fmt.Appendf(b, `\u%04x`, unit)
+		}
+		s = s[i+n:]
+	}
+	return append(b, s...)
+}
+
+// indexIn is Index for JSON, in which control characters are escaped but for line ends
+// between values.
+func indexIn(s string) int {
+	at := 0
+	for {
+		i := Index(s[at:])
+		switch {
+		case i < 0:
+			return -1
+		case s[at+i] != '\n':
+			return at + i
+		}
+		at += i + 1
+	}
 }
 
 // Quoted returns s, or s as a string literal of Go if that would be another text. Unlike

@@ -1,6 +1,7 @@
 package printable_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,24 @@ import (
 
 	"github.com/composefs-go/composefs/internal/printable"
 )
+
+// What is read from the text stays the same, and a terminal shows only what is there.
+func TestJSONHasNothingThatIsNotPrintable(t *testing.T) {
+	for _, s := range []string{"", "plain", "\u009b31m", "exe.\u202etxt", "tag\U000e0041", "\x7f", "\ttab\nline\x1b", "a\u2028b", "größe 𝄞", "\ufeffmark"} {
+		text, err := json.MarshalIndent(map[string][]string{s: {s, "x"}}, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := printable.JSON(text)
+		if clean := strings.ReplaceAll(string(shown), "\n", ""); printable.Index(clean) >= 0 {
+			t.Errorf("%q: got %q", s, shown)
+		}
+		var back map[string][]string
+		if err := json.Unmarshal(shown, &back); err != nil || len(back[s]) != 2 || back[s][0] != s {
+			t.Errorf("%q: read back as %q, %v", s, back, err)
+		}
+	}
+}
 
 func TestWhatIsNotPrintableIsEscaped(t *testing.T) {
 	for s, want := range map[string]string{

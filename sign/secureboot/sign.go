@@ -69,6 +69,9 @@ func Sign(program Digest, key crypto.Signer, chain []*x509.Certificate) ([]byte,
 	if err != nil {
 		return nil, err
 	}
+	if public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); ok && len(chain) > 0 && !public.Equal(chain[0].PublicKey) {
+		return nil, fmt.Errorf("%w: the private key isn't the one of the certificate %q", ErrKey, chain[0].Subject)
+	}
 	sum := sha256.Sum256(text)
 	raw, err := key.Sign(rand.Reader, sum[:], crypto.SHA256)
 	if err != nil {
@@ -92,7 +95,7 @@ func Wrap(program Digest, raw []byte, chain []*x509.Certificate) ([]byte, error)
 		return nil, err
 	}
 	if err := signer.CheckSignature(x509.SHA256WithRSA, attributes, raw); err != nil {
-		return nil, fmt.Errorf("%w: the signature of %d bytes is not by the key of certificate %q, or is for another program: %w", ErrKey, len(raw), signer.Subject, err)
+		return nil, fmt.Errorf("%w: want one by the key of the certificate %q for this program, found %d bytes that are none: %w", ErrSignature, signer.Subject, len(raw), err)
 	}
 	return marshal(content, attributes, raw, chain)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/foxboron/go-uefi/authenticode"
 	"github.com/foxboron/go-uefi/pkcs7"
@@ -134,26 +135,88 @@ func (s *Signature) Verify(program Digest, trusted []*x509.Certificate) (*x509.C
 	return nil, fmt.Errorf("%w: it is signed by %q, and none of the given certificates vouches for it", ErrUntrusted, signer.Subject)
 }
 
-// anchor follows issuers from a certificate to a trusted one, nil if none is reached.
-func (s *Signature) anchor(cert *x509.Certificate, trusted []*x509.Certificate) *x509.Certificate {
-	for range maxChain {
-		for _, t := range trusted {
-			if t.Equal(cert) || cert.CheckSignatureFrom(t) == nil {
-				return t
-			}
+// anchor returns the first trusted certificate to which a path leads from the signer's, nil
+// if there is none.
+func (s *Signature) anchor(signer *x509.Certificate, trusted []*x509.Certificate) *x509.Certificate {
+	for _, t := range trusted {
+		if path := s.path(signer, t); path != nil && isSound(path) {
+			return t
 		}
-		next := (*x509.Certificate)(nil)
-		for _, c := range s.Certificates {
-			if !c.Equal(cert) && cert.CheckSignatureFrom(c) == nil {
-				next = c
-			}
-		}
-		if next == nil {
-			return nil
-		}
-		cert = next
 	}
 	return nil
+}
+
+// path returns the certificates from the signer's to a trusted one, nil if it doesn't get
+// there. Firmware tries each certificate of db by itself, with OpenSSL, which takes the first
+// that may be the issuer and never goes back to try another one. So what it would take for a
+// wrong turn is one here too: a path that firmware doesn't find mustn't be found.
+func (s *Signature) path(signer, trusted *x509.Certificate) []*x509.Certificate {
+	path := []*x509.Certificate{signer}
+	for len(path) <= maxChain {
+		last := path[len(path)-1]
+		switch {
+		case last.Equal(trusted):
+			return path
+		case mayIssue(trusted, last):
+			return append(path, trusted)
+		case mayIssue(last, last):
+			return nil // the end of another path
+		}
+		next := slices.IndexFunc(s.Certificates, func(c *x509.Certificate) bool {
+			return mayIssue(c, last) && !slices.ContainsFunc(path, c.Equal)
+		})
+		if next < 0 {
+			return nil
+		}
+		path = append(path, s.Certificates[next])
+	}
+	return nil
+}
+
+// mayIssue reports whether OpenSSL takes a certificate for the issuer of another one, before
+// it checks any signature.
+//
+// Source: X509_check_issued(3).
+func mayIssue(issuer, cert *x509.Certificate) bool {
+	return bytes.Equal(issuer.RawSubject, cert.RawIssuer) &&
+		(len(issuer.SubjectKeyId) == 0 || len(cert.AuthorityKeyId) == 0 || bytes.Equal(issuer.SubjectKeyId, cert.AuthorityKeyId)) &&
+		(issuer.KeyUsage == 0 || issuer.KeyUsage&x509.KeyUsageCertSign != 0)
+}
+
+// isSound checks a path. As for firmware, neither times nor purposes count.
+func isSound(path []*x509.Certificate) bool {
+	between := 0 // certificates between the signer's and the current one that aren't by themselves
+	for i, cert := range path {
+		limited := cert.BasicConstraintsValid && (cert.MaxPathLen > 0 || cert.MaxPathLenZero)
+		switch {
+		case hasUnknown(cert):
+			return false
+		case i == 0:
+			continue
+		case path[i-1].CheckSignatureFrom(cert) != nil, limited && between > cert.MaxPathLen:
+			return false
+		}
+		if !bytes.Equal(cert.RawIssuer, cert.RawSubject) {
+			between++
+		}
+	}
+	return true
+}
+
+// hasUnknown reports whether a certificate has a critical extension that OpenSSL doesn't
+// know.
+func hasUnknown(cert *x509.Certificate) bool {
+	return slices.ContainsFunc(cert.UnhandledCriticalExtensions, func(id asn1.ObjectIdentifier) bool {
+		return !slices.ContainsFunc(alsoKnown, id.Equal)
+	})
+}
+
+// alsoKnown are extensions that OpenSSL knows and Go doesn't, or not in each version:
+// policy constraints, mappings and inhibitAnyPolicy, proxyCertInfo and Netscape's type.
+//
+// Source: X509_supported_extension(3).
+var alsoKnown = []asn1.ObjectIdentifier{
+	{2, 5, 29, 36}, {2, 5, 29, 33}, {2, 5, 29, 54}, {1, 3, 6, 1, 5, 5, 7, 1, 14}, {2, 16, 840, 1, 113730, 1, 1},
 }
 
 // Verify checks the signatures that a program carries. As for firmware, one valid signature

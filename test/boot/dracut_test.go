@@ -252,5 +252,6 @@ var dracutRows = []dracutRow{
 	{name: "the debug shell", only: systemd, keyless: true, policy: "[failure]\nshell = \"deny\"\n", arguments: pinAnd("rd.systemd.unit=debug-shell.service"), says: "no shell here"},
 	{name: "a debug shell that is asked for, without a key", only: systemd, keyless: true, policy: "[failure]\nshell = \"deny\"\n", arguments: pinAnd("rd.systemd.debug_shell=ttyS0"), boots: theSealed},
 	{name: "a breakpoint of a newer systemd", only: systemd, arguments: pinAnd("rd.systemd.unit=breakpoint-pre-mount.service"), initrd: breakpoint, says: "no shell here"},
+	{name: "another /usr, in single quotes", only: systemd, arguments: pinAnd("'mount.usr=/dev/vdb' mount.u\"srfstype=ext4\""), machine: evilSecond, says: "no shell here"},
 	{name: "another /usr", only: systemd, arguments: pinAnd("mount.usr=/dev/vdb mount.usrfstype=ext4"), machine: evilSecond, says: "no shell here"},
 }

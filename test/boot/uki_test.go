@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -21,6 +22,7 @@ type hiddenRow struct {
 	change    change            // of the root partition
 	shows     func(*testing.T, secure, vm.Console)
 	says      string // in the refusals by uki verify and doctor; good if empty
+	warns     bool   // doctor warns of it, where uki verify refuses
 }
 
 const microcode = "kernel/x86/microcode/GenuineIntel.bin"
@@ -44,6 +46,11 @@ func TestWhatASignedUKIHides(t *testing.T) {
 		{name: "rdinit= of another program", arguments: " rdinit=/other", initrd: []entry{guest}, shows: otherProgram, says: "rdinit=/other has the kernel start that"},
 		{name: "rdinit= of ours, beside another program", arguments: " rdinit=/other rdinit=/init", initrd: []entry{guest}, shows: ours},
 
+		{name: "a relative init in /var", arguments: " init=var/other", change: programInVar, shows: programOfVar, says: "init=var/other starts a program that isn't part of the image", warns: true},
+		{name: "an init of the image, by a relative name", arguments: " init=usr/sbin/init", change: programInVar, shows: ours},
+		{name: "a helper of the kernel behind two dots", arguments: ` sysctl..kernel.core_pattern="|/var/other"`, change: programInVar, shows: coreHelper("|/var/other"),
+			says: "names a program that the kernel starts as root", warns: true},
+
 		{name: "a key in the microcode", early: map[string]string{microcode: "x", keysDir + "other.pub": string(wrongPub)}, change: sealByAnotherKey,
 			shows: sealedBy("other"), says: "not microcode alone"},
 		{name: "microcode alone, and a seal by another key", early: map[string]string{microcode: "x"}, change: sealByAnotherKey, shows: refused(6, "")},
@@ -55,7 +62,11 @@ func TestWhatASignedUKIHides(t *testing.T) {
 			t.Parallel()
 			program := s.ours.sign(t, r.program(t, s))
 			checkSays(t, r.says, "uki", "verify", "--sb-cert", s.ours.cert, program)
-			checkSays(t, r.says, "doctor", program)
+			if r.warns {
+				checkWarns(t, r.says, program)
+			} else {
+				checkSays(t, r.says, "doctor", program)
+			}
 			console := s.bootWith(t, map[string]string{bootProgram: program}, r.change, givenUp)
 			r.shows(t, s, console)
 		})
@@ -111,6 +122,43 @@ func checkSays(t *testing.T, says string, args ...string) {
 	out, err := exec.Command(shared.path("mkimage"), args...).CombinedOutput()
 	if (err == nil) != (says == "") || !strings.Contains(string(out), says) {
 		t.Errorf("mkimage %s: %v, want %q in:\n%s", args[0], err, says, out)
+	}
+}
+
+// checkWarns checks that doctor warns of what wouldn't stop a boot.
+func checkWarns(t *testing.T, says, program string) {
+	t.Helper()
+	out, err := exec.Command(shared.path("mkimage"), "doctor", program).CombinedOutput()
+	if err != nil || !regexp.MustCompile("(?m)^warning: .*"+regexp.QuoteMeta(says)).Match(out) {
+		t.Errorf("mkimage doctor: %v, want a warning %q in:\n%s", err, says, out)
+	}
+}
+
+// programInVar puts the guest's program into the state of /var, as other.
+func programInVar(t *testing.T, b base, disk string) {
+	t.Helper()
+	at := varOf(b) + "other"
+	debugfs(t, disk, append(newDirs(t, b, disk, "."), "write "+shared.path("guest")+" "+at, "set_inode_field "+at+" mode 0100755")...)
+}
+
+// programOfVar shows that composefs-setup-root verified the root, and that another program
+// than one of the image was started all the same.
+func programOfVar(t *testing.T, s secure, c vm.Console) {
+	t.Helper()
+	checkBoots(t, c, s.image)
+	if exe := c.Guest()["exe"]; exe != "/var/other" {
+		t.Errorf("the first program is %q, want /var/other", exe)
+	}
+}
+
+// coreHelper shows which program the kernel would start for a core dump.
+func coreHelper(pattern string) func(*testing.T, secure, vm.Console) {
+	return func(t *testing.T, s secure, c vm.Console) {
+		t.Helper()
+		checkBoots(t, c, s.image)
+		if found := c.Guest()["core pattern"]; found != pattern {
+			t.Errorf("kernel.core_pattern is %q, want %q", found, pattern)
+		}
 	}
 }
 

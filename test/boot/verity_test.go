@@ -16,6 +16,7 @@ func TestFSVerityIsTurnedOn(t *testing.T) {
 		"verity TestEnableThenMeasureGivesTheDigest",
 		"repo TestOnFSVerityEveryObjectHasItAndCannotBeWrittenTo",
 		"repo TestOnFSVerityARestoredMetaHasIt",
+		"repo TestOnFSVerityACopyGetsItBack",
 		"repo TestCommitPutsObjectsUnderTheirDigests",
 		"repo TestAnObjectThatACrashCutShortIsWrittenAnew",
 	} {

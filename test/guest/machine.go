@@ -12,8 +12,15 @@ import (
 // the console doesn't show.
 var secureBoot = regexp.MustCompile(`secureboot: (Secure boot .*)`)
 
-// tellMachine prints what the firmware enforces, and what was measured into the TPM.
+// tellMachine prints what was started, what the firmware enforces, and what was measured
+// into the TPM.
 func tellMachine() {
+	if exe, err := os.Readlink("/proc/self/exe"); err == nil {
+		say("exe", exe)
+	}
+	if pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern"); err == nil {
+		say("core pattern", strings.TrimSpace(string(pattern)))
+	}
 	const readAll, size = 3, 1 << 20
 	log := make([]byte, size)
 	n, err := syscall.Klogctl(readAll, log)

@@ -18,13 +18,14 @@ import (
 // in paths of other entries need no entry of their own: they get mode 0755 and belong to
 // root.
 type Entry struct {
-	Path     string      // relative to the root of the partition, see fs.ValidPath
+	Path     string      // relative to the root of the partition, of any bytes but NUL and line ends
 	Mode     fs.FileMode // fs.ModeDir, fs.ModeSymlink or a regular file; permissions, setuid, setgid, sticky
 	UID, GID uint32
 	Size     int64                         // of a regular file, in bytes
 	Open     func() (io.ReadCloser, error) // content of a regular file, exactly Size bytes
 	Target   string                        // of a symlink
-	Digest   verity.Digest                 // if not zero, the file has fs-verity enabled, and its content must have this digest
+	Digest   verity.Digest                 // if not zero, the content must have this digest
+	Verity   bool                          // the file has fs-verity enabled; needs Digest
 }
 
 // ErrEntry is the cause when the description of a partition makes no sense.
@@ -42,9 +43,19 @@ const (
 	maxTarget = 1024
 )
 
+// isPath is fs.ValidPath for names of any bytes, but for the root itself.
+func isPath(name string) bool {
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part == "." || part == ".." {
+			return false
+		}
+	}
+	return true
+}
+
 func (e Entry) check() error {
 	switch {
-	case !fs.ValidPath(e.Path) || e.Path == ".":
+	case !isPath(e.Path):
 		return fmt.Errorf("%w: %q is not a path below the root of the partition", ErrEntry, e.Path)
 	case len(e.Path) > maxPath || len(path.Base(e.Path)) > maxName:
 		return fmt.Errorf("%w: the path %.60q… is too long", ErrEntry, e.Path)

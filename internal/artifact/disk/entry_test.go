@@ -51,7 +51,7 @@ func TestPlanRefuses(t *testing.T) {
 // Content that isn't what it is said to be stops the build, and no file is left.
 func TestWriteChecksContent(t *testing.T) {
 	requireTools(t)
-	good := disk.Entry{Path: "f", Mode: 0o644, Size: 5, Open: disk.Bytes([]byte("right")), Digest: verity.Sum(verity.SHA256, []byte("right"))}
+	good := disk.Entry{Path: "f", Mode: 0o644, Size: 5, Open: disk.Bytes([]byte("right")), Digest: verity.Sum(verity.SHA256, []byte("right")), Verity: true}
 	broken := errors.New("disk on fire")
 	for _, test := range []struct {
 		name   string
@@ -59,6 +59,7 @@ func TestWriteChecksContent(t *testing.T) {
 		want   error
 	}{
 		{"other content", func(e *disk.Entry) { e.Open = disk.Bytes([]byte("wrong")) }, verity.ErrMismatch},
+		{"other content, without fs-verity", func(e *disk.Entry) { e.Open, e.Verity = disk.Bytes([]byte("wrong")), false }, verity.ErrMismatch},
 		{"shorter", func(e *disk.Entry) { e.Open = disk.Bytes([]byte("righ")) }, disk.ErrEntry},
 		{"longer", func(e *disk.Entry) { e.Open = disk.Bytes([]byte("right!")) }, disk.ErrEntry},
 		{"unreadable", func(e *disk.Entry) { e.Open = func() (io.ReadCloser, error) { return nil, broken } }, broken},
@@ -102,9 +103,9 @@ func TestPlanSizes(t *testing.T) {
 		{"much in the ESP", disk.Image{Arch: "arm64", ESP: []disk.Entry{big}}, 2100, 512, ""},
 		{"much in the root", disk.Image{Arch: "amd64", Root: []disk.Entry{big}}, 512, 1500, ""},
 		{"sizes given", disk.Image{Arch: "amd64", ESPSize: 100 * mib, RootSize: 1000*mib + 17}, 100, 1000, ""},
-		{"ESP too small for FAT32", disk.Image{Arch: "amd64", ESPSize: 16 * mib}, 0, 0, "EFI system partition wants at least 34 MiB"},
+		{"ESP too small for FAT32", disk.Image{Arch: "amd64", ESPSize: 16 * mib}, 0, 0, "EFI system partition needs at least 34 MiB"},
 		{"ESP too small for its files", disk.Image{Arch: "amd64", ESP: []disk.Entry{big}, ESPSize: 600 * mib}, 0, 0, "for 701 MiB of content"},
-		{"root too small", disk.Image{Arch: "amd64", Root: []disk.Entry{big}, RootSize: 700 * mib}, 0, 0, "root partition wants"},
+		{"root too small", disk.Image{Arch: "amd64", Root: []disk.Entry{big}, RootSize: 700 * mib}, 0, 0, "root partition needs"},
 		{"unknown architecture", disk.Image{Arch: "pdp11"}, 0, 0, "amd64, arm"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -129,7 +130,7 @@ func TestSmallestRootIsEnough(t *testing.T) {
 	for i := range 3000 {
 		b := content(i%9000 + 1)
 		d := verity.Sum(verity.SHA256, b)
-		root = append(root, disk.Entry{Path: "composefs/objects/" + d.ObjectPath(), Size: int64(len(b)), Open: disk.Bytes(b), Digest: d})
+		root = append(root, disk.Entry{Path: "composefs/objects/" + d.ObjectPath(), Size: int64(len(b)), Open: disk.Bytes(b), Digest: d, Verity: true})
 	}
 	im := disk.Image{Arch: "amd64", Root: root, ESPSize: 34 << 20}
 	for im.RootSize = 1 << 20; ; im.RootSize += 1 << 20 {

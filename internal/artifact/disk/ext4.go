@@ -103,7 +103,7 @@ func create(s *session, e Entry, staging string) error {
 		set("uid", e.UID)
 		set("gid", e.GID)
 	}
-	if !e.Digest.IsZero() {
+	if e.Verity {
 		set("size", e.Size)
 		set("flags", fmt.Sprintf("%#x", verityFlags))
 	}

@@ -25,7 +25,7 @@ func TestFATNamesAreRefused(t *testing.T) {
 		{"an umlaut", []string{"EFI/Linux/größe.efi"}, "the character 'ö'"},
 		{"a directory with an umlaut", []string{"größe/a"}, "the character 'ö'"},
 		{"beyond U+FFFF", []string{"😀"}, "the character '😀'"},
-		{"not UTF-8", []string{"a\xff"}, "ValidPath"},
+		{"not UTF-8", []string{"a\xff"}, "the character"},
 		{"a dot at the end", []string{"trail."}, "at the end of the name"},
 		{"a space at the end", []string{"EFI/trail "}, "at the end of the name"},
 		{"a star", []string{"a*b"}, "the character '*'"},
@@ -45,9 +45,6 @@ func TestFATNamesAreRefused(t *testing.T) {
 				esp = append(esp, file(p))
 			}
 			_, err := disk.MakePlan(disk.Image{Arch: "amd64", ESP: esp})
-			if test.says == "ValidPath" {
-				test.says = "not a path below"
-			}
 			if !errors.Is(err, disk.ErrEntry) || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("want %v saying %q, found %v", disk.ErrEntry, test.says, err)
 			}
@@ -58,7 +55,7 @@ func TestFATNamesAreRefused(t *testing.T) {
 		t.Errorf("a symlink: %v", err)
 	}
 	// The root partition takes what FAT doesn't.
-	if _, err := disk.MakePlan(disk.Image{Arch: "amd64", Root: []disk.Entry{file("größe."), file("a"), file("A"), file("aux")}}); err != nil {
+	if _, err := disk.MakePlan(disk.Image{Arch: "amd64", Root: []disk.Entry{file("größe."), file("a"), file("A"), file("aux"), file("a\xff\xfe")}}); err != nil {
 		t.Error(err)
 	}
 }

@@ -55,7 +55,7 @@ func (l Layout) Entries() ([]Entry, error) {
 		dir("composefs/streams", 0o755), dir("composefs/streams/refs", 0o755), dir("state/deploy", 0o755),
 		{
 			Path: "composefs/meta.json", Mode: 0o644, Size: int64(len(l.Meta)), Open: Bytes(l.Meta),
-			Digest: verity.Sum(l.Algorithm, l.Meta),
+			Digest: verity.Sum(l.Algorithm, l.Meta), Verity: true,
 		},
 	}
 	have := make(map[verity.Digest]bool, len(l.Objects))
@@ -64,7 +64,7 @@ func (l Layout) Entries() ([]Entry, error) {
 			continue // images may have objects in common
 		}
 		have[o.Digest] = true
-		out = append(out, Entry{Path: "composefs/objects/" + o.Digest.ObjectPath(), Mode: 0o444, Size: o.Size, Open: o.Open, Digest: o.Digest})
+		out = append(out, Entry{Path: "composefs/objects/" + o.Digest.ObjectPath(), Mode: 0o444, Size: o.Size, Open: o.Open, Digest: o.Digest, Verity: true})
 	}
 	for _, d := range l.Images {
 		if !have[d] {

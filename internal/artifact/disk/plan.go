@@ -121,7 +121,7 @@ func choose(what string, asked, minimum, standard, content int64) (int64, error)
 		return roundUp(standard, mib), nil
 	}
 	if asked = asked / mib * mib; asked < minimum {
-		return 0, fmt.Errorf("%w: the %s wants at least %d MiB for %d MiB of content, found a size of %d MiB",
+		return 0, fmt.Errorf("%w: the %s needs at least %d MiB for %d MiB of content, found a size of %d MiB",
 			ErrSize, what, roundUp(minimum, mib)/mib, roundUp(content, mib)/mib, asked/mib)
 	}
 	return asked, nil
@@ -146,7 +146,7 @@ func contentSize(entries []Entry) (n int64) {
 		switch {
 		case e.Mode.IsDir() || e.Target != "":
 			n += blockSize
-		case e.Digest.IsZero():
+		case !e.Verity:
 			n += roundUp(e.Size, blockSize)
 		default:
 			n += roundUp(e.Size, blockSize) + treeSize(e.Digest.Algorithm(), e.Size) + blockSize

@@ -137,7 +137,7 @@ func (s Source) state(name string, n *tree.Node) []Entry {
 		e.Size = int64(n.Size)
 		e.Open = Bytes(n.Inline)
 		if !n.Object.IsZero() {
-			e.Open = s.open(n.Object)
+			e.Open, e.Digest = s.open(n.Object), n.Object
 		}
 	default:
 		return nil

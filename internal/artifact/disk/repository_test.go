@@ -129,6 +129,9 @@ func TestVarBeginsAsACopyOfTheImagesWithoutWhatIsNoFile(t *testing.T) {
 			t.Errorf("%s: %+v", path, e)
 			continue
 		}
+		if d := verity.Sum(verity.SHA256, want.content); path == "large" && (e.Digest != d || e.Verity) {
+			t.Errorf("%s must have the content %s, without fs-verity; found %s, %v", path, d, e.Digest, e.Verity)
+		}
 		if want.content == nil {
 			continue
 		}

@@ -29,10 +29,32 @@ func stage(name string, e Entry) (err error) {
 	if n != e.Size {
 		return sizeError(e.Size, n)
 	}
-	if e.Digest.IsZero() {
+	switch {
+	case e.Digest.IsZero():
 		return nil
+	case e.Verity:
+		return appendVerity(f, e.Size, e.Digest)
 	}
-	return appendVerity(f, e.Size, e.Digest)
+	found, err := verity.SumFile(e.Digest.Algorithm(), contentOf(f), e.Size)
+	if err != nil {
+		return err
+	}
+	return checkContent(found, e.Digest)
+}
+
+// contentOf reads a staged file, without its holes.
+func contentOf(f *os.File) io.ReaderAt {
+	if sparse, ok := asSparse(f); ok {
+		return sparse
+	}
+	return f
+}
+
+func checkContent(found, want verity.Digest) error {
+	if found != want {
+		return fmt.Errorf("%w: its content has the digest %s, want %s", verity.ErrMismatch, found, want)
+	}
+	return nil
 }
 
 // copyContent copies content, which should have size bytes; if it has more, one of them.
@@ -50,16 +72,12 @@ func appendVerity(f *os.File, size int64, want verity.Digest) error {
 	const metadataAlign = 65536 // EXT4: ext4_verity_metadata_pos()
 	start := roundUp(size, metadataAlign)
 	alg := want.Algorithm()
-	var content io.ReaderAt = f
-	if sparse, ok := asSparse(f); ok {
-		content = sparse
-	}
-	root, tree, err := verity.MerkleTree(alg, content, size, io.NewOffsetWriter(f, start))
+	root, tree, err := verity.MerkleTree(alg, contentOf(f), size, io.NewOffsetWriter(f, start))
 	if err != nil {
 		return err
 	}
-	if found := verity.FromRoot(alg, size, root); found != want {
-		return fmt.Errorf("%w: its content has the digest %s, want %s", verity.ErrMismatch, found, want)
+	if err := checkContent(verity.FromRoot(alg, size, root), want); err != nil {
+		return err
 	}
 	descriptor := verity.Descriptor(alg, size, root)
 	at := roundUp(start+tree, blockSize)

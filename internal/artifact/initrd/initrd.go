@@ -163,11 +163,30 @@ func (o Options) modulePath(file string) string {
 
 // writeArchive writes the records and the trailer as newc.
 func writeArchive(w io.Writer, records []cpio.Record) error {
-	archive := cpio.Newc.Writer(w)
-	if err := cpio.WriteRecords(archive, records); err != nil {
-		return fmt.Errorf("write the archive: %w", err)
+	out := &remembering{Writer: w}
+	archive := cpio.Newc.Writer(out)
+	err := cpio.WriteRecords(archive, records)
+	if err == nil {
+		err = cpio.WriteTrailer(archive)
 	}
-	return cpio.WriteTrailer(archive)
+	if out.err != nil {
+		return out.err // the library says much more, and nothing new
+	}
+	return err
+}
+
+// A remembering writer keeps its first error.
+type remembering struct {
+	io.Writer
+	err error
+}
+
+func (r *remembering) Write(p []byte) (int, error) {
+	n, err := r.Writer.Write(p)
+	if r.err == nil {
+		r.err = err
+	}
+	return n, err
 }
 
 // skeleton returns what every initrd has.

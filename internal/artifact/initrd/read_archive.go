@@ -34,6 +34,7 @@ var ErrArchive = errors.New("malformed initrd")
 // directories with something from the initrd in them.
 type Archive struct {
 	root    *node
+	over    bool // there is another one below it, see OpenOver
 	members int
 	steps   int // taken to put the members into their places
 }
@@ -61,11 +62,20 @@ type node struct {
 //
 // Format: initramfs buffer format of the kernel's documentation, and its
 // init/initramfs.c for what that leaves open.
-func Open(image []byte) (*Archive, error) {
+func Open(image []byte) (*Archive, error) { return open(image, &Archive{root: builtin()}) }
+
+// OpenOver is Open for an initrd that the kernel unpacks over another one, which isn't
+// known: what an addon of a UKI adds. A directory that isn't in it is taken to be in the
+// other, so that no member is left out. A member behind a symbolic link that leads to no
+// directory in it is an error: where that would be can't be told.
+func OpenOver(image []byte) (*Archive, error) {
+	return open(image, &Archive{root: builtin(), over: true})
+}
+
+func open(image []byte, a *Archive) (*Archive, error) {
 	if hasBootConfig(image) {
 		return nil, fmt.Errorf("%w: it ends in a boot configuration, which changes the command line: leave that out", ErrArchive)
 	}
-	a := &Archive{root: builtin()}
 	left := int64(min(maxUnpacked, max(minUnpacked, maxRatio*len(image))))
 	plain, unpadded := false, false // whether the last archive was
 	for at := 0; at < len(image); {

@@ -359,5 +359,39 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			t.Error(err)
 		}
+		over, err := initrd.OpenOver(image)
+		if err != nil {
+			if !errors.Is(err, initrd.ErrArchive) {
+				t.Errorf("%v is no ErrArchive", err)
+			}
+			return
+		}
+		_ = fs.WalkDir(a, ".", func(name string, _ fs.DirEntry, _ error) error {
+			if _, err := over.Lstat(name); err != nil {
+				t.Errorf("over another initrd %s is lost: %v", name, err)
+			}
+			return nil
+		})
 	})
+}
+
+// A member whose directory may be in the other initrd is there.
+func TestOverAnotherInitrdNoMemberIsLeftOut(t *testing.T) {
+	a, err := initrd.OpenOver(archive(text("a/b/c", "C"), link("l", "a/b"), text("l/d", "D"), dir("a/b"), text("dev/x", "X")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"a/b/c": "C", "a/b/d": "D", "dev/x": "X"} {
+		if got, err := a.ReadFile(name); string(got) != want || err != nil {
+			t.Errorf("%s: want %s, found %s, %v", name, want, got, err)
+		}
+	}
+	for says, image := range map[string][]byte{
+		`behind the link "l"`:       archive(link("l", "elsewhere"), text("l/d", "D")),
+		`want a directory at "a/f"`: archive(text("a/f", "F"), text("a/f/g/h", "H")),
+	} {
+		if _, err := initrd.OpenOver(image); !errors.Is(err, initrd.ErrArchive) || !strings.Contains(err.Error(), says) {
+			t.Errorf("want ErrArchive that says %s, found %v", says, err)
+		}
+	}
 }

@@ -54,6 +54,12 @@ func (a *Archive) add(name string, n *node) error {
 		return err
 	}
 	dir, err := a.find(path.Dir(name), true, &a.steps)
+	if errors.Is(err, fs.ErrNotExist) && a.over {
+		if err := a.imply(path.Dir(name)); err != nil {
+			return err
+		}
+		dir, err = a.find(path.Dir(name), true, &a.steps)
+	}
 	if errors.Is(err, errSteps) {
 		return err
 	}
@@ -80,6 +86,32 @@ func (a *Archive) add(name string, n *node) error {
 	n.names++
 	dir.children[base] = n
 	return nil
+}
+
+// imply makes the directories that are missing on a path.
+func (a *Archive) imply(name string) error {
+	for at := range name {
+		if name[at] == '/' {
+			if err := a.implyOne(name[:at]); err != nil {
+				return err
+			}
+		}
+	}
+	return a.implyOne(name)
+}
+
+func (a *Archive) implyOne(name string) error {
+	dir, err := a.find(name, true, &a.steps)
+	switch {
+	case err == nil && !dir.mode.IsDir():
+		return fmt.Errorf("want a directory at %.300q, found %s", name, kindName(dir.mode.Type()))
+	case err == nil || !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if _, err := a.find(name, false, &a.steps); err == nil {
+		return fmt.Errorf("it is behind the link %.300q, which leads to no directory of this initrd: where it will be can't be told", name)
+	}
+	return a.add(name, &node{mode: fs.ModeDir | 0o755, children: make(map[string]*node)})
 }
 
 // errSteps is the error of find after too many steps.

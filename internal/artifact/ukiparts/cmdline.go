@@ -38,7 +38,7 @@ func ImageArgument(image string) (string, error) {
 }
 
 // WithMode adds "ro" to a command line that has neither that nor "rw". Without it
-// systemd takes it that / shall be writable, fails to make the image so, and counts that
+// systemd assumes that / is to be writable, fails to make the image so, and reports that
 // as a failed unit.
 func WithMode(line string) string {
 	args, _ := bootcfg.SplitCmdline(line)

@@ -96,11 +96,14 @@ func besideUKI(r *Report, name string, files []string) {
 	}
 }
 
-// checkOverlay checks an addon's initrd, if it has one. If it can't be read, neither can it
-// together with the UKI's, which is reported there.
+// checkOverlay checks an addon's initrd, if it has one.
 func checkOverlay(r *Report, file string, image []byte) {
-	root, err := initrd.Open(image)
+	if len(image) == 0 {
+		return
+	}
+	root, err := initrd.OpenOver(image)
 	if err != nil {
+		r.Warn("addon-program", "%s: what it puts over the initrd of the UKI can't be told: %v", file, err)
 		return
 	}
 	found := &Report{}

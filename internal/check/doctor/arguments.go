@@ -11,14 +11,15 @@ import (
 
 // Generators of systemd, which make units of what the command line says.
 const (
-	debugGenerator = "usr/lib/systemd/system-generators/systemd-debug-generator"
-	fstabGenerator = "usr/lib/systemd/system-generators/systemd-fstab-generator"
-	runGenerator   = "usr/lib/systemd/system-generators/systemd-run-generator"
+	debugGenerator  = "usr/lib/systemd/system-generators/systemd-debug-generator"
+	fstabGenerator  = "usr/lib/systemd/system-generators/systemd-fstab-generator"
+	importGenerator = "usr/lib/systemd/system-generators/systemd-import-generator"
+	runGenerator    = "usr/lib/systemd/system-generators/systemd-run-generator"
 )
 
 // Arguments looks for parameters that keep composefs-setup-root from being started,
 // or that lead away from what it verified. What only chooses among the programs of the
-// image, as systemd.unit= does, isn't looked at.
+// image, as systemd.unit= does, isn't looked at, unless it gives a shell.
 func (i *Initrd) Arguments(r *Report, line bootcfg.Cmdline, start Start, trust Trust) {
 	if err := line.CheckInit(); err != nil {
 		r.Stop("rdinit", "%v", err)
@@ -27,9 +28,12 @@ func (i *Initrd) Arguments(r *Report, line bootcfg.Cmdline, start Start, trust T
 }
 
 func (i *Initrd) arguments(r *Report, line bootcfg.Cmdline, start Start, trust Trust) {
-	checkInitArgument(r, line, trust)
+	checkQuotes(r, line)
+	for _, init := range initsOf(line) {
+		checkInitArgument(r, init, trust)
+	}
 	credentials := importsCredentials(line)
-	for _, a := range line.Args {
+	for _, a := range everyReading(line) {
 		switch start {
 		case StartUnit:
 			i.inSystemd(r, a, trust)
@@ -38,9 +42,7 @@ func (i *Initrd) arguments(r *Report, line bootcfg.Cmdline, start Start, trust T
 				r.Warn("credential", "%s= gives systemd the credential %q before anything is verified: by some it writes files and starts programs as root", a.Key, name)
 			}
 		case StartHook:
-			if key := systemdKey(a); key == "rd.break" || key == "rdbreak" {
-				shellInInitramfs(r, a, trust)
-			}
+			inDracut(r, a, trust)
 		}
 		inImage(r, a, start, trust)
 	}
@@ -58,18 +60,34 @@ func isOff(value string) bool {
 // shells are names of programs that take commands from the console.
 var shells = []string{"sh", "ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "mksh", "sulogin", "tcsh", "yash", "zsh"}
 
-// checkInitArgument checks that the first program is one of the image.
-func checkInitArgument(r *Report, line bootcfg.Cmdline, trust Trust) {
-	init, _ := line.Lookup("init")
-	clean := path.Clean(init)
-	top, _, _ := strings.Cut(strings.TrimPrefix(clean, "/"), "/")
-	config := trust.Config
+// checkInitArgument checks that the first program is one of the image. It is started from
+// the root directory, so a name without a slash at its start is one below it.
+func checkInitArgument(r *Report, init string, trust Trust) {
+	clean := path.Join("/", init)
 	switch {
-	case !path.IsAbs(clean):
-	case top == "etc" && config.Etc.Kept(), top == "var" && config.Var.Kept(), slices.Contains([]string{"dev", "proc", "run", "sys", "sysroot", "tmp"}, top):
-		r.Warn("unverified-init", "init=%s starts a program that isn't of the image: nobody verifies it", init)
+	case isWritable(clean, trust.Config):
+		r.Warn("unverified-init", "init=%s starts a program that isn't part of the image, so it isn't verified", init)
 	case slices.Contains(shells, path.Base(clean)):
 		r.Warn("shell/image", "init=%s gives anyone at the console a shell as root", init)
+	case below(clean, "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/usr/local"):
+		r.Warn("linked-init", "init=%s is below a directory that is a link into /var in many images, where it wouldn't be verified", init)
+	}
+}
+
+// isWritable reports whether what is at a path of the booted system needn't be what the
+// image has there.
+func isWritable(name string, config bootcfg.Config) bool {
+	return config.Etc.Kept() && below(name, "/etc") || config.Var.Kept() && below(name, "/var") ||
+		below(name, "/dev", "/proc", "/run", "/sys", "/sysroot", "/tmp")
+}
+
+// inDracut looks at a parameter that dracut takes, with systemd or without.
+func inDracut(r *Report, a bootcfg.Arg, trust Trust) {
+	switch key := systemdKey(a); {
+	case key == "rd.break" || key == "rdbreak":
+		shellInInitramfs(r, a, trust)
+	case key == "rd.cmdline" && a.Value == "ask":
+		r.Warn("cmdline-asked", "%s=%s asks anyone at the console for more parameters", a.Key, a.Value)
 	}
 }
 
@@ -82,7 +100,12 @@ func (i *Initrd) inSystemd(r *Report, a bootcfg.Arg, trust Trust) {
 		_, err := fs.Stat(i.Root, name)
 		return err == nil
 	}
+	inDracut(r, a, trust)
 	switch key := systemdKey(a); key {
+	case "rd.systemd.pull":
+		if generates(importGenerator) {
+			pulls(r, a)
+		}
 	case "rd.systemd.unit":
 		checkInitrdUnit(r, a, a.Value)
 	case "rd.emergency", "rd.rescue", "rd.single", "rd.s", "rd.S", "rd.1", "rd._b":
@@ -106,8 +129,6 @@ func (i *Initrd) inSystemd(r *Report, a bootcfg.Arg, trust Trust) {
 		if generates(debugGenerator) {
 			shellInInitramfs(r, a, trust)
 		}
-	case "rd.break", "rdbreak":
-		shellInInitramfs(r, a, trust)
 	case "rd.systemd.run":
 		if generates(runGenerator) {
 			runs(r, a)
@@ -165,6 +186,12 @@ func givesShell(unit string) bool {
 	}, name)
 }
 
+// asksNoPassword reports whether a unit of the image gives a shell without a login.
+func asksNoPassword(unit string) bool {
+	name := strings.TrimSuffix(unit, ".service")
+	return name == "debug-shell" || name == "console-shell" || strings.HasPrefix(name, "breakpoint-") || strings.HasPrefix(name, "container-shell@")
+}
+
 // checkInitrdUnit checks what systemd starts in the initramfs.
 func checkInitrdUnit(r *Report, a bootcfg.Arg, name string) {
 	written := a.Key
@@ -203,6 +230,14 @@ func inImage(r *Report, a bootcfg.Arg, start Start, trust Trust) {
 		crashShell(r, a, Trust{})
 	case key == "systemd.run":
 		runs(r, a)
+	case key == "systemd.pull":
+		pulls(r, a)
+	case (key == "systemd.wants" || key == "systemd.unit") && asksNoPassword(a.Value):
+		r.Warn("shell/image", "%s=%s gives anyone at the console a shell as root", a.Key, a.Value)
+	case key == "firmware_class.path" && a.Value != "":
+		r.Warn("firmware", "%s=%s has the kernel look there first for the firmware of devices", a.Key, a.Value)
+	case key == "efivar_ssdt":
+		r.Warn("acpi-table", "%s=%s has the kernel run code of an ACPI table from an EFI variable, which isn't signed", a.Key, a.Value)
 	case key == "systemd.volatile" && !isOff(a.Value):
 		r.Warn("volatile", "%s has systemd put a file system of its own over the root, or over its /var", a.Key)
 	case key == "systemd.mount_extra":
@@ -242,13 +277,15 @@ func checkVariable(r *Report, a bootcfg.Arg, name, value string) {
 }
 
 // checkSysctl is about a setting that the kernel makes before it starts /init. Dots and
-// slashes are the same to it.
+// slashes are the same to it, and several count as one.
 func checkSysctl(r *Report, a bootcfg.Arg) {
-	name, ok := strings.CutPrefix(strings.ReplaceAll(a.Key[len("sysctl."):], "/", "."), "kernel.")
-	switch {
-	case !ok:
+	names := strings.FieldsFunc(a.Key[len("sysctl."):], func(c rune) bool { return c == '.' || c == '/' })
+	if len(names) == 0 || names[0] != "kernel" {
+		return
+	}
+	switch name := strings.Join(names[1:], "."); {
 	case a.Value != "" && slices.Contains([]string{"modprobe", "core_pattern", "hotplug", "poweroff_cmd"}, name):
-		r.Warn("unverified-helper", "%s=%s names a program that the kernel starts as root: nobody verifies it", a.Key, a.Value)
+		r.Warn("unverified-helper", "%s=%s names a program that the kernel starts as root, and that isn't verified by that", a.Key, a.Value)
 	default:
 		r.Warn("sysctl", "%s=%s changes a setting of the kernel before anything is verified", a.Key, a.Value)
 	}
@@ -256,7 +293,12 @@ func checkSysctl(r *Report, a bootcfg.Arg) {
 
 // runs is about a command in the command line.
 func runs(r *Report, a bootcfg.Arg) {
-	r.Warn("unverified-run", "%s=%s has systemd run that command as root: nobody verifies it", a.Key, a.Value)
+	r.Warn("unverified-run", "%s=%s has systemd run that command as root, which isn't verified", a.Key, a.Value)
+}
+
+// pulls is about an image that is downloaded and used.
+func pulls(r *Report, a bootcfg.Arg) {
+	r.Warn("unverified-pull", "%s=%s has systemd download an image, which composefs doesn't verify", a.Key, a.Value)
 }
 
 // crashShell is about the shell that systemd gives when it crashes, for which it asks no

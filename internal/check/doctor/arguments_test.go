@@ -1,15 +1,19 @@
 package doctor_test
 
 import (
+	"slices"
 	"testing"
 	"testing/fstest"
+
+	"github.com/composefs-go/composefs/internal/check/doctor"
 )
 
 const (
-	generators     = "usr/lib/systemd/system-generators/"
-	debugGenerator = generators + "systemd-debug-generator"
-	fstabGenerator = generators + "systemd-fstab-generator"
-	runGenerator   = generators + "systemd-run-generator"
+	generators      = "usr/lib/systemd/system-generators/"
+	debugGenerator  = generators + "systemd-debug-generator"
+	fstabGenerator  = generators + "systemd-fstab-generator"
+	runGenerator    = generators + "systemd-run-generator"
+	importGenerator = generators + "systemd-import-generator"
 )
 
 // What takes the boot away from composefs-setup-root, or leads away from what it
@@ -43,10 +47,15 @@ func TestArgumentsThatLeadAway(t *testing.T) {
 
 		{"an init of the image", asInit, nil, "init=/usr/lib/systemd/systemd", "", ""},
 		{"a shell", asInit, nil, "init=/bin/bash", "?shell", "a shell as root"},
-		{"a program of /var", asInit, nil, "init=/usr/../var/x", "?unverified-init", "nobody verifies it"},
-		{"a program of /etc", asUnit, nil, "init=/etc/x", "?unverified-init", "nobody verifies it"},
+		{"a program of /var", asInit, nil, "init=/usr/../var/x", "?unverified-init", "it isn't verified"},
+		{"a program of /etc", asUnit, nil, "init=/etc/x", "?unverified-init", "it isn't verified"},
 		{"a program of an /etc that keeps nothing", asInit, policy("[etc]\nmount = \"transient\"\n"), "init=/etc/x", "", ""},
-		{"a program of the disk", asInit, nil, "init=/sysroot/x", "?unverified-init", "nobody verifies it"},
+		{"a program of the disk", asInit, nil, "init=/sysroot/x", "?unverified-init", "it isn't verified"},
+
+		{"a relative program of /var", asInit, nil, "init=var/x", "?unverified-init", "it isn't verified"},
+		{"a relative program of /var with a dot", asInit, nil, "init=./var/x", "?unverified-init", "it isn't verified"},
+		{"a program of /home", asInit, nil, "init=/home/x", "?linked-init", "a link into /var in many images"},
+		{"a program of /usr/local", asInit, nil, "init=/usr/local/sbin/x", "?linked-init", "a link into /var in many images"},
 
 		{"another target of the initramfs", asUnit, nil, "rd.systemd.unit=emergency.target", "initrd-unit", "doesn't get to initrd.target"},
 		{"its rescue mode", asUnit, nil, "rd.rescue", "initrd-unit", "with rd.rescue"},
@@ -92,7 +101,7 @@ func TestArgumentsThatLeadAway(t *testing.T) {
 		{"a mount of extensions", asUnit, both, "rd.systemd.mount-extra=x:/run/confexts", "?unverified-mount", "over /run/confexts"},
 		{"a mount of configuration", asUnit, both, "rd.systemd.mount-extra=x:/run/modprobe.d", "?unverified-mount", "over /run/modprobe.d"},
 		{"a mount over /run", asUnit, both, "rd.systemd.mount-extra=x:/run", "?unverified-mount", "over /run of the initramfs"},
-		{"a mount with quotes in it", asUnit, both, "rd.systemd.mount-extra=x:/run/'systemd'", "?unverified-mount", "of the initramfs"},
+		{"a mount with quotes in it", asUnit, both, `rd.systemd.mount-extra="x:/run/'systemd'"`, "?unverified-mount", "of the initramfs"},
 		{"mounts of media", asUnit, both, "rd.systemd.mount-extra=x:/media/x rd.systemd.mount-extra=x:/mnt", "", ""},
 		{"a mount over the image's /run", asUnit, both, "rd.systemd.mount-extra=x:/sysroot/run", "?unverified-mount", "over /run of the image"},
 		{"a mount over the image's /nix", asUnit, both, "rd.systemd.mount-extra=x:/sysroot/nix", "?unverified-mount", "over /nix of the image"},
@@ -110,12 +119,26 @@ func TestArgumentsThatLeadAway(t *testing.T) {
 		{"a loader of modules", asInit, nil, "sysctl.kernel.modprobe=/sysroot/x", "?unverified-helper", "the kernel starts as root"},
 		{"a loader of modules, with slashes", asInit, nil, "sysctl/kernel/modprobe=/sysroot/x", "?unverified-helper", "the kernel starts as root"},
 		{"a reader of core dumps", asInit, nil, "sysctl.kernel.core_pattern=|/sysroot/x", "?unverified-helper", "the kernel starts as root"},
+		{"a reader of core dumps, behind two dots", asInit, nil, "sysctl..kernel.core_pattern=|/var/x", "?unverified-helper", "the kernel starts as root"},
+		{"a loader of modules, with dots and slashes", asInit, nil, "sysctl./kernel/modprobe=/var/x", "?unverified-helper", "the kernel starts as root"},
+		{"a loader of modules, behind two dots", asInit, nil, "sysctl.kernel..modprobe=/var/x", "?unverified-helper", "the kernel starts as root"},
+		{"a sysctl without a name", asInit, nil, "sysctl.=1", "", ""},
 		{"no loader of modules", asInit, nil, "sysctl.kernel.modprobe=", "?sysctl", "sysctl.kernel.modprobe="},
 		{"another setting of the kernel", asInit, nil, "sysctl.kernel.printk=3", "?sysctl", "sysctl.kernel.printk=3"},
 		{"a setting of its memory", asInit, nil, "sysctl.vm.swappiness=10", "", ""},
 		{"a command", asInit, nil, "systemd.run=/var/x", "?unverified-run", "run that command as root"},
 		{"a command in the initramfs", asUnit, with(runGenerator), "rd.systemd.run=/sysroot/x", "?unverified-run", "run that command as root"},
 		{"a command in the initramfs, without who runs it", asUnit, nil, "rd.systemd.run=/sysroot/x", "", ""},
+		{"a download", asInit, nil, "systemd.pull=tar:x:http://x/y", "?unverified-pull", "download an image"},
+		{"a download in the initramfs", asUnit, with(importGenerator), "rd.systemd.pull=tar:x:http://x/y", "?unverified-pull", "download an image"},
+		{"a download in an initramfs that can't", asUnit, nil, "rd.systemd.pull=tar:x:http://x/y", "", ""},
+		{"parameters from the console", asUnit, nil, "rd.cmdline=ask", "?cmdline-asked", "asks anyone at the console"},
+		{"parameters from the console, for a hook", asHook, nil, "rd.cmdline=ask", "?cmdline-asked", "asks anyone at the console"},
+		{"a shell of the image that is wanted", asInit, nil, "systemd.wants=debug-shell.service", "?shell", "a shell as root"},
+		{"a login of the image that is wanted", asInit, nil, "systemd.wants=serial-getty@ttyS0.service", "", ""},
+		{"a shell of the image for a target", asInit, nil, "systemd.unit=debug-shell.service", "?shell", "a shell as root"},
+		{"firmware of the disk", asInit, nil, "firmware_class.path=/var/x", "?firmware", "look there first"},
+		{"a table of the firmware", asInit, nil, "efivar_ssdt=x", "?acpi-table", "isn't signed"},
 		{"a volatile root", asInit, nil, "systemd.volatile=yes", "?volatile", "over the root"},
 		{"no volatile root", asInit, nil, "systemd.volatile=no", "", ""},
 		{"a login that is wanted", asUnit, both, "rd.systemd.wants=getty@tty1.service", "shell", "for which the policy stops the boot"},
@@ -142,5 +165,39 @@ func TestArgumentsThatLeadAway(t *testing.T) {
 			}
 			wantOne(t, examine(root, goodLine+" "+test.add), test.want, test.says)
 		})
+	}
+}
+
+// A parameter counts if the kernel, systemd or a script finds it, however it is quoted.
+func TestArgumentsInQuotes(t *testing.T) {
+	binary := setupRoot(t, "GOARCH=amd64")
+	for _, test := range []struct {
+		add         string
+		want, quote bool // the argument is found, and that the readers differ
+	}{
+		{"systemd.run=/var/x", true, false},
+		{`"systemd.run=/var/x"`, true, false},
+		{`systemd.run="/var/x y"`, true, false},
+		{`'systemd.run=/var/x'`, true, true},
+		{`s"ystemd.run=/var/x"`, true, true},
+		{`systemd.run='/var/x'`, true, true},
+		{`x='"' systemd.run=/var/x y='"'`, true, true},
+		{`x="'" systemd.run=/var/x y="'"`, true, false},
+		{`x='"' y='"' systemd.run=/var/x`, true, true},
+		{"-- systemd.run=/var/x", true, false},
+		{"x\vsystemd.run=/var/x", true, true},
+		{`x="a systemd.run=/var/x b"`, true, false}, // to a script
+		{`x='a systemd.run=/var/x b'`, true, true},  // to the kernel
+		{`dyndbg="file x +p" y="'"`, false, false},
+		{"-- single", false, false},
+		{"user=O'Brien", false, true},
+	} {
+		r := examine(asInit(t, binary), goodLine+" "+test.add)
+		if got := slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool { return f.Check == "unverified-run" }); got != test.want {
+			t.Errorf("%s: found the command: %v, want %v", test.add, got, test.want)
+		}
+		if got := slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool { return f.Check == "quotes" }); got != test.quote {
+			t.Errorf("%s: said that readers differ: %v, want %v", test.add, got, test.quote)
+		}
 	}
 }

@@ -30,7 +30,7 @@ func (i *Initrd) Cmdline(r *Report, text string, start Start, trust Trust, arch 
 	i.checkRoot(r, root, start, arch)
 	if _, ro := line.Lookup("ro"); !ro {
 		if _, rw := line.Lookup("rw"); !rw {
-			r.Warn("ro", "the command line says neither ro nor rw: systemd takes it that the root shall be writable, and counts it as a failure that it isn't")
+			r.Warn("ro", "the command line says neither ro nor rw: systemd then assumes that the root is to be writable, and reports a failure because it isn't")
 		}
 	}
 	return line, Root{root, fstype}
@@ -60,7 +60,7 @@ func (i *Initrd) checkRoot(r *Report, root string, start Start, arch string) {
 		if _, err := blockdev.ParseSpec(root, arch); err != nil {
 			r.Stop("root/malformed", "%v", err)
 		} else if root == "" && !i.OnDisk {
-			r.Warn("root/by-type", "the command line has no root=: it is booted only from a disk whose root partition has the type for %s, and where there are two such, not at all", arch)
+			r.Warn("root/by-type", "the command line has no root=: it boots only from a disk with exactly one root partition of the type for %s", arch)
 		}
 	case StartUnit:
 		if root != "" && root != "gpt-auto" {

@@ -180,25 +180,23 @@ func (d *Disk) readLarge(f *os.File) {
 	}
 }
 
-// ESP returns the EFI system partition.
-func (d *Disk) ESP() (Partition, bool) {
+// ESPs returns the EFI system partitions. Firmware may start what is on any of them.
+func (d *Disk) ESPs() (all []Partition) {
 	for _, p := range d.Partitions {
 		if p.Type == espType || p.Type == espTypeMBR {
-			return p, true
+			all = append(all, p)
 		}
 	}
-	return Partition{}, false
+	return all
 }
 
 // xbootldrType is the partition type of one for boot loader entries only.
 const xbootldrType = "bc13c2ff-59e6-4262-a352-b275fd6f7172"
 
 // BootPartitions returns those where boot loaders look for entries, the EFI system
-// partition first.
+// partitions first.
 func (d *Disk) BootPartitions() (parts []Partition) {
-	if esp, ok := d.ESP(); ok {
-		parts = append(parts, esp)
-	}
+	parts = d.ESPs()
 	for _, p := range d.Partitions {
 		if p.Type == xbootldrType {
 			parts = append(parts, p)
@@ -239,18 +237,40 @@ func (d *Disk) BootFiles(ctx context.Context, esp Partition) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var files []string
-	for line := range strings.Lines(string(out)) {
-		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "::/"); ok && !strings.HasSuffix(name, "/") {
+	return parseListing(string(out))
+}
+
+// ErrListing is the cause if a name on a FAT file system has a character in it that none
+// may have, so that what there is can't be told from its listing.
+var ErrListing = errors.New("it has a name with a slash or a line end in it, which hides what is called so")
+
+// parseListing reads what mdir prints: a path on each line, directories with a slash.
+func parseListing(text string) (files []string, err error) {
+	seen := map[string]bool{"": true} // the directories, and every line
+	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		name, ok := strings.CutPrefix(line, "::/")
+		dir := strings.TrimSuffix(name, "/")
+		dir = dir[:strings.LastIndexByte(dir, '/')+1]
+		if !ok || seen[name] || !seen[dir] || strings.ContainsAny(name, "\r\v\f\x00") {
+			return nil, fmt.Errorf("%w: %q", ErrListing, line)
+		}
+		seen[name] = true
+		if !strings.HasSuffix(name, "/") {
 			files = append(files, name)
 		}
 	}
 	return files, nil
 }
 
+// mtoolsName escapes what mtools takes for a pattern, in the manner of a shell.
+var mtoolsName = strings.NewReplacer(`\`, `\\`, `[`, `\[`, `*`, `\*`, `?`, `\?`)
+
 // ReadBootFile returns the content of a file of the EFI system partition.
 func (d *Disk) ReadBootFile(ctx context.Context, esp Partition, name string, limit int64) ([]byte, error) {
-	out, _, err := d.tools.Run(ctx, limit, nil, "mtype", "-i", "disk@@"+strconv.FormatInt(esp.Offset, 10), "::/"+name)
+	out, _, err := d.tools.Run(ctx, limit, nil, "mtype", "-i", "disk@@"+strconv.FormatInt(esp.Offset, 10), "::/"+mtoolsName.Replace(name))
 	if err != nil {
 		return nil, fmt.Errorf("read %s on partition %d: %w", name, esp.Number, err)
 	}

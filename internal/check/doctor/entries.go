@@ -12,6 +12,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/bootcfg/uki"
+	"github.com/composefs-go/composefs/internal/disktool"
 	"github.com/composefs-go/composefs/internal/printable"
 )
 
@@ -36,23 +37,30 @@ func (e *Examiner) disk(ctx context.Context, r *Report, d *Disk) error {
 		r.Stop("partition-table", "the partition table is damaged: all that is left of a GPT is the entry that protects it from older programs")
 		return nil
 	}
-	esp, ok := d.ESP()
-	if !ok {
+	esps := d.ESPs()
+	isESP := func(p Partition) bool {
+		return slices.ContainsFunc(esps, func(esp Partition) bool { return esp.Number == p.Number })
+	}
+	if len(esps) == 0 {
 		r.Stop("esp", "the disk has no EFI system partition: firmware finds nothing to boot")
 		return nil
 	}
 	entries, started := 0, false
 	for _, p := range d.BootPartitions() {
 		files, err := d.BootFiles(ctx, p)
-		if err != nil && p.Number != esp.Number {
+		if errors.Is(err, ErrListing) {
+			r.Stop("esp/names", "partition %d: %v", p.Number, err)
+			continue
+		}
+		if err != nil && !isESP(p) {
 			r.Warn("boot-partition", "partition %d is for boot loader entries and can't be read: %v", p.Number, err)
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("list the EFI system partition: %w", err)
 		}
-		started = started || p.Number == esp.Number && slices.ContainsFunc(files, func(f string) bool { return placeOf(f) == placeBoot })
-		n, err := (&bootPartition{e, ctx, d, p, files}).entries(r, p.Number == esp.Number)
+		started = started || isESP(p) && slices.ContainsFunc(files, func(f string) bool { return placeOf(f) == placeBoot })
+		n, err := (&bootPartition{e, ctx, d, p, files}).entries(r, isESP(p))
 		if err != nil {
 			return err
 		}
@@ -117,6 +125,10 @@ func (b *bootPartition) entries(r *Report, esp bool) (n int, err error) {
 			entry, err = b.entry(file)
 		case place == placeMenu, place == placeBoot && esp:
 			entry, err = b.program(file, place == placeMenu)
+		}
+		if tool := (*disktool.Error)(nil); errors.As(err, &tool) && b.ctx.Err() == nil {
+			r.Stop("entry/unreadable", "%v", err)
+			continue // it mustn't hide what else there is
 		}
 		if err != nil {
 			return n, fmt.Errorf("read %s of partition %d: %w", file, b.part.Number, err)

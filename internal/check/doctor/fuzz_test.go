@@ -5,7 +5,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
-	"testing/fstest"
+	"unicode"
 
 	"github.com/composefs-go/composefs/internal/artifact/initrd"
 	"github.com/composefs-go/composefs/internal/check/doctor"
@@ -16,12 +16,11 @@ import (
 // Whatever drop-ins say, each finding is one line, and a last one that takes the command
 // away is never overlooked.
 func FuzzDropIns(f *testing.F) {
-	root := asDracut(f, []byte("\x7fELF composefs-setup-root: verify the root image and mount it"))
-	root["init"] = &fstest.MapFile{Data: []byte("#!/bin/sh\n"), Mode: 0o755}
-	root[unitFile] = text("[Service]\nExecStart=/" + program + "\n")
-	root[wants] = link("../composefs-setup-root.service")
+	root := unitTree(f, []byte("\x7fELF composefs-setup-root: verify the root image and mount it"))
 	f.Add("[Unit]\nConditionPathExists=/absent\n", "[Service]\nExecStart=\n")
 	f.Add("[Service]\nExecStart=\\\n\\", "[Unit]\nAssertPathExists=\x1b[2J\n[Service]\nSuccessExitStatus=3\n")
+	f.Add("[Unit]\n\f[Service]\nConditionPathExists=/absent\n", "[Unit]\n\ufeffAssertHost=x\nConditionFoo=\n")
+	f.Add("[Unit]\nConditionPathExists=\\\n#\n/absent", "\u00a0[Unit]\r\n")
 	f.Fuzz(func(t *testing.T, first, second string) {
 		root := maps.Clone(root)
 		root["usr/lib/systemd/system/service.d/a.conf"] = text(first)
@@ -30,18 +29,34 @@ func FuzzDropIns(f *testing.F) {
 			root[unitFile+".d/z.conf"] = text(last)
 			r := &doctor.Report{}
 			(&doctor.Initrd{Root: root}).Examine(r)
-			replaced := false
+			replaced, skipped := false, false
 			for _, f := range r.Findings {
+				skipped = skipped || f.Kind == "unit-skipped" || f.Kind == "unit-text"
 				replaced = replaced || f.Stops && f.Check == "unit-command"
 				if f.Kind == "" || strings.ContainsAny(f.String(), "\n\x1b") {
 					t.Errorf("%q", f)
 				}
+			}
+			if !skipped && (hasCondition(first) || hasCondition(second)) {
+				t.Errorf("there is a condition, and nothing says so:\n%s", r)
 			}
 			if last != "" && !replaced {
 				t.Errorf("the command is gone, and nothing says so:\n%s", r)
 			}
 		}
 	})
+}
+
+// hasCondition reports whether a text may have a condition, wherever its lines end and
+// whatever stands before the condition.
+func hasCondition(text string) bool {
+	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r < ' ' }) {
+		name, value, _ := strings.Cut(strings.TrimFunc(line, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' }), "=")
+		if strings.HasPrefix(name, "Condition") && value != "" && strings.TrimFunc(value, unicode.IsSpace) != "/etc/initrd-release" && strings.TrimFunc(value, unicode.IsSpace) != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // Whatever a file holds, the doctor comes to an end with a report, each finding of

@@ -65,7 +65,7 @@ func (i *imageCheck) mountPoints() {
 	}
 	for _, dir := range dirs {
 		if info, err := fs.Stat(i.fsys, dir); err != nil || !info.IsDir() {
-			i.r.Stop("mount-point", "the image has no directory /%s to mount upon", dir)
+			i.r.Stop("mount-point", "the image has no directory /%s to mount on", dir)
 		}
 	}
 }
@@ -192,7 +192,7 @@ func (i *imageCheck) readOnly() {
 		}
 	}
 	if len(dirs) > 0 {
-		i.r.Fact("read-only", "%s: in the booted system nobody can write there; use links to directories below /var, or mount something there", strings.Join(dirs, ", "))
+		i.r.Fact("read-only", "%s: they are read-only in the booted system; use links to directories below /var, or mount something there", strings.Join(dirs, ", "))
 	}
 }
 
@@ -211,7 +211,7 @@ func (i *imageCheck) unverified() {
 			to = path.Join(path.Dir(at), to)
 		}
 		if to = inside(to); strings.HasPrefix(to, "var/") {
-			i.r.Warn("units", "/%s is a link to /%s, so systemd takes services from a place that nobody verifies", at, to)
+			i.r.Warn("units", "/%s is a link to /%s, so systemd takes services from a place that isn't verified", at, to)
 		}
 		return
 	}

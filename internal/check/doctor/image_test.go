@@ -204,6 +204,7 @@ func TestWhatAnImageNeeds(t *testing.T) {
 		{"units in /var, deeper", put("usr/local/lib", "->/var/local/lib"), "[etc]\ntransient = true", "?units", "/usr/local/lib is a link to /var/local/lib"},
 		{"units in /var, where /etc may have some too", put("usr/local", "->../var/usrlocal"), "", "", ""},
 		{"a link into the image", put("usr/local", "->lib"), "[etc]\ntransient = true", "", ""},
+		{"an init in /var, by a link", func(s system) { s["var/x"] = s["usr/bin/init"]; s["usr/bin/init"] = "->../../var/x" }, "", "?unverified-init", "is a link to /var/x"},
 	}
 	for _, library := range libraries {
 		if !strings.Contains(library, "ld-linux") && !strings.Contains(library, "/ld64") {

@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/composefs-go/composefs/bootcfg"
@@ -76,21 +77,76 @@ func (i *Initrd) start(r *Report) Start {
 		return StartNone
 	}
 	i.checkProgram(r, program)
-	for _, pattern := range []string{"usr/lib/dracut/hooks/mount/*composefs*", "lib/dracut/hooks/mount/*composefs*", "var/lib/dracut/hooks/mount/*composefs*"} {
-		if found, err := fs.Glob(i.Root, pattern); err == nil && len(found) > 0 {
-			i.checkGate(r, strings.Replace(pattern, "/mount/", "/cleanup/", 1))
+	if systemd := i.systemd(); systemd != "" {
+		i.checkSystemd(r, systemd)
+		return i.startUnit(r)
+	}
+	for _, hooks := range []string{"usr/lib/dracut/hooks", "lib/dracut/hooks", "var/lib/dracut/hooks"} {
+		if i.hasHook(hooks + "/mount") {
+			// Older versions of our module don't have what keeps dracut from a root that
+			// wasn't verified.
+			if !i.hasHook(hooks + "/cleanup") {
+				i.warnGate(r, hooks+"/cleanup")
+			}
 			return StartHook
 		}
 	}
-	return i.startUnit(r)
+	r.Stop("unit", "the initrd has neither systemd nor a hook of dracut for composefs-setup-root: nothing starts it")
+	return StartNone
 }
 
-// checkGate looks for what keeps dracut from a root that wasn't verified, which older
-// versions of our module don't have.
-func (i *Initrd) checkGate(r *Report, pattern string) {
-	if found, err := fs.Glob(i.Root, pattern); err != nil || len(found) == 0 {
-		i.warnGate(r, pattern)
+// systemd returns where systemd is in the initrd, "" if it isn't there.
+func (i *Initrd) systemd() string {
+	for _, name := range []string{"usr/lib/systemd/systemd", "lib/systemd/systemd"} {
+		if info, err := fs.Stat(i.Root, name); err == nil && info.Mode().IsRegular() {
+			return name
+		}
 	}
+	return ""
+}
+
+// ownInit are the lines of composefs-init.sh, without comments.
+var ownInit = []string{"#!/bin/sh", "rm -rf /.extra/*/ || exit 1", `exec /usr/lib/systemd/systemd "$@"`}
+
+// checkSystemd wants /init to be systemd, or our script that starts it, and systemd to know
+// that it is in an initrd.
+func (i *Initrd) checkSystemd(r *Report, systemd string) {
+	init, err := fs.ReadFile(i.Root, "init")
+	if err != nil {
+		return // which has been said
+	}
+	program, err := fs.ReadFile(i.Root, systemd)
+	var lines []string
+	for line := range strings.Lines(string(init)) {
+		if line = strings.TrimSuffix(line, "\n"); line != "" && (len(lines) == 0 || !strings.HasPrefix(line, "#")) {
+			lines = append(lines, line)
+		}
+	}
+	switch {
+	case err != nil || !bytes.HasPrefix(program, []byte(elf.ELFMAG)):
+		r.Stop("init/other", "/%s is no program: nothing starts the units of the initrd", systemd)
+	case !bytes.Equal(init, program) && !slices.Equal(lines, ownInit):
+		r.Warn("init/other", "/init is neither systemd nor the script of our dracut module: whether it starts systemd, and with it composefs-setup-root, can't be told")
+	}
+	if _, err := fs.Stat(i.Root, "etc/initrd-release"); err != nil {
+		r.Stop("initrd-release", "there is no /etc/initrd-release: systemd wouldn't know that it is in an initrd, and start the units of a whole system")
+	}
+}
+
+// hasHook reports whether a directory of dracut's hooks has one that runs
+// composefs-setup-root.
+func (i *Initrd) hasHook(dir string) bool {
+	entries, err := fs.ReadDir(i.Root, dir)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		if !strings.Contains(e.Name(), "composefs") || !strings.HasSuffix(e.Name(), ".sh") {
+			return false
+		}
+		text, err := fs.ReadFile(i.Root, dir+"/"+e.Name())
+		return err == nil && bytes.Contains(text, []byte(program))
+	})
 }
 
 func (i *Initrd) warnGate(r *Report, missing string) {
@@ -163,14 +219,17 @@ func (i *Initrd) trust(r *Report) Trust {
 	}
 	r.Fact("policy", "signature = %s, fs-verity = %s, minimum-sequence = %d, %d revoked%s",
 		policy.Need, config.Verify.FSVerity, policy.MinimumSequence, len(policy.Revoked), systems)
-	if policy.Need == sign.Off {
+	switch {
+	case policy.Need == sign.Off && len(policy.Keys) > 0:
+		r.Warn("no-seal/policy", "signature = \"off\": no seal is asked for although there is a key, and the digest on the command line is all that protects the image")
+	case policy.Need == sign.Off:
 		r.Warn("no-seal", "no seal is asked for: the digest on the command line is all that protects the image")
 	}
 	if config.Verify.FSVerity != bootcfg.Require {
 		r.Warn("fs-verity/policy", "fs-verity = %q: the content of files isn't verified", config.Verify.FSVerity)
 	}
 	if config.Extensions() == bootcfg.Allow && !config.Etc.Kept() && config.Var.Kept() {
-		r.Warn("extensions/policy", "extensions = \"allow\": systemd merges what is in /var/lib/extensions over /usr, and nobody verifies that")
+		r.Warn("extensions/policy", "extensions = \"allow\": systemd merges what is in /var/lib/extensions over /usr, and that isn't verified")
 	}
 	return Trust{config, keys, true}
 }

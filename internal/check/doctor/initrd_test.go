@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,19 +44,20 @@ func newKey(t testing.TB) sign.PrivateKey {
 }
 
 const (
-	modulesDir = "usr/lib/modules/6.12.1-test/"
-	hex        = "0f0e0d0c0b0a09080706050403020100ffeeddccbbaa99887766554433221100"
-	argument   = "composefs.digest=v1-sha256-12:" + hex
-	goodLine   = "root=PARTLABEL=root ro " + argument
-	gate       = "usr/lib/systemd/system/initrd-switch-root.service.d/composefs.conf"
-	gateHook   = "usr/lib/dracut/hooks/cleanup/99composefs-verified.sh"
-	unitFile   = "usr/lib/systemd/system/composefs-setup-root.service"
-	wants      = "usr/lib/systemd/system/initrd-root-fs.target.wants/composefs-setup-root.service"
-	program    = "usr/lib/composefs/composefs-setup-root"
-	hook       = "usr/lib/dracut/hooks/mount/50composefs-mount.sh"
-	configPath = "usr/lib/composefs/setup-root-conf.toml"
-	keyFile    = "usr/lib/composefs/keys.d/ours.pub"
-	listFile   = "usr/lib/composefs/modules"
+	modulesDir   = "usr/lib/modules/6.12.1-test/"
+	hex          = "0f0e0d0c0b0a09080706050403020100ffeeddccbbaa99887766554433221100"
+	argument     = "composefs.digest=v1-sha256-12:" + hex
+	goodLine     = "root=PARTLABEL=root ro " + argument
+	gate         = "usr/lib/systemd/system/initrd-switch-root.service.d/composefs.conf"
+	gateHook     = "usr/lib/dracut/hooks/cleanup/99composefs-verified.sh"
+	initrdTarget = "usr/lib/systemd/system/initrd.target"
+	unitFile     = "usr/lib/systemd/system/composefs-setup-root.service"
+	wants        = "usr/lib/systemd/system/initrd-root-fs.target.wants/composefs-setup-root.service"
+	program      = "usr/lib/composefs/composefs-setup-root"
+	hook         = "usr/lib/dracut/hooks/mount/50composefs-mount.sh"
+	configPath   = "usr/lib/composefs/setup-root-conf.toml"
+	keyFile      = "usr/lib/composefs/keys.d/ours.pub"
+	listFile     = "usr/lib/composefs/modules"
 )
 
 func text(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s), Mode: 0o644} }
@@ -95,7 +97,9 @@ func asDracut(t testing.TB, setupRoot []byte) fstest.MapFS {
 	return root
 }
 
-func asUnit(t *testing.T, setupRoot []byte) fstest.MapFS {
+func asUnit(t *testing.T, setupRoot []byte) fstest.MapFS { return unitTree(t, setupRoot) }
+
+func unitTree(t testing.TB, setupRoot []byte) fstest.MapFS {
 	root := asDracut(t, setupRoot)
 	root["usr/lib/systemd/systemd"] = &fstest.MapFile{Data: []byte("\x7fELF"), Mode: 0o755}
 	root["init"] = link("usr/lib/systemd/systemd")
@@ -107,14 +111,21 @@ func asUnit(t *testing.T, setupRoot []byte) fstest.MapFS {
 		root[name] = &fstest.MapFile{Data: content, Mode: 0o644}
 	}
 	root[wants] = link("../composefs-setup-root.service")
+	root["etc/initrd-release"] = text("ID=x\n")
+	root[initrdTarget] = text("[Unit]\nAssertPathExists=/etc/initrd-release\nRequires=basic.target\nWants=initrd-root-fs.target initrd-root-device.target initrd-fs.target\n")
 	return root
 }
 
 func asHook(t *testing.T, setupRoot []byte) fstest.MapFS {
 	root := asDracut(t, setupRoot)
 	root["init"] = &fstest.MapFile{Data: []byte("#!/bin/sh\n"), Mode: 0o755}
-	root[hook] = text("#!/bin/sh\n")
-	root[gateHook] = text("#!/bin/sh\n")
+	for name, from := range map[string]string{hook: "composefs-mount.sh", gateHook: "composefs-verified.sh"} {
+		content, err := os.ReadFile("../../../dracut/90composefs/" + from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		root[name] = &fstest.MapFile{Data: content, Mode: 0o755}
+	}
 	return root
 }
 
@@ -181,7 +192,7 @@ func TestWhatABootNeeds(t *testing.T) {
 			delete(root, wants)
 		}, "", "", ""},
 		{"unit of another program", asUnit, put(unitFile, "[Service]\nExecStart=-/usr/bin/other --flag\n"), "", "unit-command", "/usr/bin/other"},
-		{"unit without a program", asUnit, put(unitFile, "[Service]\n"), "", "unit-command", `""`},
+		{"unit without a program", asUnit, put(unitFile, "[Service]\n"), "", "unit-command", "starts nothing"},
 		{"unit of a program that is there", asUnit, func(root fstest.MapFS) {
 			put("usr/bin/true", "\x7fELF")(root)
 			put(unitFile, "[Service]\nExecStart=/usr/bin/true\n")(root)
@@ -205,28 +216,64 @@ func TestWhatABootNeeds(t *testing.T) {
 		{"the command in a section that nobody reads", asUnit, put(unitFile+".d/x.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n[X-Ours]\nExecStart=\nExecStart=/"+program+"\n"), "", "unit-command", "/bin/true"},
 		{"another command after a comment", asUnit, put(unitFile+".d/x.conf", "[Service]\n# a comment \\\nExecStart=/bin/true\n"), "", "unit-command", "/bin/true"},
 		{"another command after a backslash that continues nothing", asUnit, put(unitFile+".d/x.conf", "[Service]\nX=1 \\ \nExecStart=/bin/true\n"), "", "unit-command", "/bin/true"},
-		{"another command after another end of a line", asUnit, put(unitFile+".d/x.conf", "[Service]\nX=1\rExecStart=/bin/true\n"), "", "unit-command", "/bin/true"},
-		{"another command after a mark of Windows", asUnit, put(unitFile+".d/x.conf", "\ufeff[Service]\r\nExecStart=/bin/true\r\n"), "", "unit-command", "/bin/true"},
-		{"a comment within a line", asUnit, put(unitFile+".d/x.conf", "[Unit]\nConditionPathExists=\\\n# why\n/absent\n"), "", "unit-skipped", `"ConditionPathExists=/absent"`},
-		{"a condition where systemd reads none", asUnit, put(unitFile+".d/x.conf", "[Service]\nConditionPathExists=/absent\n"), "", "", ""},
+		{"another command after another end of a line", asUnit, put(unitFile+".d/x.conf", "[Service]\nX=1\rExecStart=/bin/true\n"), "", "unit-text", `x.conf has a say in composefs-setup-root.service, and has a line that isn't one of a unit as systemd writes them, [SECTION], KEY=VALUE or a comment: "X=1\rExecStart=/bin/true"`},
+		{"another command after a mark of Windows", asUnit, put(unitFile+".d/x.conf", "\ufeff[Service]\r\nExecStart=/bin/true\r\n"), "", "unit-text", `"\ufeff[Service]\r"`},
+		{"a comment within a line", asUnit, put(unitFile+".d/x.conf", "[Unit]\nConditionPathExists=\\\n# why\n/absent\n"), "", "unit-text", `"ConditionPathExists=\\"`},
+		{"a condition where systemd reads none", asUnit, put(unitFile+".d/x.conf", "[Service]\nConditionPathExists=/absent\n"), "", "unit-skipped", "ConditionPathExists=/absent"},
 		{"one more command by a drop-in", asUnit, put(unitFile+".d/x.conf", "[Service]\nExecStart=/bin/sh\n"), "", "unit-command", "/bin/sh"},
-		{"the same command by a drop-in", asUnit, put(unitFile+".d/x.conf", "[Service]\nExecStart = \n# ExecStart=/bin/sh\nExecStart=\\\n/"+program+"\nTimeoutStartSec=9\n"), "", "", ""},
+		{"the same command by a drop-in", asUnit, put(unitFile+".d/x.conf", "[Service]\nExecStart =\n# ExecStart=/bin/sh \\\nExecStart = /"+program+" \nTimeoutStartSec=9\n\n; more\n"), "", "", ""},
 		{"a condition by a drop-in", asUnit, put("etc/systemd/system/composefs-setup-root.service.d/x.conf", "[Unit]\nConditionPathExists=/absent\n"), "", "unit-skipped", `"ConditionPathExists=/absent" ("/etc`},
 		{"a condition by a drop-in for a prefix", asUnit, put("run/systemd/system/composefs-.service.d/x.conf", "[Unit]\nAssertPathExists=/absent\n"), "", "unit-skipped", "composefs-.service.d/x.conf"},
 		{"a condition by a drop-in for all services", asUnit, put("usr/local/lib/systemd/system/service.d/x.conf", "[Service]\nExecCondition=false\n"), "", "unit-skipped", "/service.d/x.conf"},
 		{"a condition that another takes back", asUnit, func(root fstest.MapFS) {
 			put(unitFile+".d/a.conf", "[Unit]\nConditionPathExists=/absent\n")(root)
 			put("etc/systemd/system/service.d/b.conf", "[Unit]\nConditionHost=\n")(root)
-		}, "", "", ""},
+		}, "", "unit-skipped", `a.conf"`},
 		{"a condition in a drop-in that is masked", asUnit, func(root fstest.MapFS) {
 			put(unitFile+".d/a.conf", "[Unit]\nConditionPathExists=/absent\n")(root)
 			linked("etc/systemd/system/composefs-setup-root.service.d/a.conf")(root)
-		}, "", "", ""},
+		}, "", "unit-skipped", `a.conf"`},
 		{"a refusal that is a success", asUnit, put(unitFile+".d/x.conf", "[Service]\nSuccessExitStatus=3 4 5 6\n"), "", "unit-status", "SuccessExitStatus=3 4 5 6"},
 		{"gate masked", asUnit, linked(strings.Replace(gate, "usr/lib", "etc", 1)), "", "?gate", "nothing in the initrd checks"},
 		{"gate taken back", asUnit, put(strings.Replace(gate, "composefs.conf", "z.conf", 1), "[Service]\nExecStartPre=\n"), "", "?gate", "nothing in the initrd checks"},
 		{"unit of an older version", asUnit, without(gate), "", "?gate", "older version of our dracut module"},
 		{"hook of an older version", asHook, without(gateHook), "", "?gate", "older version of our dracut module"},
+		{"a hook that runs something else", asHook, put(hook, "#!/bin/sh\n"), "", "unit", "neither systemd nor a hook"},
+		{"a hook beside systemd", asUnit, func(root fstest.MapFS) {
+			delete(root, unitFile)
+			root[hook], root[gateHook] = text("/"+program+"\n"), text("/"+program+"\n")
+		}, "", "unit", "nothing starts"},
+		{"a directory for a hook", asHook, func(root fstest.MapFS) {
+			delete(root, hook)
+			root[hook+"/x"] = text("")
+		}, "", "unit", "neither systemd nor a hook"},
+		{"another program as /init", asUnit, func(root fstest.MapFS) {
+			delete(root, "init")
+			put("init", "#!/bin/sh\nexec /bin/sh\n")(root)
+		}, "", "?init", "whether it starts systemd"},
+		{"our script as /init", asUnit, func(root fstest.MapFS) {
+			content, err := os.ReadFile("../../../dracut/90composefs/composefs-init.sh")
+			if err != nil {
+				t.Error(err)
+			}
+			delete(root, "init")
+			put("init", string(content))(root)
+		}, "", "", ""},
+		{"systemd that is none", asUnit, put("usr/lib/systemd/systemd", ""), "", "init", "is no program"},
+		{"no initrd-release", asUnit, without("etc/initrd-release"), "", "initrd-release", "wouldn't know that it is in an initrd"},
+		{"the first target masked", asUnit, linked("etc/systemd/system/initrd.target"), "", "unit-masked", "initrd.target is masked"},
+		{"a first target that wants nothing", asUnit, put(initrdTarget, "[Unit]\n"), "", "unit-wanted", "initrd.target, which systemd starts, doesn't want initrd-root-fs.target"},
+		{"the first target's usual name", asUnit, func(root fstest.MapFS) { root["usr/lib/systemd/system/default.target"] = link("initrd.target") }, "", "", ""},
+		{"the first target's usual name, with a condition", asUnit, func(root fstest.MapFS) {
+			root["usr/lib/systemd/system/default.target"] = link("initrd.target")
+			put("etc/systemd/system/default.target.d/x.conf", "[Unit]\nConditionPathExists=/absent\n")(root)
+		}, "", "unit-skipped", "initrd.target has the line"},
+		{"another name of the first target", asUnit, func(root fstest.MapFS) { root["usr/lib/systemd/system/x.target"] = link("initrd.target") }, "", "unit-alias", "gives initrd.target another name"},
+		{"a first target with a link", asUnit, func(root fstest.MapFS) {
+			put(initrdTarget, "[Unit]\n")(root)
+			root["etc/systemd/system/initrd.target.requires/initrd-root-fs.target"] = link("../../../../usr/lib/systemd/system/initrd-root-fs.target")
+			put("usr/lib/systemd/system/initrd-root-fs.target", "[Unit]\n")(root)
+		}, "", "", ""},
 		{"no hook", asHook, without(hook), "", "unit", "nothing starts"},
 
 		{"a gate that may fail", asUnit, put("etc/systemd/system/initrd-switch-root.service.d/x.conf", "[Service]\nSuccessExitStatus=8\n"), "", "unit-status", "initrd-switch-root.service has the line"},
@@ -241,15 +288,47 @@ func TestWhatABootNeeds(t *testing.T) {
 			root["etc/systemd/system/other.service"] = root[unitFile]
 			root["etc/systemd/system/composefs-setup-root.service"] = link("other.service")
 			put("etc/systemd/system/other.service.d/x.conf", "[Unit]\nConditionPathExists=/absent\n")(root)
-		}, "", "unit-skipped", "/other.service.d/x.conf"},
+		}, "", "unit-alias", "gives composefs-setup-root.service another name, for which there may be other settings"},
 		{"another name of the unit, with a condition", asUnit, func(root fstest.MapFS) {
 			root["etc/systemd/system/other.service"] = link("/" + unitFile)
 			put("etc/systemd/system/other.service.d/x.conf", "[Unit]\nConditionPathExists=/absent\n")(root)
-		}, "", "unit-skipped", "/other.service.d/x.conf"},
+		}, "", "unit-alias", "gives composefs-setup-root.service another name, for which there may be other settings"},
 		{"a unit by another name", asUnit, func(root fstest.MapFS) {
 			root["etc/systemd/system/other.service"] = root[unitFile]
 			root["etc/systemd/system/composefs-setup-root.service"] = link("other.service")
+		}, "", "unit-alias", "/etc/systemd/system/composefs-setup-root.service gives"},
+		{"a unit by its name elsewhere", asUnit, func(root fstest.MapFS) {
+			root["etc/systemd/system/composefs-setup-root.service"] = link("../../../" + unitFile)
 		}, "", "", ""},
+		{"another name with a backslash", asUnit, func(root fstest.MapFS) {
+			root[`etc/systemd/system/evil\x2dalias.service`] = link("/" + unitFile)
+		}, "", "unit-alias", `evil\x2dalias.service gives composefs-setup-root.service another name`},
+		{"another name of the switch", asUnit, func(root fstest.MapFS) {
+			root["etc/systemd/system/x.service"] = link("/usr/lib/systemd/system/initrd-switch-root.service")
+		}, "", "unit-alias", "gives initrd-switch-root.service another name"},
+		{"two drop-ins of one name", asUnit, func(root fstest.MapFS) {
+			put(unitFile+".d/x.conf", "[Unit]\n")(root)
+			put("etc/systemd/system/composefs-.service.d/x.conf", "[Unit]\nConditionPathExists=/absent\n")(root)
+		}, "", "unit-skipped", "composefs-.service.d/x.conf"},
+		{"a gate and another drop-in of its name", asUnit, put("etc/systemd/system/initrd-.service.d/"+path.Base(gate), "[Unit]\n"), "", "?gate", "nothing in the initrd checks"},
+		{"the usual link of /lib", asUnit, func(root fstest.MapFS) { root["lib"] = link("usr/lib") }, "", "", ""},
+		{"a command with the program as its argument", asUnit, func(root fstest.MapFS) {
+			root["bin/true "+program] = root[program]
+			put(unitFile+".d/x.conf", "[Service]\nExecStart=\nExecStart=/bin/true "+program+"\n")(root)
+		}, "", "unit-command", "/bin/true"},
+		{"a command whose refusal is overlooked", asUnit, func(root fstest.MapFS) {
+			root["-"] = link(".")
+			put(unitFile+".d/x.conf", "[Service]\nExecStart=\nExecStart=-/"+program+"\n")(root)
+		}, "", "unit-command", "-/usr"},
+		{"a flag that is part of a name", asUnit, func(root fstest.MapFS) {
+			root[program+" --help"] = root[program]
+			put(unitFile+".d/x.conf", "[Service]\nExecStart=\nExecStart=/"+program+" --help\n")(root)
+		}, "", "unit-command", "--help"},
+		{"a section after a form feed", asUnit, put(unitFile+".d/x.conf", "[Unit]\n\f[Service]\nX=1\n"), "", "unit-text", `"\f[Service]"`},
+		{"a section after a blank of Unicode", asUnit, put(unitFile+".d/x.conf", "[Unit]\n\u00a0[Service]\n"), "", "unit-text", `"\u00a0[Service]"`},
+		{"a condition that systemd doesn't know", asUnit, put(unitFile+".d/x.conf", "[Unit]\nConditionPathExists=/absent\nConditionFoo=\n"), "", "unit-skipped", "/absent"},
+		{"a mark within a file", asUnit, put(unitFile+".d/x.conf", "[Unit]\n\ufeffConditionPathExists=/absent\n"), "", "unit-text", `"\ufeffConditionPathExists=/absent"`},
+		{"a drop-in for all services, as Fedora has it", asUnit, put("usr/lib/systemd/system/service.d/10-timeout-abort.conf", "# This file is part of the systemd package.\n# See https://fedoraproject.org/wiki/Changes/Shorter_Shutdown_Timer.\n\n[Service]\nTimeoutStopFailureMode=abort\n"), "", "", ""},
 		{"a unit that leads nowhere", asUnit, func(root fstest.MapFS) {
 			root["etc/systemd/system/composefs-setup-root.service"] = link("/sysroot/x.service")
 		}, "", "unit", "nothing starts"},

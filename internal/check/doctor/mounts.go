@@ -124,7 +124,7 @@ func (b record) mounts(r *Report, fsys fs.FS) {
 	o.etc(all)
 	for _, m := range all {
 		if m.at != "/" && m.at != "/etc" {
-			o.look(m)
+			o.look(m, all)
 		}
 	}
 	if len(o.unverified) > 0 {
@@ -196,7 +196,7 @@ func merged(m mountPoint) bool {
 }
 
 // look judges a mount at another place.
-func (o *overlook) look(m mountPoint) {
+func (o *overlook) look(m mountPoint, all []mountPoint) {
 	in := func(dirs []string) bool { return slices.ContainsFunc(dirs, m.within) }
 	switch {
 	case in(systemDirs):
@@ -207,10 +207,10 @@ func (o *overlook) look(m mountPoint) {
 		if !kept && !(m.at == machineID && m.fstype == "tmpfs") {
 			o.hides(m)
 		}
-	case in(dataDirs):
-		if slices.Contains(dataDirs, m.at) {
-			o.unverified = append(o.unverified, fmt.Sprintf("%s (%s)", m.at, m.fstype))
-		}
+	case slices.Contains(dataDirs, m.at):
+		o.unverified = append(o.unverified, fmt.Sprintf("%s (%s)", m.at, m.fstype))
+	case in(dataDirs) && slices.ContainsFunc(all, func(below mountPoint) bool { return below.at != "/" && below.at != m.at && m.within(below.at) }):
+		// What is below it isn't the image's either, and has been named.
 	default:
 		o.compare(m)
 	}
@@ -222,7 +222,7 @@ func (o *overlook) hides(m mountPoint) {
 	if merged(m) {
 		kind = "mount/extension"
 	}
-	o.r.Stop(kind, "%s (%s) is mounted over the image: nobody has verified what is there now", m.at, m)
+	o.r.Stop(kind, "%s (%s) is mounted over the image: what is there now hasn't been verified", m.at, m)
 }
 
 // compare asks the image what is at a place that has no usual meaning.

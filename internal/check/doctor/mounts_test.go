@@ -87,6 +87,7 @@ func wantFindings(t *testing.T, r *doctor.Report, want []string) {
 // At a place that no list has, the image decides: what it left empty hides nothing.
 func TestMountsElsewhereAreHeldAgainstTheImage(t *testing.T) {
 	tree, err := dumpfile.C.Parse(strings.NewReader("/ 0 40755 2 0 0 0 0.0 - - -\n/data 0 40755 2 0 0 0 0.0 - - -\n" +
+		"/opt 0 40755 2 0 0 0 0.0 - - -\n/opt/app 0 40755 2 0 0 0 0.0 - - -\n/opt/app/x 1 100755 1 0 0 0 0.0 - x -\n/srv 0 40755 2 0 0 0 0.0 - - -\n/srv/a 0 40755 2 0 0 0 0.0 - - -\n" +
 		"/nix 0 40755 2 0 0 0 0.0 - - -\n/nix/store 0 40755 2 0 0 0 0.0 - - -\n/nix/store/x 1 100644 1 0 0 0 0.0 - x -\n/file 1 100644 1 0 0 0 0.0 - x -\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +107,10 @@ func TestMountsElsewhereAreHeldAgainstTheImage(t *testing.T) {
 		{"over files", "/nix/store", image.String(), []string{"mount: /nix/store (tmpfs) is mounted over the image"}},
 		{"over a directory of files", "/nix", image.String(), []string{"mount: /nix "}},
 		{"over a file", "/file", image.String(), []string{"mount: /file "}},
+		{"over a program below /opt", "/opt/app/x", image.String(), []string{"mount: /opt/app/x (tmpfs) is mounted over the image"}},
+		{"over programs below /opt", "/opt/app", image.String(), []string{"mount: /opt/app "}},
+		{"over an empty directory below /srv", "/srv/a", image.String(), nil},
+		{"below /var, which isn't the image's", "/var/lib/x", "", nil},
 		{"at what is no path", "/data/../nix", image.String(), []string{"mount: /data/../nix "}},
 		{"with an image that was changed", "/data", image.String() + "x", []string{"mount: /data (tmpfs) is mounted over the image, and whether it hides anything can't be told"}},
 		{"without the image", "/data", "", []string{"mount: /data (tmpfs) is mounted over the image, and whether it hides anything can't be told"}},

@@ -1,7 +1,7 @@
 package doctor
 
 import (
-	"bytes"
+	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -10,41 +10,57 @@ import (
 	"github.com/composefs-go/composefs/bootcfg"
 )
 
-// programsOfInitrds are the directories, and a few files, from which an initramfs runs
-// programs or reads which ones to run.
-var programsOfInitrds = append([]string{
-	"init", program, "sbin/init", "usr/sbin/init", "usr/lib/systemd/systemd", "lib/systemd/systemd",
-	"etc/systemd/system-generators", "run/systemd/system-generators", "usr/local/lib/systemd/system-generators", "usr/lib/systemd/system-generators", "lib/systemd/system-generators",
-	"usr/lib/dracut/hooks", "lib/dracut/hooks", "var/lib/dracut/hooks",
-	"etc/udev/rules.d", "run/udev/rules.d", "usr/local/lib/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d",
-	"etc/ld.so.preload",
-}, unitDirs...)
+// dataOfInitrds are the directories whose files no program of an initramfs runs or obeys,
+// but for the kernel, which checks the signatures of modules where Secure
+// Boot is on.
+var dataOfInitrds = []string{"usr/lib/firmware", "lib/firmware", "usr/lib/modules", "lib/modules"}
 
-// Overlay examines the initrd of an addon, which is unpacked over the initrd of some UKI. It
-// reports files that replace the programs that verify the root, or the policy and the keys that
-// decide what counts as verified.
+// namedMax is how many files a finding names.
+const namedMax = 10
+
+// Overlay examines the initrd of an addon, which is unpacked over the initrd of some UKI
+// (initrd.OpenOver). It reports files that replace the policy and the keys, which decide what
+// counts as verified, and all others but data: an initramfs runs and obeys so many files that
+// no list has them all.
 func Overlay(r *Report, root fs.ReadLinkFS) {
-	var others []string
+	var programs, data []string
 	_ = fs.WalkDir(root, ".", func(name string, e fs.DirEntry, err error) error {
+		isData := slices.ContainsFunc(dataOfInitrds, func(at string) bool { return name != at && below(name, at) })
 		switch {
 		case err != nil || e.IsDir():
-		case isSetupRoot(root, name):
-			(&Initrd{Root: root}).checkProgram(r, name)
-			others = append(others, name)
-		case isMergedUsr(root, name):
-			others = append(others, name)
-		case slices.ContainsFunc(programsOfInitrds, func(at string) bool { return below(name, at) || e.Type()&fs.ModeSymlink != 0 && below(at, name) }):
-			r.Warn("addon-program", "it puts /%s over the initrd of the UKI, where it decides what is started there, and whether the root is verified", name)
-		case strings.HasSuffix(name, ".pub"), below(bootcfg.ConfigPath[1:], name), below(bootcfg.KeysPath[1:], name), below(name, path.Dir(bootcfg.ConfigPath[1:])):
+		case isMergedUsr(root, name), isData:
+			data = append(data, name)
+		case e.Type().IsRegular() && isTrust(name):
 			r.Warn("addon-trust", "it puts /%s over the initrd of the UKI, where it decides which images are trusted", name)
 		default:
-			others = append(others, name)
+			programs = append(programs, name)
 		}
 		return nil
 	})
-	if len(others) > 0 {
-		r.Warn("addon-files", "it puts other files over the initrd of the UKI, %d in all, the first is /%s", len(others), others[0])
+	if len(programs) > 0 {
+		r.Warn("addon-program", "it puts files over the initrd of the UKI that may decide there what is started, and whether the root is verified: %s", listed(programs))
 	}
+	if len(data) > 0 {
+		r.Warn("addon-files", "it puts other files over the initrd of the UKI: %s", listed(data))
+	}
+}
+
+// isTrust reports whether a file is the policy, or one of the keys where they are if the
+// policy names no other directory.
+func isTrust(name string) bool {
+	return name == bootcfg.ConfigPath[1:] || strings.HasSuffix(name, ".pub") && path.Dir(name) == bootcfg.KeysPath[1:]
+}
+
+// listed names the first files of a list.
+func listed(names []string) string {
+	var all []string
+	for _, name := range names[:min(len(names), namedMax)] {
+		all = append(all, "/"+name)
+	}
+	if more := len(names) - namedMax; more > 0 {
+		all = append(all, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(all, ", ")
 }
 
 // isMergedUsr reports whether a file is one of the links to /usr that most initrds have: /lib
@@ -52,16 +68,6 @@ func Overlay(r *Report, root fs.ReadLinkFS) {
 func isMergedUsr(root fs.ReadLinkFS, name string) bool {
 	to, err := root.ReadLink(name)
 	return err == nil && slices.Contains([]string{"bin", "lib", "lib64", "sbin"}, name) && inside(to) == "usr/"+name
-}
-
-// isSetupRoot reports whether a file is composefs-setup-root, in a place where it is started
-// from.
-func isSetupRoot(root fs.FS, name string) bool {
-	if name != "init" && name != program {
-		return false
-	}
-	text, err := fs.ReadFile(root, name)
-	return err == nil && bytes.Contains(text, marker)
 }
 
 // AddonArguments is Arguments for an addon, whose UKI isn't known: it assumes that the initrd

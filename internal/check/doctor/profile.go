@@ -30,7 +30,7 @@ func (e *Examiner) uki(r *Report, f *uki.File, at func(*Report, string) *Examine
 		r.Stop("stub", "it is built on the stub for addons, which starts no kernel")
 	}
 	if !f.Signed {
-		r.Warn("unsigned", "it has no Secure Boot signature: nobody vouches for the keys, the policy and the command line in it")
+		r.Warn("unsigned", "it has no Secure Boot signature: the keys, the policy and the command line in it aren't authenticated")
 	}
 	u := ukiOnDisk{f.Machine, addons, at}
 	images := map[string]bool{}
@@ -80,17 +80,7 @@ func (i *Initrd) checkBeside(r *Report, start Start, line bootcfg.Cmdline) {
 		return
 	}
 	r.Warn("esp-files",
-		"systemd in the initrd takes credentials from the EFI system partition, which nobody has signed: where there is no TPM they start any program before the image is verified")
-}
-
-// importsCredentials reports whether systemd takes credentials in at all.
-func importsCredentials(line bootcfg.Cmdline) bool {
-	for _, key := range []string{"systemd.import_credentials", "rd.systemd.import_credentials"} {
-		if value, ok := line.Lookup(key); ok && isOff(value) {
-			return false
-		}
-	}
-	return true
+		"systemd in the initrd takes credentials from the EFI system partition, which aren't signed: where there is no TPM they start any program before the image is verified")
 }
 
 // forMachine returns an examiner for the machine, if it is known.

@@ -24,6 +24,7 @@ func (i *imageCheck) init(line bootcfg.Cmdline) {
 			continue
 		}
 		i.r.Fact("init", "%s", name)
+		i.linkedInit(name)
 		if info.Mode().IsRegular() && info.Mode()&0o111 == 0 {
 			i.r.Stop("init-program/mode", "%s of the image is not executable (mode %o)", name, info.Mode().Perm())
 			return
@@ -32,6 +33,32 @@ func (i *imageCheck) init(line bootcfg.Cmdline) {
 		return
 	}
 	i.r.Stop("init-program/none", "the image has no init program: none of %s is there", strings.Join(wanted, ", "))
+}
+
+// linkedInit warns of links of the image by which its init is a file that isn't the image's
+// once the system is booted.
+func (i *imageCheck) linkedInit(name string) {
+	at, rest := "/", strings.Split(inside(name), "/")
+	for range 256 { // parts of names
+		if len(rest) == 0 {
+			return
+		}
+		next := path.Join(at, rest[0])
+		rest = rest[1:]
+		to, err := fs.ReadLink(i.fsys, inside(next))
+		if err != nil {
+			at = next
+			continue
+		}
+		if !path.IsAbs(to) {
+			to = path.Join(at, to)
+		}
+		if isWritable(path.Clean(to), i.config) {
+			i.r.Warn("unverified-init/link", "/%s of the image is a link to %s: what is started by it isn't part of the image, so it isn't verified", inside(next), to)
+			return
+		}
+		at, rest = "/", append(strings.Split(inside(to), "/"), rest...)
+	}
 }
 
 // program follows scripts to their interpreter, and programs to their libraries.

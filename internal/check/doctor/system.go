@@ -86,7 +86,7 @@ func (b record) verified(r *Report) {
 	case sign.Unsealed:
 		r.Warn("seal/none", "the image has no seal, and the policy asked for none")
 	default:
-		r.Warn("seal/unasked", "whether the image is sealed was not asked: nobody but the command line vouches for it")
+		r.Warn("seal/unasked", "whether the image is sealed was not asked: only the command line vouches for it")
 	}
 	switch b.FSVerity {
 	case string(bootcfg.Require):
@@ -110,7 +110,7 @@ func (b record) extensions(r *Report) {
 	case b.Policy.Extensions == string(bootcfg.Forbid):
 		r.Fact("extensions", "forbidden: systemd merges nothing over /usr and /etc")
 	case b.Policy.Extensions == string(bootcfg.Allow) && !etc.Kept():
-		r.Warn("extensions/running", "systemd may merge what is in /var/lib/extensions and /var/lib/confexts over /usr and /etc, and nobody verifies that")
+		r.Warn("extensions/running", "systemd may merge what is in /var/lib/extensions and /var/lib/confexts over /usr and /etc, and that isn't verified")
 	}
 }
 
@@ -140,11 +140,11 @@ func secureBoot(r *Report, fsys fs.FS) {
 	on, err := fs.ReadFile(fsys, efiVars+"SecureBoot"+efiGlobal)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.Warn("secure-boot/none", "no UEFI Secure Boot: nobody vouches for the kernel, the initrd and the command line")
+		r.Warn("secure-boot/none", "no UEFI Secure Boot: the kernel, the initrd and the command line aren't authenticated")
 	case err != nil:
 		r.Warn("secure-boot/unreadable", "whether Secure Boot is on can't be read: %v", err)
 	case len(on) != 5 || on[4] != 1: // four bytes of attributes, then the value
-		r.Warn("secure-boot/off", "Secure Boot is off: nobody vouches for the kernel, the initrd and the command line")
+		r.Warn("secure-boot/off", "Secure Boot is off: the kernel, the initrd and the command line aren't authenticated")
 	default:
 		r.Fact("secure-boot", "on: the firmware checked what it started")
 	}

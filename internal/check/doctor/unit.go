@@ -3,15 +3,17 @@ package doctor
 import (
 	"bytes"
 	"io/fs"
-	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
 
 // The rest of what dracut and systemd begin with.
 const (
+	first      = "initrd.target" // the one that systemd starts in an initrd
 	switchRoot = "initrd-switch-root.service"
+	usual      = "default.target" // by which dracut and mkinitcpio have first, too
 	verified   = "/" + program + " --verified"
 )
 
@@ -25,21 +27,17 @@ var unitDirs = []string{
 
 // gateUnits are what has to run, and to fail where it should, for the root to be verified
 // and only then switched to.
-var gateUnits = []string{unit, target, "initrd-root-device.target", switchRoot}
+var gateUnits = []string{unit, first, target, "initrd-root-device.target", switchRoot}
 
 // elsewhere are beginnings of the settings that have a service see other files than the
 // initrd's: a program of that name need not be ours there.
-var elsewhere = []string{"RootDirectory", "RootImage", "RootEphemeral", "RootMStack", "Bind", "Mount", "Extension", "TemporaryFileSystem"}
-
-// settings returns what holds of a unit, drop-ins included.
-func (i *Initrd) settings(name string) []setting {
-	return parseUnit(append([]fragment{{name, i.unitText(name)}}, i.dropIns(name)...))
-}
+var elsewhere = []string{"RootDirectory", "RootImage", "RootEphemeral", "RootMStack", "BindPaths", "BindReadOnlyPaths", "BindLog", "Mount", "Extension", "TemporaryFileSystem"}
 
 // checkSettings looks for what has systemd skip a unit, overlook that it fails, or run
-// another program.
-func (i *Initrd) checkSettings(r *Report, name string, seen map[setting]bool) {
-	for _, s := range i.settings(name) {
+// another program. Which of several files counts in the end doesn't matter: in a unit that
+// the boot relies on there is no reason for any such line.
+func (i *Initrd) checkSettings(r *Report, u unitFiles, seen map[setting]bool) {
+	for _, s := range u.settings {
 		if seen[s] {
 			continue
 		}
@@ -48,19 +46,21 @@ func (i *Initrd) checkSettings(r *Report, name string, seen map[setting]bool) {
 		switch {
 		case s.value == "/etc/initrd-release" && strings.HasSuffix(s.key, "PathExists"):
 			// As systemd has it in its own units: it holds in every initrd.
+		case s.value == "":
+			// It takes others back, which have been found if there are any.
 		case strings.HasPrefix(s.key, "Condition"), strings.HasPrefix(s.key, "Assert"), s.key == "ExecCondition":
-			r.Stop("unit-skipped", "%s has the line %q (%q): systemd takes a unit that it skips for one that has done its work", name, line, from)
+			r.Stop("unit-skipped", "%s has the line %q (%q): systemd takes a unit that it skips for one that has done its work", u.name, line, from)
 		case s.key == "SuccessExitStatus":
-			r.Stop("unit-status", "%s has the line %q (%q): a refused boot would count as a good one", name, line, from)
+			r.Stop("unit-status", "%s has the line %q (%q): a refused boot would count as a good one", u.name, line, from)
 		case slices.ContainsFunc(elsewhere, func(begin string) bool { return strings.HasPrefix(s.key, begin) }):
-			r.Warn("unit-elsewhere", "%s has the line %q (%q): the program that it starts would be of other files than the initrd's", name, line, from)
+			r.Warn("unit-elsewhere", "%s has the line %q (%q): the program that it starts would be of other files than the initrd's", u.name, line, from)
 		}
 	}
 }
 
 // startUnit says whether systemd in the initrd starts composefs-setup-root.
 func (i *Initrd) startUnit(r *Report) Start {
-	for _, name := range []string{unit, target, switchRoot} {
+	for _, name := range []string{unit, first, target, switchRoot} {
 		if mask := i.masked(name); mask != "" {
 			r.Stop("unit-masked", "%s is masked by /%s: systemd would not start it, and the boot would end or go on without composefs-setup-root", name, mask)
 			return StartNone
@@ -71,16 +71,26 @@ func (i *Initrd) startUnit(r *Report) Start {
 		r.Stop("unit", "the unit %s is not in the initrd, so nothing starts composefs-setup-root", unit)
 		return StartNone
 	}
-	i.checkCommand(r, i.settings(unit))
-	seen := map[setting]bool{} // a drop-in for all services is one mistake
+	files := map[string]unitFiles{}
+	seen, told := map[setting]bool{}, map[string]bool{} // a drop-in for all services is one mistake
 	for _, name := range gateUnits {
-		i.checkSettings(r, name, seen)
+		files[name] = i.unitFiles(name)
+		i.checkFiles(r, files[name], told)
+		i.checkSettings(r, files[name], seen)
 	}
-	if !i.wanted() {
+	i.checkCommand(r, files[unit].settings)
+	if !i.wanted(target, unit) {
 		r.Stop("unit-wanted", "%s is in the initrd, but %s doesn't want it, so nothing starts it", unit, target)
 		return StartNone
 	}
-	if !slices.ContainsFunc(i.settings(switchRoot), func(s setting) bool { return s.key == "ExecStartPre" && s.value == verified }) {
+	pulled := func(s setting) bool {
+		return (s.key == "Wants" || s.key == "Requires") && slices.Contains(strings.Fields(s.value), target)
+	}
+	if !slices.ContainsFunc(files[first].settings, pulled) && !i.wanted(first, target) {
+		r.Stop("unit-wanted", "%s, which systemd starts, doesn't want %s, so nothing starts %s", first, target, unit)
+		return StartNone
+	}
+	if !files[switchRoot].has("ExecStartPre", verified) || files[switchRoot].has("ExecStartPre", "") || i.hidden(files[switchRoot]) {
 		i.warnGate(r, "ExecStartPre="+verified+" of "+switchRoot)
 	}
 	return StartUnit
@@ -117,8 +127,8 @@ func (i *Initrd) unitText(name string) []byte {
 	return nil
 }
 
-// wanted reports whether the target wants or requires the unit.
-func (i *Initrd) wanted() bool {
+// wanted reports whether links say that a target wants or requires a unit.
+func (i *Initrd) wanted(target, unit string) bool {
 	for _, kind := range []string{".wants", ".requires"} {
 		for _, dir := range unitDirs {
 			at := path.Join(dir, target+kind, unit)
@@ -133,160 +143,157 @@ func (i *Initrd) wanted() bool {
 	return false
 }
 
-// A fragment is a file that says something of a unit.
-type fragment struct {
-	name string
-	text []byte
+// unitFiles are all files that say something of a unit, or might: of several with one name
+// systemd reads one, but which one its versions don't agree on.
+type unitFiles struct {
+	name     string
+	files    []string
+	aliases  []string  // links by which it has another name, and further drop-ins
+	odd      []oddFile // the ones that aren't written as units are
+	settings []setting // of all files
 }
 
-// aliases returns the names of a unit: its own, and the links to it. The
-// drop-ins of each count.
-func (i *Initrd) aliases(name string) []string {
-	all := []string{name}
-	for n := 0; n < len(all); n++ {
-		add := func(name string) {
-			if path.Ext(name) == path.Ext(all[0]) && !slices.Contains(all, name) {
-				all = append(all, name)
-			}
-		}
-		for _, dir := range unitDirs {
-			if to, err := i.Root.ReadLink(path.Join(dir, all[n])); err == nil {
-				add(path.Base(to))
-			}
-			entries, err := fs.ReadDir(i.Root, dir)
-			if err != nil {
-				continue
-			}
-			for _, e := range entries {
-				if to, err := i.Root.ReadLink(path.Join(dir, e.Name())); err == nil && path.Base(to) == all[n] {
-					add(e.Name())
-				}
-			}
-		}
-	}
-	return all
+// An oddFile is a file of a unit with a line that systemd may read otherwise than it seems.
+type oddFile struct {
+	file string
+	line string
 }
 
-// dropIns returns what changes a unit, in the order in which systemd reads it: by the
-// names of the files. Of two with one name the first counts, and may be a link to
-// /dev/null. Directories may be named after a prefix of the unit, up to a dash, or
-// after its type alone.
-func (i *Initrd) dropIns(name string) []fragment {
-	_, kind, _ := strings.Cut(name, ".")
-	var names []string
-	for _, name := range i.aliases(name) {
-		names = append(names, name)
-		base := strings.TrimSuffix(name, "."+kind)
-		for n := strings.LastIndex(base, "-"); n > 0; n = strings.LastIndex(base[:n], "-") {
-			names = append(names, base[:n+1]+"."+kind)
-		}
-	}
-	found := map[string]fragment{}
-	for _, name := range append(names, kind) {
-		for _, dir := range unitDirs {
-			files, err := fs.Glob(i.Root, path.Join(dir, name+".d", "*.conf"))
-			if err != nil {
-				continue
-			}
-			for _, file := range files {
-				if _, ok := found[path.Base(file)]; !ok {
-					text, _ := fs.ReadFile(i.Root, file) // nothing, of a link to /dev/null
-					found[path.Base(file)] = fragment{file, text}
-				}
-			}
-		}
-	}
-	var all []fragment
-	for _, name := range slices.Sorted(maps.Keys(found)) {
-		all = append(all, found[name])
-	}
-	return all
-}
-
-// A setting is an assignment in a unit.
+// A setting is an assignment in a file of a unit.
 type setting struct{ key, value, from string }
 
-// parseUnit returns the settings that count. An empty one takes back those before it with
-// its name; one of conditions takes back all of them.
-func parseUnit(files []fragment) []setting {
-	var all []setting
-	for _, f := range files {
-		section := ""
-		for _, line := range unitLines(f.text) {
-			if strings.HasPrefix(line, "[") {
-				section = line
-				continue
-			}
-			key, value, ok := strings.Cut(line, "=")
-			s := setting{strings.TrimSpace(key), strings.TrimSpace(value), f.name}
-			if !ok || section != sectionOf(s.key) {
-				continue // systemd takes no notice either
-			}
-			if s.value != "" {
-				all = append(all, s)
-				continue
-			}
-			all = slices.DeleteFunc(all, func(old setting) bool { return group(old.key) == group(s.key) })
-		}
-	}
-	return all
+func (u unitFiles) has(key, value string) bool {
+	return slices.ContainsFunc(u.settings, func(s setting) bool { return s.key == key && s.value == value })
 }
 
-// unitLines returns the lines as systemd joins them: a comment is none, whatever it ends
-// with, and may stand within a line that is continued.
-func unitLines(text []byte) (lines []string) {
-	begun := ""
-	ends := strings.NewReplacer("\r\n", "\n", "\r", "\n", "\x00", "\n")
-	for line := range strings.SplitSeq(ends.Replace(strings.TrimPrefix(string(text), "\ufeff")), "\n") {
-		line = strings.TrimLeft(line, " \t")
-		if strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
+// unitFiles collects what there is of a unit. Drop-ins are in directories named after it,
+// after a prefix of its name up to a dash, or after its type alone. The usual other name of
+// initrd.target is accepted, and its drop-ins count too.
+func (i *Initrd) unitFiles(name string) unitFiles {
+	u := unitFiles{name: name}
+	base, kind, _ := strings.Cut(name, ".")
+	names := []string{name, kind}
+	for n := strings.LastIndex(base, "-"); n > 0; n = strings.LastIndex(base[:n], "-") {
+		names = append(names, base[:n+1]+"."+kind)
+	}
+	if name == first {
+		names = append(names, usual)
+	}
+	for _, dir := range unitDirs {
+		entries, err := fs.ReadDir(i.Root, dir)
+		if err != nil || strings.HasPrefix(dir, "lib/") && isMergedUsr(i.Root, "lib") {
 			continue
 		}
-		begun += line
-		if rest := strings.TrimRight(begun, "\\"); (len(begun)-len(rest))%2 == 1 {
-			begun = begun[:len(begun)-1] + " "
+		for _, e := range entries {
+			at := path.Join(dir, e.Name())
+			to, err := i.Root.ReadLink(at)
+			isLink := err == nil && path.Clean(to) != "/dev/null"
+			if isLink && (e.Name() == name) != (path.Base(to) == name) && !(name == first && e.Name() == usual) {
+				u.aliases = append(u.aliases, at)
+			}
+			if dropIns, ok := strings.CutSuffix(e.Name(), ".d"); ok && slices.Contains(names, dropIns) {
+				files, _ := fs.ReadDir(i.Root, at) // of a link too, which systemd follows
+				for _, f := range files {
+					if strings.HasSuffix(f.Name(), ".conf") {
+						i.addFile(&u, path.Join(at, f.Name()))
+					}
+				}
+			} else if e.Name() == name {
+				i.addFile(&u, at)
+			}
+		}
+	}
+	return u
+}
+
+// addFile reads a file of a unit. A link to /dev/null has nothing in it.
+func (i *Initrd) addFile(u *unitFiles, name string) {
+	u.files = append(u.files, name)
+	text, err := fs.ReadFile(i.Root, name)
+	if err != nil {
+		return
+	}
+	settings, odd := parseUnit(name, string(text))
+	u.settings = append(u.settings, settings...)
+	if odd != "" {
+		u.odd = append(u.odd, oddFile{name, odd})
+	}
+}
+
+// hidden reports whether a drop-in with the gate may be hidden by another file of its name.
+func (i *Initrd) hidden(u unitFiles) bool {
+	return slices.ContainsFunc(u.settings, func(s setting) bool {
+		return s.value == verified && slices.ContainsFunc(u.files, func(other string) bool {
+			return other != s.from && path.Base(other) == path.Base(s.from)
+		})
+	})
+}
+
+// checkFiles reports files of which it can't be told for certain what systemd makes of them.
+func (i *Initrd) checkFiles(r *Report, u unitFiles, told map[string]bool) {
+	for _, at := range u.aliases {
+		r.Stop("unit-alias", "/%s gives %s another name, for which there may be other settings", at, u.name)
+	}
+	for _, odd := range u.odd {
+		if !told[odd.file] {
+			told[odd.file] = true
+			r.Stop("unit-text", "/%s has a say in %s, and has a line that isn't one of a unit as systemd writes them, [SECTION], KEY=VALUE or a comment: %.100q", odd.file, u.name, odd.line)
+		}
+	}
+}
+
+// The lines that units have. All else, such as a line that is continued, blanks before a
+// key or a mark at its beginning, systemd may understand otherwise than whoever reads it.
+var (
+	unitSection = regexp.MustCompile(`^\[[A-Za-z-]+\]$`)
+	unitSetting = regexp.MustCompile(`^([A-Za-z0-9-]+) ?= ?([^\pC\pZ](?:[^\pC\pZ]|[ \t])*)?$`)
+	unitComment = regexp.MustCompile(`^[#;](?:[^\pC\pZ]|[ \t])*$`)
+)
+
+// parseUnit returns the settings in a file, in whatever section, and the first line that is
+// no line of a unit.
+func parseUnit(name, text string) (all []setting, odd string) {
+	for line := range strings.SplitSeq(text, "\n") {
+		match := unitSetting.FindStringSubmatch(line)
+		switch {
+		case strings.HasSuffix(line, `\`) && !unitComment.MatchString(line):
+			match = nil
+		case line == "", unitSection.MatchString(line), unitComment.MatchString(line):
 			continue
 		}
-		lines, begun = append(lines, strings.TrimSpace(begun)), ""
-	}
-	return append(lines, strings.TrimSpace(begun))
-}
-
-// sectionOf returns the section in which a setting has to stand; it is for the settings that matter here.
-func sectionOf(key string) string {
-	if group(key) != key {
-		return "[Unit]"
-	}
-	return "[Service]"
-}
-
-// group is what an empty assignment takes back: for conditions, all of them.
-func group(key string) string {
-	for _, list := range []string{"Condition", "Assert"} {
-		if strings.HasPrefix(key, list) {
-			return list
+		if match == nil && odd == "" {
+			odd = line
+		}
+		if match != nil {
+			all = append(all, setting{match[1], strings.TrimRight(match[2], " \t"), name})
 		}
 	}
-	return key
+	return all, odd
 }
+
+// plainPath matches what systemd takes for a path and nothing else.
+var plainPath = regexp.MustCompile(`^/[A-Za-z0-9._/-]+$`)
 
 // checkCommand wants the unit to start composefs-setup-root, and that to do its work: a
 // flag may have it do nothing, a dash have systemd overlook that it refuses.
 func (i *Initrd) checkCommand(r *Report, settings []setting) {
-	var commands []string
+	none := true
 	for _, s := range settings {
-		if s.key == "ExecStart" {
-			commands = append(commands, s.value)
+		if s.key != "ExecStart" || s.value == "" {
+			continue
+		}
+		none = false
+		name := strings.TrimPrefix(s.value, "/")
+		text, err := fs.ReadFile(i.Root, name)
+		switch {
+		case s.value == "/"+program:
+		case err == nil && plainPath.MatchString(s.value) && bytes.Contains(text, marker):
+			i.checkProgram(r, name)
+		default:
+			r.Stop("unit-command", "%s starts %q (%q): want /%s, and nothing else", unit, s.value, "/"+s.from, program)
 		}
 	}
-	command := strings.Join(commands, " ; ")
-	name := strings.TrimPrefix(command, "/")
-	text, err := fs.ReadFile(i.Root, name)
-	switch {
-	case command == "/"+program:
-	case err == nil && bytes.Contains(text, marker):
-		i.checkProgram(r, name)
-	default:
-		r.Stop("unit-command", "%s starts %q: want /%s, and nothing else", unit, command, program)
+	if none {
+		r.Stop("unit-command", "%s starts nothing: want /%s", unit, program)
 	}
 }

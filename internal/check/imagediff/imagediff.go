@@ -123,7 +123,7 @@ func (c *Comparison) bytes() (d treediff.Difference, err error) {
 	differs := false
 	var values [2]string
 	for i, s := range []Side{c.a, c.b} {
-		values[i] = "mkimage's"
+		values[i] = "as mkimage writes them"
 		if s.Image == nil {
 			continue
 		}
@@ -141,7 +141,7 @@ func (c *Comparison) bytes() (d treediff.Difference, err error) {
 		}
 		if !same {
 			differs = true
-			values[i] = fmt.Sprintf("not mkimage's from %#x on", w.at)
+			values[i] = fmt.Sprintf("other bytes from %#x on", w.at)
 		}
 	}
 	if !differs {

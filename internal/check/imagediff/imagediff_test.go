@@ -83,10 +83,10 @@ func TestWhatKeepsTwoDigestsApartIsADifference(t *testing.T) {
 		{"two trees", shown(motd), shown(other), []string{`/a: content "hi\n" in A, "ho\n" in B`}},
 		{"two formats", v0, v1, []string{"image: format erofs-v0 in A, erofs-v1 in B"}},
 		{"two formats and a file", v2, image(t, other, erofs.V1, nil), []string{"image: format erofs-v2 in A, erofs-v1 in B", `/a: content "hi\n" in A, "ho\n" in B`}},
-		{"a byte that no tree has", v1, image(t, motd, erofs.V1, flag), []string{"image: bytes mkimage's in A, not mkimage's from 0x1f on in B"}},
+		{"a byte that no tree has", v1, image(t, motd, erofs.V1, flag), []string{"image: bytes as mkimage writes them in A, other bytes from 0x1f on in B"}},
 		{"the same byte in both", image(t, motd, erofs.V1, flag), image(t, motd, erofs.V1, flag), nil},
-		{"that byte and a tree", image(t, motd, erofs.V1, flag), shown(motd), []string{"image: bytes not mkimage's from 0x1f on in A, mkimage's in B"}},
-		{"a longer image", image(t, motd, erofs.V2, longer), v2, []string{"image: bytes not mkimage's from 0x1000 on in A, mkimage's in B"}},
+		{"that byte and a tree", image(t, motd, erofs.V1, flag), shown(motd), []string{"image: bytes other bytes from 0x1f on in A, as mkimage writes them in B"}},
+		{"a longer image", image(t, motd, erofs.V2, longer), v2, []string{"image: bytes other bytes from 0x1000 on in A, as mkimage writes them in B"}},
 	} {
 		var got []string
 		for d, err := range imagediff.New(c.a, c.b).Differences() {

@@ -55,9 +55,9 @@ func (b *Boot) In(err error) error { return fmt.Errorf("profile @%d: %w", b.Numb
 // Image returns the arguments that name the image, as they are written.
 func (b *Boot) Image() string { return strings.Join(b.Images, " ") }
 
-// read reads what UKIs and addons have in common. It returns the initrd, nil if there is
-// none that can be read.
-func (b *Boot) read(from uki.Profile) *initrd.Archive {
+// read reads what UKIs and addons have in common. It returns the initrd, which open has
+// opened, nil if there is none that can be read.
+func (b *Boot) read(from uki.Profile, open func([]byte) (*initrd.Archive, error)) *initrd.Archive {
 	text := func(name string) string {
 		data, _ := from.Section(name)
 		text, _, _ := strings.Cut(string(data), "\x00")
@@ -84,7 +84,7 @@ func (b *Boot) read(from uki.Profile) *initrd.Archive {
 	if !ok {
 		return nil
 	}
-	root, err := initrd.Open(image)
+	root, err := open(image)
 	if err != nil {
 		b.problem(fmt.Errorf(".initrd: %w", err))
 		return nil
@@ -95,7 +95,7 @@ func (b *Boot) read(from uki.Profile) *initrd.Archive {
 // readAddon reads an addon. The UKIs that it will be used with aren't known.
 func readAddon(f *uki.File, from uki.Profile) *Boot {
 	b := &Boot{}
-	root := b.read(from)
+	root := b.read(from, initrd.OpenOver)
 	if b.Line.Asked() {
 		b.problem(fmt.Errorf(".cmdline: an addon names an image, %s", b.Image()))
 	}
@@ -122,7 +122,7 @@ func readAddon(f *uki.File, from uki.Profile) *Boot {
 // readOther reads a program that boots nothing by itself.
 func readOther(kind uki.Kind, from uki.Profile) *Boot {
 	b := &Boot{}
-	b.read(from)
+	b.read(from, initrd.Open)
 	if kind == uki.KindProfile {
 		b.Problems = []error{fmt.Errorf("%w: it is a profile, which boots nothing until it is joined to a UKI", ErrUnverified)}
 	} else {
@@ -134,7 +134,7 @@ func readOther(kind uki.Kind, from uki.Profile) *Boot {
 // readProfile reads a profile of a UKI, and checks whether the boot that it makes is verified.
 func readProfile(f *uki.File, from uki.Profile) *Boot {
 	b := &Boot{}
-	root := b.read(from)
+	root := b.read(from, initrd.Open)
 	if f.Stub() == uki.StubAddon {
 		b.problem(errors.New("it is built on the stub for addons, which starts no kernel"))
 	}
@@ -157,8 +157,8 @@ func readProfile(f *uki.File, from uki.Profile) *Boot {
 // condemned are the checks of doctor of which each finding means that the root might
 // not be verified, whether it stops the boot or not.
 var condemned = []string{
-	"init", "setup-root", "executable", "machine", "unit", "unit-command", "unit-wanted", "unit-masked", "unit-skipped", "unit-status", "unit-elsewhere", "gate",
-	"initrd-unit", "unverified-init", "unverified-mount", "unverified-variable", "unverified-run", "unverified-helper", "shell-unasked", "addon-program",
+	"init", "initrd-release", "setup-root", "executable", "machine", "unit", "unit-command", "unit-wanted", "unit-masked", "unit-skipped", "unit-alias", "unit-text", "unit-status", "unit-elsewhere", "gate",
+	"initrd-unit", "unverified-init", "unverified-mount", "unverified-variable", "unverified-run", "unverified-pull", "unverified-helper", "shell-unasked", "addon-program",
 }
 
 // examine looks with the doctor's eyes whether composefs-setup-root is started, and

@@ -75,31 +75,43 @@ func AddonStub(t testing.TB, linux []byte) []byte {
 
 // Cpio is a tree as an initrd: cpio, in the format newc, not compressed.
 func Cpio(root fstest.MapFS) []byte {
+	var members []Member
+	made := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(root)) {
+		for i := range name {
+			if dir := name[:i]; strings.HasPrefix(name[i:], "/") && !made[dir] {
+				made[dir] = true
+				members = append(members, Member{dir, fs.ModeDir | 0o755, nil})
+			}
+		}
+		members = append(members, Member{name, root[name].Mode, root[name].Data})
+	}
+	return CpioOf(members...)
+}
+
+// A Member is one file in an initrd.
+type Member struct {
+	Name string
+	Mode fs.FileMode
+	Data []byte
+}
+
+// CpioOf is an initrd of just these files, in this order.
+func CpioOf(members ...Member) []byte {
 	var out bytes.Buffer
-	add := func(name string, mode fs.FileMode, data []byte) {
+	for _, m := range append(slices.Clip(members), Member{Name: "TRAILER!!!"}) {
 		kind := 0o100000
-		switch mode.Type() {
+		switch m.Mode.Type() {
 		case fs.ModeSymlink:
 			kind = 0o120000
 		case fs.ModeDir:
 			kind = 0o040000
 		}
 		fmt.Fprintf(&out, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\x00",
-			0, kind|int(mode.Perm()), 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name)+1, 0, name)
+			0, kind|int(m.Mode.Perm()), 0, 0, 1, 0, len(m.Data), 0, 0, 0, 0, len(m.Name)+1, 0, m.Name)
 		out.Write(make([]byte, -out.Len()&3))
-		out.Write(data)
+		out.Write(m.Data)
 		out.Write(make([]byte, -out.Len()&3))
 	}
-	made := map[string]bool{}
-	for _, name := range slices.Sorted(maps.Keys(root)) {
-		for i := range name {
-			if dir := name[:i]; strings.HasPrefix(name[i:], "/") && !made[dir] {
-				made[dir] = true
-				add(dir, fs.ModeDir|0o755, nil)
-			}
-		}
-		add(name, root[name].Mode, root[name].Data)
-	}
-	add("TRAILER!!!", 0, nil)
 	return out.Bytes()
 }
