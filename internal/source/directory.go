@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/composefs-go/composefs/erofs/directory"
@@ -25,9 +26,29 @@ func (e *DirectoryError) Error() string {
 	return fmt.Sprintf("%s is %s: want a directory", e.Path, e.Found)
 }
 
+// A LayoutError is the remark that a directory holds container images, and is read as it is.
+type LayoutError struct{ Path string }
+
+func (e *LayoutError) Error() string {
+	return e.Path + " is an OCI layout, and its own files are taken: blobs, index.json, oci-layout"
+}
+
+// isLayout reports whether a directory is an OCI layout.
+func isLayout(dir string) bool {
+	for _, name := range []string{"oci-layout", "index.json"} {
+		if st, err := os.Stat(filepath.Join(dir, name)); err != nil || !st.Mode().IsRegular() {
+			return false
+		}
+	}
+	return true
+}
+
 func readDirectory(ctx context.Context, dir string, o *options) (Tree, error) {
 	if err := checkDirectory(dir); err != nil {
 		return Tree{}, err
+	}
+	if o.Remark != nil && isLayout(dir) {
+		o.Remark(&LayoutError{dir})
 	}
 	root, err := directory.Read(ctx, dir, directory.Options{
 		Sink: o.Sink, Cache: o.Cache, Mounts: o.Mounts, Empty: o.Empty, Sockets: o.Sockets, Progress: o.Progress,

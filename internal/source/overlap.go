@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -23,9 +22,9 @@ const (
 // Overlap reports whether an output at path would be in the source that an argument names.
 // Nothing needs to exist at path.
 func (o *Options) Overlap(arg, path string) Overlap {
-	_, operand, prefixed := Find(arg)
+	kind, operand, prefixed := Find(arg)
 	switch {
-	case prefixed && isOneOf(path, operand):
+	case prefixed && isOneOf(path, kind.files(operand)):
 		return Same
 	case prefixed:
 		return Apart
@@ -81,11 +80,11 @@ func isSame(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(first, second)
 }
 
-// isOneOf reports whether a path leads to a regular file that is in a list of names.
-func isOneOf(path, list string) bool {
+// isOneOf reports whether a path leads to a regular file that has one of the names.
+func isOneOf(path string, names []string) bool {
 	st, err := os.Stat(path)
 	if err != nil || !st.Mode().IsRegular() {
 		return false
 	}
-	return slices.ContainsFunc(strings.Split(list, ","), func(name string) bool { return isSame(path, name) })
+	return slices.ContainsFunc(names, func(name string) bool { return isSame(path, name) })
 }

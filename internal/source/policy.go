@@ -41,9 +41,9 @@ func collectPaths(paths map[*tree.Node]string, name string, n *tree.Node) {
 	}
 }
 
-// objectContent reads contents from the repository, and verifies them, since the image
+// ObjectContent reads contents from the repository, and verifies them, since the image
 // depends on them.
-func objectContent(open func(verity.Digest) (*os.File, error)) transform.Content {
+func ObjectContent(open func(verity.Digest) (*os.File, error)) transform.Content {
 	return func(n *tree.Node) ([]byte, error) {
 		if n.Object.IsZero() {
 			return nil, errors.New("its digest isn't known")

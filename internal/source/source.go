@@ -1,10 +1,11 @@
 // Package source reads the tree that an argument names: a directory, or with a prefix an
-// archive, a dump, or the JSON that composefs-from-json read.
+// archive, a container image, a dump, or the JSON that composefs-from-json read.
 //
-//	DIR          ─▶ erofs/directory ─┐
-//	tar:FILE,…   ─▶ source/tarball  ─┼─▶ Tree, and the contents that transform.Prepare needs
-//	dump:FILE    ─▶ erofs/dumpfile  ─┤
-//	crfs:FILE,…  ─▶ source/crfs     ─┘
+//	DIR              ─▶ erofs/directory ────────┐
+//	tar:FILE,…       ─▶ source/tarball ─────────┤
+//	oci:DIR:TAG, …   ─▶ oci ─▶ source/tarball  ─┼─▶ Tree, and the contents that transform.Prepare needs
+//	dump:FILE        ─▶ erofs/dumpfile ─────────┤
+//	crfs:FILE,…      ─▶ source/crfs ────────────┘
 //
 // It also reads the trees of existing images.
 package source
@@ -22,6 +23,7 @@ import (
 	"github.com/composefs-go/composefs/erofs/directory"
 	"github.com/composefs-go/composefs/erofs/dumpfile"
 	"github.com/composefs-go/composefs/erofs/tree"
+	"github.com/composefs-go/composefs/internal/oci"
 	"github.com/composefs-go/composefs/internal/source/crfs"
 	"github.com/composefs-go/composefs/internal/source/tarball"
 	"github.com/composefs-go/composefs/internal/source/transform"
@@ -34,15 +36,21 @@ type Kind struct {
 	Operand string // what follows the prefix, for help texts
 	What    string // describes it, for help texts
 
-	want string // describes its files, for errors
-	read func(ctx context.Context, operand string, o *options) (Tree, error)
+	want  string                        // describes its files, for errors
+	files func(operand string) []string // the names of its files
+	check func(arg string) error        // finds what can't be meant; or nil
+	read  func(ctx context.Context, operand string, o *options) (Tree, error)
 }
 
 // kinds are the kinds with a prefix.
 var kinds = []Kind{
-	{"tar:", "FILE[,FILE…]", "tar archive, plain, gzip or zstd; several are the layers of one image", "a tar archive", readTar},
-	{"dump:", "FILE", "file in composefs-dump format", "a dump", readDump},
-	{"crfs:", "FILE[,FILE…]", "JSON that composefs-from-json took, applied in order", "JSON as composefs-from-json took it", readCRFS},
+	{"tar:", "FILE[,FILE…]", "tar archive, plain, gzip or zstd; several are the layers of one image", "a tar archive", splitList, nil, readTar},
+	{"oci:", "DIR[:TAG]", "container image in an OCI layout", "", imageFiles(oci.Layout), checkImage, readImage(oci.Layout)},
+	{"oci-archive:", "FILE[:TAG]", "container image in an archive of such a layout", "", imageFiles(oci.LayoutArchive), checkImage, readImage(oci.LayoutArchive)},
+	{"docker-archive:", "FILE[:NAME:TAG]", "container image as docker save writes it", "", imageFiles(oci.DockerArchive), checkImage, readImage(oci.DockerArchive)},
+	{"docker://", "HOST/NAME[:TAG]", "container image in a registry", "", imageFiles(oci.Registry), checkImage, readImage(oci.Registry)},
+	{"dump:", "FILE", "file in composefs-dump format", "a dump", splitList, nil, readDump},
+	{"crfs:", "FILE[,FILE…]", "JSON that composefs-from-json took, applied in order", "JSON as composefs-from-json took it", splitList, nil, readCRFS},
 }
 
 // Kinds returns the kinds of sources that have a prefix.
@@ -60,6 +68,7 @@ type Options struct {
 	Sink    Sink
 	Format  erofs.Format // of the image: a dump is read by the rules of the tools with that format
 	Tar     TarOptions
+	Image   oci.Options
 	Mounts  directory.MountRule // for mounts inside a directory
 	Sockets bool                // accept sockets in directories, which are an error otherwise
 	Empty   []string            // directories at the top whose content is left out
@@ -111,19 +120,26 @@ func Check(arg string) error {
 	case arg == "-":
 		var all []string
 		for _, k := range kinds {
-			all = append(all, k.Prefix+"-")
+			if k.want != "" {
+				all = append(all, k.Prefix+"-")
+			}
 		}
 		return fmt.Errorf("for standard input say what is in it: %s or %s", strings.Join(all[:len(all)-1], ", "), all[len(all)-1])
 	case arg == "":
 		return errors.New("want a directory, found an empty text")
-	case prefixed && slices.Contains(strings.Split(operand, ","), ""):
+	case prefixed && slices.Contains(kind.files(operand), ""):
 		return fmt.Errorf("want %s%s, found an empty name in %q", kind.Prefix, kind.Operand, arg)
+	case prefixed && kind.check != nil:
+		return kind.check(arg)
 	}
 	return nil
 }
 
+// splitList splits a list of names of files.
+func splitList(operand string) []string { return strings.Split(operand, ",") }
+
 // Read reads the tree that an argument names. An error about a file is a *FileError, a
-// *filekind.Error or a *DirectoryError.
+// *filekind.Error or a *DirectoryError; about a layer of an image it is a *FileError too.
 func Read(ctx context.Context, arg string, o Options) (Tree, error) {
 	kind, operand, _ := Find(arg)
 	return kind.read(ctx, operand, &options{o, kind.want})
@@ -145,7 +161,7 @@ func readDump(ctx context.Context, file string, o *options) (t Tree, err error) 
 	}
 	o.Filter.Apply(t.Root)
 	if o.Object != nil {
-		t.Content = objectContent(o.Object)
+		t.Content = ObjectContent(o.Object)
 	}
 	return t, nil
 }

@@ -44,11 +44,14 @@ type archive struct {
 	pipeline *pipeline
 	globals  globals
 	linkSize int64 // of the current entry, if it is a hard link
+
+	recording *recording // or nil
+	replay    *replay    // or nil
 }
 
-// read applies all entries of a stream.
-func (b *Builder) read(s *stream, p *pipeline) error {
-	a := archive{Builder: b, stream: s, tar: tar.NewReader(s), pipeline: p}
+// read applies all entries of the stream.
+func (a *archive) read() error {
+	a.tar = tar.NewReader(a.stream)
 	for {
 		hdr, err := a.tar.Next()
 		if err == io.EOF {
@@ -57,22 +60,25 @@ func (b *Builder) read(s *stream, p *pipeline) error {
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
 			return a.badHeader(err)
 		}
-		b.entries++
-		b.name, a.linkSize = hdr.Name, 0
+		a.entries++
+		a.name, a.linkSize = hdr.Name, 0
 		if err := a.entry(hdr); err != nil {
 			return err
 		}
 	}
-	err := s.finish()
-	if err == ErrNoEnd && !b.opts.Strict {
-		b.remark(b.fault(err))
+	err := a.stream.finish()
+	if err == ErrNoEnd && !a.opts.Strict {
+		a.remark(a.fault(err))
 		err = nil
 	}
 	if errors.Is(err, ErrNoEnd) {
-		return b.fault(err)
+		return a.fault(err)
 	}
 	if err != nil {
-		return b.after(explain(err))
+		return a.after(explain(err))
+	}
+	if a.recording != nil {
+		return a.recording.pass(true)
 	}
 	return nil
 }
@@ -116,7 +122,7 @@ func (a *archive) entry(hdr *tar.Header) error {
 		return a.fault(err)
 	}
 	if len(a.parts) > 0 && strings.HasPrefix(a.parts[len(a.parts)-1], whiteoutPrefix) {
-		return a.whiteout()
+		return a.whiteout(hdr)
 	}
 	if hdr.Typeflag == tar.TypeLink {
 		a.linkSize = hdr.Size
@@ -191,7 +197,25 @@ func (a *archive) content(n *tree.Node, holes bool) error {
 	if a.opts.Tee != nil {
 		r.tee = a.opts.Tee(a.view.at(a.parts[len(a.parts)-1]), n)
 	}
-	if err := a.pipeline.put(job{node: n, entry: a.entries, name: a.name}, r); err != nil {
+	if a.replay != nil && !holes {
+		d, ok, err := a.replay.take(int64(n.Size))
+		if err != nil {
+			return a.fault(explain(err))
+		}
+		if ok {
+			n.Object, n.Payload = d, d.ObjectPath()
+			return nil
+		}
+	}
+	put := func(j job) error { return a.pipeline.put(j, r) }
+	j := job{node: n, entry: a.entries, name: a.name}
+	var err error
+	if a.recording == nil {
+		err = put(j)
+	} else {
+		err = a.recording.content(&j, holes, put)
+	}
+	if err != nil {
 		return a.fault(explain(err))
 	}
 	return nil
@@ -223,8 +247,14 @@ func (a *archive) link(hdr *tar.Header) error {
 	return nil
 }
 
-// whiteout hides files of lower layers.
-func (a *archive) whiteout() error {
+// whiteout hides files of lower layers. If it has content, nobody wants that; but much of it
+// is no better inline in a recording than other content.
+func (a *archive) whiteout(hdr *tar.Header) error {
+	if a.recording != nil && kinds[hdr.Typeflag] == tree.Regular && hdr.Size > tree.InlineMax {
+		if err := a.content(&tree.Node{Kind: tree.Regular, Size: uint64(hdr.Size)}, hasHoles(hdr)); err != nil {
+			return err
+		}
+	}
 	a.fork(a.parts)
 	if err := a.view.whiteout(a.parts); err != nil {
 		return a.fault(err)

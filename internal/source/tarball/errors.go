@@ -13,7 +13,7 @@ var (
 	ErrArchive  = errors.New("unusable tar archive")
 	ErrTooLarge = errors.New("tar archive goes beyond a limit")
 	ErrTooMany  = errors.New("too many entries") // more than Options.MaxEntries
-	ErrNoEnd    = errors.New("the archive ends here without two blocks of zeros: it may be cut")
+	ErrNoEnd    = errors.New("the archive ends here without two blocks of zeros: it may be truncated")
 )
 
 // A LinkError says that a path leads through a symbolic link, and Options.FollowLinks

@@ -8,14 +8,14 @@ import (
 	"sync/atomic"
 )
 
-// The default limit for the size that an archive may unpack to: this many times its size,
-// and this many bytes more.
+// The default limit for the size that archives may unpack to: this many times their size, and
+// this many bytes more.
 const (
 	expansionTimes = 64
 	expansionBytes = 16 << 30
 )
 
-// An ExpansionError says that an archive unpacks to more than the limit: a few megabytes
+// An ExpansionError says that an archive, or several together, unpack to more than the limit: a few megabytes
 // can hold more zeros than any disk.
 type ExpansionError struct {
 	Limit int64 // bytes
@@ -52,9 +52,8 @@ func (p *packedArchive) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// expansion returns the size that the archive may unpack to, as far as is known now.
-func (p *packedArchive) expansion() int64 {
-	size := max(p.size, p.read.Load())
+// expansion returns the size that archives of a size may unpack to.
+func expansion(size int64) int64 {
 	if size > (math.MaxInt64-expansionBytes)/expansionTimes {
 		return math.MaxInt64
 	}

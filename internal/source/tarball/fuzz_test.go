@@ -64,6 +64,7 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("in small pieces: %v", err)
 		}
 		checkArchivedAgain(t, b, limit)
+		checkRecorded(t, b, limit)
 		checkAsLayer(t, b, limit)
 	})
 }

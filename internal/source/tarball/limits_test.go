@@ -187,6 +187,18 @@ func TestWhatAnArchiveUnpacksToIsLimited(t *testing.T) {
 	}
 }
 
+// Layers share the limit: many that unpack to much are as bad as one.
+func TestWhatLayersUnpackToIsLimitedTogether(t *testing.T) {
+	layer := sparse1("a", "1000000")
+	three := [][]byte{layer, layer, layer}
+	if _, err := layered(three, func(o *tarball.Options) { o.MaxExpansion = 3_100_000 }); err != nil {
+		t.Error(err)
+	}
+	if _, err := layered(three, func(o *tarball.Options) { o.MaxExpansion = 2_900_000 }); !errors.Is(err, tarball.ErrTooLarge) {
+		t.Errorf("want ErrTooLarge, found %v", err)
+	}
+}
+
 func slicesDelete(b []byte, from, to int) []byte { return append(b[:from:from], b[to:]...) }
 
 // Without an option the limit grows with the archive: with its size if that is known,

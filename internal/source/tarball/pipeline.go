@@ -32,6 +32,8 @@ type job struct {
 	name   string
 	whole  []byte
 	chunks chan chunk
+
+	promise *promise // of the digest, for a recording; or nil
 }
 
 func newPipeline(ctx context.Context, sink Sink, workers int) *pipeline {
@@ -122,6 +124,9 @@ func (p *pipeline) store(j job) (err error) {
 		n.Object, _, err = p.sink.Put(func(w io.Writer) error { return p.copy(w, j.chunks) })
 	}
 	n.Payload = n.Object.ObjectPath()
+	if err == nil {
+		j.promise.keep(n.Object)
+	}
 	return err
 }
 

@@ -63,7 +63,11 @@ func TestAnArchiveHasTheDigestOfItsDirectory(t *testing.T) {
 			if len(a.command) > 0 {
 				testutil.RequireTool(t, a.command[0])
 			}
-			got, err := read(a.make(t, dir))
+			archive := a.make(t, dir)
+			if seed == 0 {
+				checkRecorded(t, archive)
+			}
+			got, err := read(archive)
 			if err != nil {
 				t.Errorf("seed %d, %s: %v", seed, a.name, err)
 				continue

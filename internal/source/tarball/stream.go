@@ -25,19 +25,29 @@ type stream struct {
 
 	holes int64 // bytes of sparse files that aren't in the stream
 	most  int64 // limit for both, 0 for the default
+
+	before spent // by other archives that share the limit
 }
 
 // check returns an error if the archive has exceeded its limit.
 func (s *stream) check() error {
-	total := s.offset + s.holes
+	now := s.spent()
 	most := s.most
 	if most == 0 {
-		most = s.packed.expansion()
+		most = expansion(now.packed)
 	}
-	if total > most {
+	if now.unpacked > most {
 		return &ExpansionError{most}
 	}
 	return nil
+}
+
+// spent is what was used of the limit of expansion: the bytes of archives, with and without
+// their compression.
+type spent struct{ packed, unpacked int64 }
+
+func (s *stream) spent() spent {
+	return spent{s.before.packed + max(s.packed.size, s.packed.read.Load()), s.before.unpacked + s.offset + s.holes}
 }
 
 // openStream recognizes the compression of an archive. It may unpack to most bytes, or if

@@ -60,9 +60,9 @@ type Options struct {
 	// EntryMemory bytes for each entry, and the buffers. A directory without an entry
 	// counts as one, and so do each 512 bytes of an entry's names and attributes.
 	MaxEntries int64
-	// MaxExpansion limits the size in bytes that an archive may unpack to, including the
-	// holes of its sparse files, and so time and space. 0 stands for 16 GiB plus 64 times
-	// the size of the archive.
+	// MaxExpansion limits the size in bytes that all archives may unpack to, including the
+	// holes of their sparse files, and so time and space. 0 stands for 16 GiB plus 64 times
+	// the size of the archives.
 	MaxExpansion int64
 
 	// Tee, if set, is called for each file that becomes an object. If it returns a writer,
@@ -88,6 +88,7 @@ type Builder struct {
 	kept   int          // bytes that they take
 
 	layers  int   // so far
+	spent   spent // by the archives so far
 	entries int64 // of the current archive
 	name    string
 	charged int64 // against MaxEntries
@@ -114,27 +115,51 @@ func (b *Builder) remark(err error) {
 const workersMax = 8
 
 // Apply adds an archive on top of the earlier ones. It reads r to its end.
-func (b *Builder) Apply(ctx context.Context, r io.Reader) error {
+func (b *Builder) Apply(ctx context.Context, r io.Reader) error { return b.ApplyTee(ctx, r, nil) }
+
+// ApplyTee is Apply, and writes the archive without its compression to unpacked, if that
+// isn't nil.
+func (b *Builder) ApplyTee(ctx context.Context, r io.Reader, unpacked io.Writer) error {
+	return b.Record(ctx, r, unpacked, nil)
+}
+
+// Record is ApplyTee, and has the Recorder take the archive apart, if that isn't nil.
+func (b *Builder) Record(ctx context.Context, r io.Reader, unpacked io.Writer, to Recorder) error {
+	s, err := openStream(r, b.opts.MaxExpansion)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if unpacked != nil {
+		s.r = io.TeeReader(s.r, unpacked)
+	}
+	return b.apply(ctx, s, to, nil)
+}
+
+// apply adds an archive, which may be a replay.
+func (b *Builder) apply(ctx context.Context, s *stream, to Recorder, from *replay) error {
 	b.entries, b.name = 0, ""
 	b.layers++
 	b.view.begin(b.layers == 1)
 	if b.other != nil {
 		b.other.begin(b.layers == 1)
 	}
-	s, err := openStream(r, b.opts.MaxExpansion)
-	if err != nil {
-		return err
-	}
-	defer s.close()
+	s.before = b.spent
+	defer func() { b.spent = s.spent() }()
 	workers := min(runtime.GOMAXPROCS(0), workersMax)
 	group, ctx := errgroup.WithContext(ctx)
 	p := newPipeline(ctx, b.opts.Sink, workers)
+	a := archive{Builder: b, stream: s, pipeline: p, replay: from}
+	if to != nil {
+		a.recording = &recording{ctx: ctx, to: to, sink: b.opts.Sink}
+		s.r = io.TeeReader(s.r, a.recording)
+	}
 	for range workers {
 		group.Go(p.work)
 	}
 	group.Go(func() error {
 		defer close(p.jobs)
-		return b.read(s, p)
+		return a.read()
 	})
 	return group.Wait()
 }

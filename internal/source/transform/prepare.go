@@ -21,6 +21,7 @@ type Report struct {
 	NoInit   bool // none of bootcfg.Inits("") is there
 	NoKernel bool // there are no modules, and so no kernel either
 	NoTmp    bool
+	Owner    uint32   // of /usr, and so of /
 	ReadOnly []string // directories that people expect to write to
 }
 
@@ -60,6 +61,7 @@ func (r *Report) lacks(root *tree.Node) {
 	}
 	r.NoKernel = modules == nil || modules.Len() == 0
 	r.NoTmp = resolve(root, "tmp") == nil
+	r.Owner = root.UID
 	for _, dir := range writables {
 		if n := lookup(root, dir); n != nil && n.Kind == tree.Directory {
 			r.ReadOnly = append(r.ReadOnly, dir)

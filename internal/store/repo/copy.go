@@ -3,7 +3,6 @@ package repo
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -15,13 +14,13 @@ import (
 // copyFile makes w a copy of the first size bytes of f, which had the digest d when
 // they were hashed. Holes stay holes. Somebody may write to f meanwhile, so the copy is
 // hashed too.
-func copyFile(w *os.File, f directory.Source, size int64, d verity.Digest, scratch []byte) error {
+func copyFile(w osfile.Raw, f directory.Source, size int64, d verity.Digest, scratch []byte) error {
 	have, err := clone(w, f, size, d.Algorithm(), scratch)
 	if have.IsZero() && err == nil {
 		have, err = copyBytes(w, f, size, d.Algorithm(), scratch)
 	}
 	if err == nil && have != d {
-		err = fmt.Errorf("%w: its content changed while it was copied", verity.ErrMismatch)
+		err = fmt.Errorf("%w: want %s, found %s: its content is another one, or changed while it was copied", verity.ErrMismatch, d.Hex(), have.Hex())
 	}
 	return err
 }
@@ -36,7 +35,7 @@ func sumFile(h *verity.Hasher, f directory.Source, size int64, scratch []byte) (
 
 // clone lets w share f's blocks. Where the file system can't do that the digest is
 // zero and w still empty.
-func clone(w *os.File, f directory.Source, size int64, alg verity.Algorithm, scratch []byte) (verity.Digest, error) {
+func clone(w osfile.Raw, f directory.Source, size int64, alg verity.Algorithm, scratch []byte) (verity.Digest, error) {
 	if unix.IoctlFileClone(int(w.Fd()), int(f.Fd())) != nil {
 		return verity.Digest{}, nil
 	}
@@ -44,12 +43,12 @@ func clone(w *os.File, f directory.Source, size int64, alg verity.Algorithm, scr
 		return verity.Digest{}, err
 	}
 	if osfile.Sparse(f) != nil {
-		return verity.NewHasher(alg).SumSparse(osfile.Holed{File: w}, size, scratch)
+		return verity.NewHasher(alg).SumSparse(&w, size, scratch)
 	}
 	return verity.SumFile(alg, w, size)
 }
 
-func copyBytes(w *os.File, f directory.Source, size int64, alg verity.Algorithm, scratch []byte) (verity.Digest, error) {
+func copyBytes(w osfile.Raw, f directory.Source, size int64, alg verity.Algorithm, scratch []byte) (verity.Digest, error) {
 	o := newObjectWriter(w, verity.NewHasher(alg))
 	sparse := osfile.Sparse(f)
 	for o.size < size {
@@ -77,13 +76,13 @@ func copyBytes(w *os.File, f directory.Source, size int64, alg verity.Algorithm,
 // An objectWriter writes an object into an empty file, and hashes it. Zeros that
 // somebody knows to be some become a hole.
 type objectWriter struct {
-	f      *os.File
+	f      osfile.Raw
 	hasher *verity.Hasher
 	size   int64
 	hole   bool // it ends with one
 }
 
-func newObjectWriter(f *os.File, h *verity.Hasher) *objectWriter {
+func newObjectWriter(f osfile.Raw, h *verity.Hasher) *objectWriter {
 	h.Reset()
 	return &objectWriter{f: f, hasher: h}
 }

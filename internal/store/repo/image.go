@@ -32,7 +32,7 @@ func (r *Repo) AddImage(d verity.Digest) error {
 // digest.
 func CheckRef(name string) error {
 	if _, err := verity.ParseAnyHex(name); err == nil {
-		return fmt.Errorf("%w %q: it can't be told from the digest of an image", ErrRef, name)
+		return fmt.Errorf("%w %q: it looks like the digest of an image", ErrRef, name)
 	}
 	if strings.HasPrefix(path.Base(name), ".tmp-") {
 		return fmt.Errorf("%w %q: names that begin with .tmp- are for files being made", ErrRef, name)

@@ -49,8 +49,16 @@ func (c *checker) has(f *osfile.Raw, d verity.Digest, content []byte, size int64
 // object with fs-verity; any other one is read: a build that leaves a damaged object
 // because there is something of that name would leave an image that doesn't work.
 func (s *Stage) intact(d verity.Digest, size int64, content []byte) bool {
+	// In a new repository no object is there, nor the directory that it would be in.
+	shard := firstByte(d)
+	if s.absent[shard].Load() {
+		return false
+	}
 	var st unix.Stat_t
 	if !s.store.stat(d, &st) {
+		if s.store.shards[shard].Load() == nil {
+			s.absent[shard].Store(true)
+		}
 		return false
 	}
 	ok := st.Mode&unix.S_IFMT == unix.S_IFREG && st.Size == size

@@ -96,8 +96,19 @@ func ParseMeta(text []byte) (Meta, error) {
 	return m, m.check()
 }
 
+// Formats returns the formats that each image is made in, the default first.
+func (m Meta) Formats() []erofs.Format {
+	formats := []erofs.Format{m.Format}
+	for _, f := range m.Extra {
+		if !slices.Contains(formats, f) {
+			formats = append(formats, f)
+		}
+	}
+	return formats
+}
+
 func (m Meta) check() error {
-	for _, f := range append([]erofs.Format{m.Format}, m.Extra...) {
+	for _, f := range m.Formats() {
 		if !f.Valid() {
 			return fmt.Errorf("%w: want image format 0, 1 or 2, found %d", ErrMeta, uint32(f))
 		}

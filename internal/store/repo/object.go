@@ -26,6 +26,24 @@ func (s *Store) stat(d verity.Digest, st *unix.Stat_t) bool {
 	return err == nil && unix.Fstatat(int(dir.Fd()), name, st, unix.AT_SYMLINK_NOFOLLOW) == nil
 }
 
+// ObjectSize returns the size of an object in bytes.
+func (s *Store) ObjectSize(d verity.Digest) (int64, error) {
+	var st unix.Stat_t
+	if !s.stat(d, &st) {
+		return 0, fmt.Errorf("%w: %s", ErrNoObject, filepath.Join(s.root.Name(), s.layout.object(d)))
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return 0, fmt.Errorf("%w: %s isn't a regular file", ErrNoObject, filepath.Join(s.root.Name(), s.layout.object(d)))
+	}
+	return st.Size, nil
+}
+
+// HasObject reports whether an object is there. Its content may be damaged.
+func (s *Store) HasObject(d verity.Digest) bool {
+	_, err := s.ObjectSize(d)
+	return err == nil
+}
+
 // place returns the open directory of an object and the object's name in it.
 func (s *Store) place(d verity.Digest) (*os.File, string, error) {
 	var buf [2*64 + 1]byte
@@ -40,7 +58,7 @@ func (s *Store) place(d verity.Digest) (*os.File, string, error) {
 // shard returns the directory of an object, open. No symbolic link is followed on the way
 // to it.
 func (s *Store) shard(d verity.Digest, name string) (*os.File, error) {
-	place := &s.shards[d.Bytes()[0]]
+	place := &s.shards[firstByte(d)]
 	if dir := place.Load(); dir != nil {
 		return dir, nil
 	}
@@ -52,6 +70,11 @@ func (s *Store) shard(d verity.Digest, name string) (*os.File, error) {
 		dir.Close()
 	}
 	return place.Load(), nil
+}
+
+func firstByte(d verity.Digest) byte {
+	var buf [64]byte
+	return d.AppendBytes(buf[:0])[0]
 }
 
 func (s *shards) close() {

@@ -200,5 +200,11 @@ func (s *Store) readMeta(path string) (meta Meta, secure bool, err error) {
 	return meta, err == nil, nil
 }
 
+// IsRepo reports whether a directory looks like a repository.
+func IsRepo(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, "meta.json"))
+	return err == nil
+}
+
 // Meta returns the settings.
 func (r *Repo) Meta() Meta { return r.meta }

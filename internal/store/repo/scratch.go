@@ -76,7 +76,12 @@ func (g *scratch) remove() {
 
 // sweep removes what killed builds left behind: their locks are free.
 func (s *Store) sweep() {
-	left, err := fs.ReadDir(s.root.FS(), s.layout.tmp)
+	tmp, err := s.openDir(s.layout.tmp)
+	if err != nil {
+		return
+	}
+	defer tmp.Close()
+	left, err := tmp.ReadDir(-1)
 	if err != nil {
 		return
 	}

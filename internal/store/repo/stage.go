@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -25,6 +26,8 @@ type Stage struct {
 	scratch  *scratch    // nil when it is over
 	root     *os.Root    // of scratch
 	noVerity atomic.Bool // the file system has no fs-verity, and may lack it
+	perm     atomic.Int32
+	absent   [256]atomic.Bool // directories of objects that weren't there
 	hashers  sync.Pool
 	checkers sync.Pool
 	memory   Memory // or nil
@@ -122,7 +125,7 @@ func (s *Stage) PutFile(f directory.Source, size int64, scratch []byte) (verity.
 	if err != nil || !s.needs(d, size, nil) {
 		return d, err
 	}
-	return d, s.write(d, size, func(w *os.File) error { return copyFile(w, f, size, d, scratch) })
+	return d, s.write(d, size, func(w osfile.Raw) error { return copyFile(w, f, size, d, scratch) })
 }
 
 // PutBytes adds content as an object and returns its digest.
@@ -140,8 +143,8 @@ func (s *Stage) put(d verity.Digest, content []byte) error {
 	if !s.needs(d, int64(len(content)), content) {
 		return nil
 	}
-	return s.write(d, int64(len(content)), func(w *os.File) error {
-		_, err := w.Write(content)
+	return s.write(d, int64(len(content)), func(w osfile.Raw) error {
+		_, err := w.WriteAt(content, 0)
 		return err
 	})
 }
@@ -153,7 +156,7 @@ func (s *Stage) Put(write func(io.Writer) error) (verity.Digest, int64, error) {
 	h := s.hashers.Get().(*verity.Hasher)
 	defer s.hashers.Put(h)
 	var size int64
-	err := s.create(tmp, func(f *os.File) error {
+	err := s.create(tmp, func(f osfile.Raw) error {
 		w := newObjectWriter(f, h)
 		if err := write(w); err != nil {
 			return err
@@ -174,23 +177,103 @@ func (s *Stage) Put(write func(io.Writer) error) (verity.Digest, int64, error) {
 	return d, size, s.seal(d, size)
 }
 
-func (s *Stage) write(d verity.Digest, size int64, fill func(*os.File) error) error {
+// PutAs adds what write writes as the object with a digest. If that is another's content, the
+// error is a verity.ErrMismatch, and nothing is added.
+func (s *Stage) PutAs(d verity.Digest, write func(io.Writer) error) error {
+	h := s.hashers.Get().(*verity.Hasher)
+	defer s.hashers.Put(h)
+	return s.putAs(d, func(f osfile.Raw) (int64, error) {
+		w := newObjectWriter(f, h)
+		if err := write(w); err != nil {
+			return 0, err
+		}
+		if found := h.Sum(); found != d {
+			return 0, fmt.Errorf("%w: found %s", verity.ErrMismatch, found.Hex())
+		}
+		return w.size, w.finish()
+	})
+}
+
+// PutFileAs is PutAs for a file of size bytes. If the file system can, the object shares its
+// blocks.
+func (s *Stage) PutFileAs(d verity.Digest, f directory.Source, size int64) error {
+	c := s.checkers.Get().(*checker)
+	defer s.checkers.Put(c)
+	return s.putAs(d, func(w osfile.Raw) (int64, error) { return size, copyFile(w, f, size, d, c.buf) })
+}
+
+// putAs adds what fill writes, once it has turned out to be right.
+func (s *Stage) putAs(d verity.Digest, fill func(osfile.Raw) (size int64, err error)) error {
+	tmp := "new-" + rand.Text()
+	var size int64
+	err := s.create(tmp, func(f osfile.Raw) (err error) {
+		size, err = fill(f)
+		return err
+	})
+	if err != nil {
+		return errors.Join(err, s.root.Remove(tmp))
+	}
+	s.mu.Lock()
+	_, taken := s.pending[d]
+	s.pending[d] = struct{}{}
+	s.mu.Unlock()
+	if taken {
+		return s.root.Remove(tmp)
+	}
+	if err := s.root.Rename(tmp, d.Hex()); err != nil {
+		return err
+	}
+	return s.seal(d, size)
+}
+
+// Open opens an object that was put and isn't in the store yet.
+func (s *Stage) Open(d verity.Digest) (*os.File, error) { return s.root.Open(d.Hex()) }
+
+func (s *Stage) write(d verity.Digest, size int64, fill func(osfile.Raw) error) error {
 	if err := s.create(d.Hex(), fill); err != nil {
 		return fmt.Errorf("write object %s: %w", d.Hex(), err)
 	}
 	return s.seal(d, size)
 }
 
-func (s *Stage) create(name string, fill func(*os.File) error) error {
-	f, err := s.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+func (s *Stage) create(name string, fill func(osfile.Raw) error) error {
+	f, err := osfile.CreateRaw(int(s.scratch.lock.Fd()), s.root.Name(), name, uint32(s.store.layout.mode))
 	if err != nil {
 		return err
 	}
 	err = fill(f)
 	if err == nil {
-		err = f.Chmod(s.store.layout.mode)
+		err = s.setPerm(f)
 	}
 	return errors.Join(err, f.Close())
+}
+
+// States of Stage.perm.
+const (
+	permUnknown int32 = iota
+	permRight         // files have it when they are made
+	permWrong         // the umask takes some of it away
+)
+
+// setPerm gives an object its permission bits, unless the first one had them when it was
+// made.
+func (s *Stage) setPerm(f osfile.Raw) error {
+	want := uint32(s.store.layout.mode)
+	if s.perm.Load() == permUnknown {
+		found, err := f.Perm()
+		if err != nil {
+			return err
+		}
+		state := permWrong
+		if found == want {
+			state = permRight
+		}
+		s.perm.Store(state)
+	}
+	if s.perm.Load() == permRight {
+		return nil
+	}
+	return f.SetPerm(want)
 }
 
 // seal turns fs-verity on for a staged object, where the file system has it.
@@ -278,7 +361,11 @@ func (s *Stage) move(d verity.Digest) error {
 	if err != nil {
 		return fmt.Errorf("add object: %w", err)
 	}
-	if err := unix.Renameat(int(s.scratch.lock.Fd()), d.Hex(), int(dir.Fd()), name); err != nil {
+	err = unix.Renameat(int(s.scratch.lock.Fd()), d.Hex(), int(dir.Fd()), name)
+	if errors.Is(err, unix.EISDIR) {
+		return fmt.Errorf("add object: %w", &osfile.KindError{Path: filepath.Join(s.store.root.Name(), target), Want: "a regular file", Found: fs.ModeDir})
+	}
+	if err != nil {
 		return fmt.Errorf("add object: %w", &os.LinkError{Op: "rename", Old: s.scratch.dir + "/" + d.Hex(), New: target, Err: err})
 	}
 	s.store.note(target)

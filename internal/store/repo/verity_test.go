@@ -77,6 +77,54 @@ func TestOnFSVerityARestoredMetaHasIt(t *testing.T) {
 	}
 }
 
+// A copied repository gets fs-verity back, unless something in it is damaged.
+func TestOnFSVerityACopyGetsItBack(t *testing.T) {
+	r, dir := open(t)
+	d := put(t, r, bytes.Repeat([]byte("x"), 300_000))
+	if _, err := r.Measure(d); errors.Is(err, verity.ErrUnsupported) || errors.Is(err, verity.ErrNotEnabled) {
+		if _, err := r.EnableVerity(t.Context()); !errors.Is(err, verity.ErrUnsupported) {
+			t.Errorf("want %v, found %v", verity.ErrUnsupported, err)
+		}
+		t.Skip(err)
+	}
+	copied := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := repo.Open(copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if c.Secure() {
+		t.Error("the copy has fs-verity")
+	}
+	if n, err := c.EnableVerity(t.Context()); err != nil || n != 1 {
+		t.Errorf("enabled %d, %v", n, err)
+	}
+	if found, err := c.Measure(d); err != nil || found != d {
+		t.Errorf("found %v, %v", found, err)
+	}
+	again, err := repo.Open(copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if n, err := again.EnableVerity(t.Context()); err != nil || n != 0 || !again.Secure() {
+		t.Errorf("again: enabled %d, %v", n, err)
+	}
+	path := filepath.Join(copied, "objects", d.ObjectPath())
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("damaged"), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.EnableVerity(t.Context()); !errors.Is(err, verity.ErrMismatch) {
+		t.Errorf("a damaged object: %v", err)
+	}
+}
+
 func put(t *testing.T, r *repo.Repo, content []byte) verity.Digest {
 	t.Helper()
 	s := begin(t, r)

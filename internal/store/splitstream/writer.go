@@ -72,6 +72,9 @@ func newEncoder(w io.Writer) (*zstd.Encoder, error) {
 	return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(windowSize), zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true))
 }
 
+// Size returns the size in bytes of what the stream stands for so far.
+func (w *Writer) Size() int64 { return w.size }
+
 // Write appends inline bytes. It implements io.Writer.
 func (w *Writer) Write(p []byte) (int, error) {
 	n := len(p)

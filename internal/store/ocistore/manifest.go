@@ -1,0 +1,38 @@
+package ocistore
+
+import (
+	"encoding/json"
+
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// The fields stand in the order in which they are written.
+type ociManifest struct {
+	SchemaVersion int             `json:"schemaVersion"`
+	MediaType     types.MediaType `json:"mediaType"`
+	Config        descriptor      `json:"config"`
+	Layers        []descriptor    `json:"layers"`
+}
+
+type descriptor struct {
+	MediaType types.MediaType `json:"mediaType"`
+	Digest    string          `json:"digest"`
+	Size      int64           `json:"size"`
+}
+
+// manifest returns the image's manifest. An image from a docker archive has none, and gets
+// the one that it has with its layers uncompressed.
+func (p *puller) manifest() ([]byte, error) {
+	if p.image.Manifest != nil {
+		return p.image.Manifest, nil
+	}
+	m := ociManifest{
+		SchemaVersion: 2, MediaType: types.OCIManifestSchema1,
+		Config: descriptor{types.OCIConfigJSON, p.image.ConfigDigest, int64(len(p.image.Config))},
+		Layers: []descriptor{},
+	}
+	for _, l := range p.layers {
+		m.Layers = append(m.Layers, descriptor{types.OCIUncompressedLayer, l.diffID, l.size})
+	}
+	return json.Marshal(m)
+}
