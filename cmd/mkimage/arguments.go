@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,9 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		if cmd.HasSubCommands() {
 			return usageError{cmd, unknownCommand(cmd, args[0])}
+		}
+		if valid := cmd.ValidArgs; len(valid) > 0 && len(args) == 1 {
+			return usagef(cmd, "want %s, found %q", strings.Join(valid, " or "), args[0])
 		}
 		most := len(args)
 		for most > 0 && check(cmd, args[:most]) != nil {
@@ -55,6 +59,19 @@ func quoted(args []string) string {
 	return strings.Join(all, " ")
 }
 
+// misspelt returns the error for a command line that names a command that doesn't exist,
+// with --help too, for which cobra shows the help of all commands.
+func misspelt(root *cobra.Command, args []string) error {
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		return nil // cobra adds that command later
+	}
+	cmd, rest, err := root.Find(args)
+	if err != nil || !cmd.HasSubCommands() || len(rest) == 0 || strings.HasPrefix(rest[0], "-") {
+		return nil
+	}
+	return usageError{cmd, unknownCommand(cmd, rest[0])}
+}
+
 // unknownCommand is the error for a command that doesn't exist; it names those that do.
 func unknownCommand(cmd *cobra.Command, name string) error {
 	cmd.SuggestionsMinimumDistance = 2
@@ -81,6 +98,9 @@ func flagError(cmd *cobra.Command, err error) error {
 	case errors.As(err, &invalid):
 		f := invalid.GetFlag()
 		err = fmt.Errorf("--%s: want %s, found %q", f.Name, flagValues[f.Value.Type()], invalid.GetValue())
+		if errors.Is(invalid, strconv.ErrRange) {
+			err = fmt.Errorf("--%s: want %s with fewer digits, found %q", f.Name, flagValues[f.Value.Type()], invalid.GetValue())
+		}
 		if flagValues[f.Value.Type()] == "" {
 			err = invalid
 		}
@@ -94,6 +114,32 @@ func flagError(cmd *cobra.Command, err error) error {
 // flagValues describes the values of each type of flag.
 var flagValues = map[string]string{
 	"uint64": "a whole number that isn't negative", "int64": "a whole number", "int": "a whole number", "bool": "true or false",
+}
+
+// require returns a usage error that names the flags that are needed and have no value.
+func require(cmd *cobra.Command, flags ...string) error {
+	var missing []string
+	for _, name := range flags {
+		f := cmd.Flags().Lookup(name)
+		list, _ := f.Value.(pflag.SliceValue)
+		if f.Value.String() == "" || list != nil && len(list.GetSlice()) == 0 {
+			missing = append(missing, "--"+name)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	of := strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
+	return usagef(cmd, "%s needs %s", of, inSentence(missing))
+}
+
+// inSentence joins words with commas, and the last with "and".
+func inSentence(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " and " + words[last]
 }
 
 // unknownFlag is the error for a flag that doesn't exist; it names the most similar one.
@@ -155,7 +201,13 @@ func checkValues(args []string) func(*cobra.Command, []string) error {
 		if err := refuseSwallowed(cmd, args); err != nil {
 			return err
 		}
-		return refuseEmpty(cmd, rest)
+		if err := refuseTogether(cmd); err != nil {
+			return err
+		}
+		if err := refuseEmpty(cmd, rest); err != nil {
+			return err
+		}
+		return refuseOverwriting(cmd, rest)
 	}
 }
 
@@ -204,9 +256,29 @@ func looksLikeFlag(cmd *cobra.Command, text string) bool {
 	return len(text) == 2 && text[0] == '-' && cmd.Flags().ShorthandLookup(text[1:]) != nil
 }
 
+// refuseTogether refuses flags that exclude each other.
+func refuseTogether(cmd *cobra.Command) error {
+	if cmd.ValidateFlagGroups() == nil {
+		return nil
+	}
+	var given []string
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if len(f.Annotations[exclusive]) > 0 {
+			given = append(given, "--"+f.Name)
+		}
+	})
+	return usagef(cmd, "%s exclude each other", strings.Join(given, " and "))
+}
+
+// exclusive is how cobra marks such flags.
+const exclusive = "cobra_annotation_mutually_exclusive"
+
 // refuseEmpty refuses an empty name: most likely a shell variable is unset, and something
 // that was meant to be encrypted, sealed or restricted wouldn't be.
-func refuseEmpty(cmd *cobra.Command, _ []string) (err error) {
+func refuseEmpty(cmd *cobra.Command, rest []string) (err error) {
+	if slices.Contains(rest, "") && !cmd.Hidden && cmd.Annotations[ownCheck] == "" {
+		return usagef(cmd, "argument %d of %d is an empty text; usage: %s", slices.Index(rest, "")+1, len(rest), cmd.UseLine())
+	}
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		operand, _ := pflag.UnquoteUsage(f)
 		if operand == strings.ToLower(operand) || operand == "TEXT" || err != nil {

@@ -83,6 +83,9 @@ func bootRemarks(r transform.Report, name string) (remarks []string) {
 	if r.NoTmp {
 		say("%s has no /tmp: make an empty one, to mount a tmpfs on", name)
 	}
+	if r.Owner != 0 {
+		say("/usr of %s belongs to user %d and not to root, as when an ordinary user has unpacked it: in the booted system that user would own it too; build from the archive (tar:FILE), or as root, or in: unshare --map-auto --map-root-user", name, r.Owner)
+	}
 	if len(r.ReadOnly) > 0 {
 		say("%s will be read-only in the booted system, like all but /etc and /var: make them links to directories below /var, or mount something there", paths(r.ReadOnly))
 	}
@@ -102,8 +105,5 @@ func paths(names []string) string {
 	for i, n := range names {
 		all[i] = "/" + n
 	}
-	if len(all) == 1 {
-		return all[0]
-	}
-	return strings.Join(all[:len(all)-1], ", ") + " and " + all[len(all)-1]
+	return inSentence(all)
 }

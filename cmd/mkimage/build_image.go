@@ -34,10 +34,10 @@ type buildReport struct {
 }
 
 // settings returns the settings that the flags ask for, or else those of the repository.
-func (o *buildOptions) settings(cmd *cobra.Command) (repo.Meta, error) {
+func (o *buildOptions) settings(cmd *cobra.Command, u *ui) (repo.Meta, error) {
 	meta := repo.Meta{Algorithm: verity.SHA256, Format: erofs.V1}
 	if o.repo != "" {
-		r, err := repo.Open(o.repo)
+		r, err := openRepo(u, o.repo)
 		if err == nil {
 			meta = r.Meta()
 			r.Close()
@@ -95,7 +95,7 @@ func (o *buildOptions) measure(ctx context.Context, u *ui, meta repo.Meta) (buil
 // store builds into a repository. The objects come first, then the name of the image, its
 // seal and the ref: each only once everything that it refers to is on stable storage.
 func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers []signer) (_ buildReport, err error) {
-	r, err := repo.Init(o.repo, meta)
+	r, err := locking(u, o.repo, func() (*repo.Repo, error) { return repo.Init(o.repo, meta) })
 	if err != nil {
 		return buildReport{}, err
 	}

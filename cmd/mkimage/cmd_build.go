@@ -81,6 +81,8 @@ func newBuild(u *ui) *cobra.Command {
 		Long:    fmt.Sprintf(buildLong, sourceHelp()),
 		Example: "  mkimage build ROOT\n  mkimage build --repo repo --boot --ref debian/13 --seal mykey.key --sequence 42 ROOT",
 		Args:    usageArgs(cobra.ExactArgs(1)),
+
+		Annotations: map[string]string{ownCheck: "true"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.source = args[0]
 			return o.run(cmd, u)
@@ -118,7 +120,7 @@ func (o *buildOptions) checkPlaces() error {
 			continue
 		}
 		path, err := osfile.FollowLinks(out.name)
-		if err != nil || !out.dir && isStream(path) {
+		if err != nil || !out.dir && osfile.IsStream(path) {
 			continue // writing there will say what is wrong
 		}
 		isDirectory := source.IsDirectory(o.source)
@@ -186,7 +188,7 @@ func (o *buildOptions) run(cmd *cobra.Command, u *ui) error {
 	if err := errors.Join(checkOutputs(o.output, o.seal.oneUse), checkReplaceable(o.cache)); err != nil {
 		return err
 	}
-	meta, err := o.settings(cmd)
+	meta, err := o.settings(cmd, u)
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func newDiff(u *ui) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	o.look.flags(cmd)
+	o.look.flags(u, cmd)
 	f.BoolVar(&o.first, "first", false, "stop after the first difference")
 	f.StringVar(&o.digest, "digest", "", "hash for the files of directories and archives: sha256 or sha512 (default: as in the image)")
 	f.BoolVar(&o.source.UseEpoch, "use-epoch", false, "treat all times in directories as 0")

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/internal/artifact/disk"
-	"github.com/composefs-go/composefs/internal/store/repo"
 )
 
 type diskOptions struct {
@@ -57,8 +56,8 @@ func newDisk(u *ui) *cobra.Command {
   mkimage disk --repo repo --image debian/13 --uki linux.efi --write-device --output /dev/sdX`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.repo == "" || len(o.images) == 0 || o.output == "" {
-				return usagef(cmd, "disk needs --repo, --image and --output")
+			if err := require(cmd, "repo", "image", "output"); err != nil {
+				return err
 			}
 			if cmd.Flags().Changed("sector-size") && o.sectorSize != 512 && o.sectorSize != 4096 {
 				return usagef(cmd, "--sector-size: want 512 or 4096, found %d", o.sectorSize)
@@ -105,7 +104,7 @@ func (o *diskOptions) run(cmd *cobra.Command, u *ui) error {
 	for _, r := range remarks {
 		u.remark("%s", r)
 	}
-	r, err := repo.Open(o.repo)
+	r, err := openRepo(u, o.repo)
 	if err != nil {
 		return err
 	}

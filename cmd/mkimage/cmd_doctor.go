@@ -16,6 +16,7 @@ import (
 	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/internal/check/doctor"
 	"github.com/composefs-go/composefs/internal/filekind"
+	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
@@ -66,7 +67,14 @@ func newDoctor(u *ui) *cobra.Command {
 			"  mkimage doctor /boot/initrd.img --cmdline \"$(cat /proc/cmdline)\"\n  mkimage doctor",
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := o.run(cmd.Context(), args)
+			if len(args) == 0 {
+				for _, name := range []string{"repo", "modules", "cmdline", "root-fs"} {
+					if cmd.Flags().Changed(name) {
+						return usagef(cmd, "--%s is about a THING, and without one doctor examines the running system: name a UKI, an initrd, an image or a disk", name)
+					}
+				}
+			}
+			r, err := o.run(cmd.Context(), u, args)
 			if err != nil {
 				return err
 			}
@@ -90,7 +98,7 @@ func newDoctor(u *ui) *cobra.Command {
 // errFindings ends doctor when it has found something: the report has said what.
 var errFindings = errors.New("there are findings that stop the boot")
 
-func (o *doctorOptions) run(ctx context.Context, args []string) (*doctor.Report, error) {
+func (o *doctorOptions) run(ctx context.Context, u *ui, args []string) (*doctor.Report, error) {
 	if len(args) == 0 {
 		return doctor.System(os.DirFS("/")), nil
 	}
@@ -100,13 +108,13 @@ func (o *doctorOptions) run(ctx context.Context, args []string) (*doctor.Report,
 			return nil, fmt.Errorf("--modules: %w", err)
 		}
 		var err error
-		if e.Builtin, err = doctor.ParseBuiltin(os.DirFS(o.modules), "."); err != nil {
+		if e.Builtin, err = doctor.ParseBuiltin(osfile.DirFS(o.modules), "."); err != nil {
 			return nil, fmt.Errorf("--modules %s: %w", o.modules, err)
 		}
 	}
 	var store repoStore
 	if o.repo != "" {
-		r, err := repo.Open(o.repo)
+		r, err := openRepo(u, o.repo)
 		if err != nil {
 			return nil, err
 		}
@@ -114,7 +122,7 @@ func (o *doctorOptions) run(ctx context.Context, args []string) (*doctor.Report,
 		store = repoStore{r}
 		e.Store = store
 	}
-	r, err := o.examine(ctx, e, store, args[0])
+	r, err := o.examine(ctx, u, e, store, args[0])
 	if err == nil {
 		r.Subject = args[0]
 	}
@@ -122,7 +130,7 @@ func (o *doctorOptions) run(ctx context.Context, args []string) (*doctor.Report,
 }
 
 // examine opens what is to be examined and finds out what it is.
-func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store repoStore, name string) (*doctor.Report, error) {
+func (o *doctorOptions) examine(ctx context.Context, u *ui, e *doctor.Examiner, store repoStore, name string) (*doctor.Report, error) {
 	isDir := filekind.CheckDirectory(name) == nil
 	f, err := filekind.Open(name, doctorWants)
 	// What a file of a repository's images is called is what it has to be.
@@ -133,7 +141,7 @@ func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store r
 		}
 	}
 	if err != nil && isDir {
-		return nil, doctorOfDirectory(name)
+		return nil, doctorOfDirectory(u, name)
 	}
 	if err != nil {
 		return nil, err
@@ -167,9 +175,9 @@ func (o *doctorOptions) examine(ctx context.Context, e *doctor.Examiner, store r
 		}
 		return e.Initrd(image), nil
 	case filekind.Unknown:
-		return nil, fmt.Errorf("%s is a file of another kind, of which doctor knows nothing: want %s", name, doctorWants)
+		return nil, fmt.Errorf("%s is of no kind that doctor knows: want %s", name, doctorWants)
 	default:
-		return nil, fmt.Errorf("%s is %s, of which doctor knows nothing: want %s", name, kind, doctorWants)
+		return nil, fmt.Errorf("%s is %s, which doctor can't examine: want %s", name, kind, doctorWants)
 	}
 }
 
@@ -195,8 +203,8 @@ func checkBoots(name string, r io.ReaderAt) error {
 const doctorWants = "a UKI, an initrd, an image or a disk"
 
 // doctorOfDirectory says what may have been meant by a directory.
-func doctorOfDirectory(name string) error {
-	r, err := repo.Open(name)
+func doctorOfDirectory(u *ui, name string) error {
+	r, err := openRepo(u, name)
 	if err == nil {
 		r.Close()
 		return fmt.Errorf("%s is a repository: name one of its images, as in mkimage doctor --repo %s IMAGE", name, shellWord(name))

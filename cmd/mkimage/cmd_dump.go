@@ -46,7 +46,7 @@ IMAGE is a file, or with --repo a digest or ref.`,
 			})
 		},
 	}
-	o.flags(cmd)
+	o.flags(u, cmd)
 	o.filterFlag(cmd)
 	cmd.Flags().StringVar(&dialect, "dialect", "c", "`NAME` of the dialect: c for mkcomposefs, rust for composefs-rs")
 	return cmd

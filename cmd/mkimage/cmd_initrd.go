@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/composefs-go/composefs/bootcfg"
 	"github.com/composefs-go/composefs/internal/artifact/initrd"
 	"github.com/composefs-go/composefs/internal/filekind"
+	"github.com/composefs-go/composefs/internal/osfile"
 )
 
 // maxProgram bounds composefs-setup-root, in bytes; it has less than 3 MiB.
@@ -41,8 +41,11 @@ func newInitrd(u *ui) *cobra.Command {
       --policy setup-root-conf.toml --output initrd.img`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.output == "" || o.modules == "" {
-				return usagef(cmd, "initrd needs --modules and --output")
+			if err := require(cmd, "modules", "output"); err != nil {
+				return err
+			}
+			if c := initrd.Compression(o.compression); c != initrd.Zstd && c != initrd.None {
+				return usagef(cmd, "--compress: want zstd or none, found %q", o.compression)
 			}
 			return o.run(cmd, u)
 		},
@@ -128,6 +131,9 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 			u.remark("every boot by this initrd will be refused: %s: %v", o.policy, advisePolicy(err))
 			refused = true
 		}
+		if config.Verify.Signature == bootcfg.Off && len(keys) > 0 {
+			u.remark("the policy %s says signature = \"off\": the boot requires no seal, and the keys have no use", o.policy)
+		}
 		if config.Measure.TPM != bootcfg.Off {
 			parts.Modules = initrd.TPMModules()
 		}
@@ -145,7 +151,7 @@ func (o *initrdOptions) parts(cmd *cobra.Command, u *ui) (initrd.Options, error)
 	if err := initrd.CheckModulesDir(dir); err != nil {
 		return parts, usagef(cmd, "--modules %s: %w", o.modules, initrdAdvice(err))
 	}
-	if parts.Kernel, err = initrd.NewKernel(os.DirFS(dir), dir, filepath.Base(dir)); err != nil {
+	if parts.Kernel, err = initrd.NewKernel(osfile.DirFS(dir), dir, filepath.Base(dir)); err != nil {
 		return parts, err
 	}
 	parts.Modules = append(parts.Modules, initrd.RootModules(o.rootFS)...)

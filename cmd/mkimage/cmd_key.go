@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/internal/filekind"
+	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/sign"
 )
 
@@ -102,7 +103,7 @@ type keyFile struct {
 
 func (k keyFile) String() string {
 	if k.ID == 0 {
-		return fmt.Sprintf("%s: %s key, called %s; --password-file tells its number", k.File, k.Kind, k.Name)
+		return fmt.Sprintf("%s: %s key, called %s; its ID takes the password: --password-file", k.File, k.Kind, k.Name)
 	}
 	return fmt.Sprintf("%s: %s key %s, called %s", k.File, k.Kind, k.ID, k.Name)
 }
@@ -111,7 +112,7 @@ func newKeyShow(u *ui) *cobra.Command {
 	var o sealOptions
 	cmd := &cobra.Command{
 		Use:   "show FILE...",
-		Short: "show the numbers of keys, public or private",
+		Short: "show the IDs of keys, public or private",
 		Long: `Show prints the ID and the name under which a key appears in signatures, boot.json and
 messages, and the kind of the file. The ID of an encrypted private key is encrypted too,
 so showing it needs --password-file.`,
@@ -178,7 +179,7 @@ func loadPublicKey(name string) (sign.Key, error) {
 // loadKeyring reads the public keys of files and of directories.
 func loadKeyring(names []string) (sign.Keyring, error) {
 	return loadKeys(names, func(dir string) (sign.Keyring, error) {
-		keys, err := sign.LoadKeyring(os.DirFS(dir), ".")
+		keys, err := sign.LoadKeyring(osfile.DirFS(dir), ".")
 		if err != nil {
 			err = fmt.Errorf("%s: %w", dir, err)
 		}

@@ -29,7 +29,7 @@ IMAGE is a file, or with --repo a digest or ref.`,
 			return o.each(args, func(m source.Image) error { return listing.Write(u.out, m.Root) })
 		},
 	}
-	o.flags(cmd)
+	o.flags(u, cmd)
 	o.filterFlag(cmd)
 	return cmd
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -52,7 +51,7 @@ boot can't find it out.`,
 			return o.measure(u, alg, args)
 		},
 	}
-	o.flags(cmd)
+	o.flags(u, cmd)
 	register.flags(cmd)
 	cmd.Flags().StringVar(&algorithm, "digest", "sha256", "hash: sha256 or sha512 (with --repo, the repository's)")
 	return cmd
@@ -60,7 +59,7 @@ boot can't find it out.`,
 
 // algorithm returns the algorithm of the repository.
 func (o *lookOptions) algorithm() (verity.Algorithm, error) {
-	r, err := repo.Open(o.repo)
+	r, err := openRepo(o.u, o.repo)
 	if err != nil {
 		return 0, err
 	}

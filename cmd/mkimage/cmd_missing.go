@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -33,7 +34,7 @@ IMAGE is a file, or with --repo a digest or ref.`,
 			}
 			paths, err := o.objectPaths(args)
 			if err == nil {
-				paths, err = missingFrom(o.repo, basedirs, paths)
+				paths, err = missingFrom(u, o.repo, basedirs, paths)
 			}
 			if err != nil {
 				return err
@@ -41,7 +42,7 @@ IMAGE is a file, or with --repo a digest or ref.`,
 			return u.lines(paths)
 		},
 	}
-	o.flags(cmd)
+	o.flags(u, cmd)
 	o.filterFlag(cmd)
 	cmd.Flags().StringArrayVar(&basedirs, "basedir", nil, "object store `DIR` (repeatable)")
 	return cmd
@@ -49,10 +50,10 @@ IMAGE is a file, or with --repo a digest or ref.`,
 
 // missingFrom returns the paths that exist neither in the repository, if one is named, nor
 // in any of the directories.
-func missingFrom(repository string, dirs, paths []string) ([]string, error) {
+func missingFrom(u *ui, repository string, dirs, paths []string) ([]string, error) {
 	var opened []*os.File
 	if repository != "" {
-		r, err := repo.Open(repository)
+		r, err := openRepo(u, repository)
 		if err != nil {
 			return nil, err
 		}
@@ -67,6 +68,9 @@ func missingFrom(repository string, dirs, paths []string) ([]string, error) {
 	for _, name := range dirs {
 		if err := filekind.CheckDirectory(name); err != nil {
 			return nil, err
+		}
+		if repo.IsRepo(name) {
+			return nil, fmt.Errorf("--basedir %s: want a directory of objects, found a repository: say --repo %s", name, shellWord(name))
 		}
 		dir, err := osfile.OpenDir(name)
 		if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +45,7 @@ Linked to /sbin/mount.composefs, this program also serves mount -t composefs.`,
   mkimage mount --basedir repo/objects --digest $DIGEST image.erofs /mnt`,
 		Args: usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			result, err := o.run(cmd, args[0], args[1])
+			result, err := o.run(cmd, u, args[0], args[1])
 			if err != nil {
 				return err
 			}
@@ -79,8 +80,11 @@ func remarkLack(u *ui, m imagemount.Report) {
 // verityLevels are the values of --verity.
 var verityLevels = map[string]imagemount.VerityLevel{"": imagemount.Implied, "off": imagemount.Off, "try": imagemount.Try, "require": imagemount.Require}
 
-func (o *mountOptions) run(cmd *cobra.Command, image, dir string) (imagemount.Report, error) {
+func (o *mountOptions) run(cmd *cobra.Command, u *ui, image, dir string) (imagemount.Report, error) {
 	if err := o.check(cmd); err != nil {
+		return imagemount.Report{}, err
+	}
+	if err := filekind.CheckDirectory(dir); err != nil {
 		return imagemount.Report{}, err
 	}
 	if o.Signed {
@@ -97,7 +101,7 @@ func (o *mountOptions) run(cmd *cobra.Command, image, dir string) (imagemount.Re
 		}
 		o.ReadSeal = sealBeside(image)
 	} else {
-		r, err := repo.Open(o.repo)
+		r, err := openRepo(u, o.repo)
 		if err != nil {
 			return imagemount.Report{}, err
 		}
@@ -129,8 +133,16 @@ func (o *mountOptions) check(cmd *cobra.Command) (err error) {
 			return usagef(cmd, "--digest: %w", err)
 		}
 	}
+	if o.repo != "" && len(o.Basedirs) > 0 {
+		return usagef(cmd, "--repo and --basedir exclude each other: an image of a repository has its objects there")
+	}
+	for _, dir := range o.Basedirs {
+		if repo.IsRepo(dir) {
+			return usagef(cmd, "--basedir %s: want a directory of objects, found a repository: say --basedir %s for an image in a file, or --repo %s for one of its own", dir, shellWord(filepath.Join(dir, "objects")), shellWord(dir))
+		}
+	}
 	if (o.Upper == "") != (o.Work == "") {
-		return usagef(cmd, "--upperdir and --workdir need each other")
+		return usagef(cmd, "--upperdir and --workdir go together")
 	}
 	o.Signed = o.Signed || len(o.keyNames) > 0
 	o.Named = true

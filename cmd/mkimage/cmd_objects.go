@@ -28,7 +28,7 @@ IMAGE is a file, or with --repo a digest or ref.`,
 			return u.lines(paths)
 		},
 	}
-	o.flags(cmd)
+	o.flags(u, cmd)
 	o.filterFlag(cmd)
 	return cmd
 }

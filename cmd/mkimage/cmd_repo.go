@@ -13,11 +13,11 @@ import (
 func newRepo(u *ui) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "repo COMMAND",
-		Short: "make a repository",
+		Short: "make a repository, check it, and remove what nothing needs",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newRepoInit(u))
+	cmd.AddCommand(newRepoInit(u), newRepoRefs(u), newRepoFsck(u), newRepoGC(u))
 	return cmd
 }
 
@@ -56,7 +56,10 @@ func newRepoInit(u *ui) *cobra.Command {
 				return usagef(cmd, "--format: %w", err)
 			}
 			meta := repo.Meta{Algorithm: alg, Format: f}
-			r, err := repo.Init(args[0], meta)
+			if meta, err = keepSettings(cmd, u, args[0], meta); err != nil {
+				return err
+			}
+			r, err := locking(u, args[0], func() (*repo.Repo, error) { return repo.Init(args[0], meta) })
 			if lost := (*repo.LostMetaError)(nil); errors.As(err, &lost) {
 				return restoreMeta(cmd, u, args[0], meta)
 			}
@@ -71,6 +74,23 @@ func newRepoInit(u *ui) *cobra.Command {
 	return cmd
 }
 
+// keepSettings returns the settings of a repository that is there instead of the defaults of
+// flags that weren't given.
+func keepSettings(cmd *cobra.Command, u *ui, dir string, meta repo.Meta) (repo.Meta, error) {
+	r, err := openRepo(u, dir)
+	if err != nil {
+		return meta, nil // which init finds too, and explains
+	}
+	have := r.Meta()
+	if !cmd.Flags().Changed("digest") {
+		meta.Algorithm = have.Algorithm
+	}
+	if !cmd.Flags().Changed("format") {
+		meta.Format, meta.Extra = have.Format, have.Extra
+	}
+	return meta, r.Close()
+}
+
 // restoreMeta is init for a repository that has lost its meta.json. It ignores the defaults
 // of flags that weren't given.
 func restoreMeta(cmd *cobra.Command, u *ui, dir string, asked repo.Meta) error {
@@ -81,14 +101,14 @@ func restoreMeta(cmd *cobra.Command, u *ui, dir string, asked repo.Meta) error {
 	if cmd.Flags().Changed("format") {
 		want.Format = &asked.Format
 	}
-	meta, err := repo.Restore(dir, want)
+	meta, err := locking(u, dir, func() (repo.Meta, error) { return repo.Restore(dir, want) })
 	if errors.Is(err, repo.ErrUndecided) && want.Format == nil {
 		err = fmt.Errorf("%w: choose with --format", err)
 	}
 	if err != nil {
 		return err
 	}
-	u.remark("%s had lost its meta.json; the new one has the settings of what is there: %s", dir, meta)
+	u.remark("%s had no usable meta.json; the new one has the settings of what is there: %s", dir, meta)
 	return reportInit(u, dir, meta, true)
 }
 

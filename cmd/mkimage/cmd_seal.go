@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,7 +32,8 @@ in minisign's format. A machine with the public key in its initramfs boots the i
 with such a seal, and only if the sequence number isn't below its minimum.
 
 Sealing with a second key adds a signature, if the statement is the same. One valid
-signature is enough to boot.
+signature is enough to boot. Another statement replaces the one that was there, together
+with all its signatures: name every key that machines rely on.
 
 A key that isn't on this machine signs in three steps:
 
@@ -77,8 +80,12 @@ func (o *sealCommand) check(cmd *cobra.Command) error {
 		}
 	}
 	switch {
-	case o.repo == "" || ways == 0:
+	case o.repo == "" && ways == 0:
 		return usagef(cmd, "seal needs --repo and --key")
+	case o.repo == "":
+		return usagef(cmd, "seal needs --repo")
+	case ways == 0:
+		return usagef(cmd, "seal needs --key, or --statement-only to sign elsewhere")
 	case ways > 1:
 		return usagef(cmd, "--key, --statement-only and --add-signature exclude each other")
 	case o.signature == "" && (o.statementFile != "" || len(o.trusted) > 0):
@@ -99,7 +106,7 @@ func (o *sealCommand) run(u *ui, name string) error {
 	if err != nil {
 		return err
 	}
-	r, err := repo.Open(o.repo)
+	r, err := openRepo(u, o.repo)
 	if err != nil {
 		return err
 	}
@@ -202,7 +209,7 @@ func (o *sealCommand) addSignature(u *ui, r *repo.Repo, image verity.Digest, siz
 	said := seal.Statement()
 	var known sign.Keyring
 	if err == nil {
-		known, err = o.checkSigner(u, image, text, signature)
+		known, err = o.checkSigner(u, r, seal, signature)
 	}
 	if isUnreadable(err) {
 		return err
@@ -213,7 +220,8 @@ func (o *sealCommand) addSignature(u *ui, r *repo.Repo, image verity.Digest, siz
 	if err := o.checkSeal(u, r, image, said.Sequence, known); err != nil {
 		return err
 	}
-	if err := r.AddSignatures(seal, []sign.Signature{s}, known); err != nil {
+	o.remarkLost(u, r, seal, []sign.KeyID{s.KeyID})
+	if err := addSignatures(u, r, seal, []sign.Signature{s}, known); err != nil {
 		return err
 	}
 	return o.report(u, newSealReport(said, []sign.KeyID{s.KeyID}))
@@ -253,15 +261,37 @@ func checkStatement(text []byte, image verity.Digest, size int64) (sign.Seal, er
 
 // checkSigner wants the signature to be by one of the keys, if there are any to
 // hold it against, and returns them.
-func (o *sealCommand) checkSigner(u *ui, image verity.Digest, text, signature []byte) (sign.Keyring, error) {
+func (o *sealCommand) checkSigner(u *ui, r *repo.Repo, seal sign.Seal, signature []byte) (sign.Keyring, error) {
 	if len(o.trusted) == 0 {
-		u.remark("without --keys it isn't checked that the signature is of this statement; the boot will check it")
+		if by := replacedSigners(r, seal, signature); len(by) > 0 {
+			return nil, fmt.Errorf("the image has another seal, by %s, and without the public key it can't be checked that this signature is any good: name the key with --keys", strings.Join(by, " and "))
+		}
+		u.remark("the signature wasn't checked, as there is no --keys; the boot will check it")
 		return nil, nil
 	}
 	keys, err := loadKeyring(o.trusted)
 	if err != nil {
 		return nil, err
 	}
-	_, err = sign.Policy{Keys: keys}.Verify(image, text, [][]byte{signature})
+	_, err = sign.Policy{Keys: keys}.Verify(seal.Statement().Digest, seal.Text(), [][]byte{signature})
 	return keys, err
+}
+
+// replacedSigners returns the keys whose signatures would go if one was stored: all of
+// another statement, or the one by the same key.
+func replacedSigners(r *repo.Repo, seal sign.Seal, signature []byte) []string {
+	have, err := r.ReadSeal(seal.Statement().Digest)
+	if err != nil {
+		return nil
+	}
+	added, _ := sign.ParseSignature(signature)
+	var keys []string
+	for _, text := range have.Signatures {
+		s, err := sign.ParseSignature(text)
+		if err == nil && !bytes.Equal(text, signature) && (s.KeyID == added.KeyID || !bytes.Equal(have.Text, seal.Text())) {
+			keys = append(keys, s.KeyID.String())
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
 }

@@ -63,8 +63,12 @@ func newUKIBuild(u *ui) *cobra.Command {
       --image $DIGEST --sb-key db.key --sb-cert db.crt --output linux.efi`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !o.onlyProfile() && (o.linux == "" || len(o.initrds) == 0) || o.output == "" {
-				return usagef(cmd, "uki build needs --linux, --initrd and --output")
+			needed := []string{"linux", "initrd", "output"}
+			if o.onlyProfile() {
+				needed = []string{"output"}
+			}
+			if err := require(cmd, needed...); err != nil {
+				return err
 			}
 			return o.run(cmd, u)
 		},
@@ -102,6 +106,9 @@ const noImage = "none"
 // imageArgument returns the kernel argument that names an image, and what to say for a
 // name that isn't a digest.
 func imageArgument(image string) (string, error) {
+	if trimmed := strings.TrimSpace(image); trimmed != image && trimmed != "" {
+		return "", fmt.Errorf("want no blanks around %s, found %q", trimmed, image)
+	}
 	argument, err := ukiparts.ImageArgument(image)
 	var name *ukiparts.NoDigestError
 	if errors.As(err, &name) {

@@ -34,11 +34,14 @@ func (o *secureBoot) open(cmd *cobra.Command) (*programSigner, error) {
 		return nil, nil
 	}
 	if o.key == "" || o.cert == "" {
-		return nil, usagef(cmd, "want both --sb-key and --sb-cert: the signature has the certificate in it")
+		return nil, usagef(cmd, "want both --sb-key and --sb-cert: the signature includes the certificate")
 	}
 	text, err := readSmall(o.key, secureboot.MaxFile)
 	if err != nil {
 		return nil, fmt.Errorf("--sb-key: %w", err)
+	}
+	if isSealKey(text) {
+		return nil, &filekind.Error{Path: o.key, Found: sealKey, Want: "an RSA private key as openssl writes it, for Secure Boot"}
 	}
 	key, err := secureboot.ParseKey(text)
 	if err != nil {
@@ -48,10 +51,21 @@ func (o *secureBoot) open(cmd *cobra.Command) (*programSigner, error) {
 	return &programSigner{key, chain}, err
 }
 
+// sealKey is what isSealKey finds.
+const sealKey filekind.Kind = "a key of minisign, which is for seals"
+
+func isSealKey(text []byte) bool {
+	kind := filekind.Key(text)
+	return kind == filekind.PrivateKey || kind == filekind.PublicKey
+}
+
 func readCertificates(name string) ([]*x509.Certificate, error) {
 	text, err := readSmall(name, secureboot.MaxFile)
 	if err != nil {
 		return nil, fmt.Errorf("--sb-cert: %w", err)
+	}
+	if isSealKey(text) {
+		return nil, &filekind.Error{Path: name, Found: sealKey, Want: "an X.509 certificate, for Secure Boot"}
 	}
 	chain, err := secureboot.ParseCertificates(text)
 	if err != nil {
@@ -120,7 +134,8 @@ func newUKISign(u *ui) *cobra.Command {
   mkimage uki sign --add-signature signature --sb-cert db.crt --output signed.efi linux.efi
 
   mkimage uki sign --remove --output plain.efi linux.efi`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args:        usageArgs(cobra.ExactArgs(1)),
+		Annotations: map[string]string{ownCheck: "true"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(cmd); err != nil {
 				return err

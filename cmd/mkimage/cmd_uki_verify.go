@@ -26,9 +26,14 @@ or if composefs-setup-root would refuse its command line, policy or keys. Anythi
 that the signer should know, such as a possible shell, is a warning. Like firmware, verify
 ignores the validity periods of certificates.
 
+Verify judges how the programs in an initrd are started and configured, and not the
+programs: it knows composefs-setup-root by a sentence in it. Sign only what was made from
+packages that you trust.
+
 An addon is judged in the same way, for whatever UKI it may be used with: by its arguments,
-and by the files that its initrd replaces in the UKI's. Replaced units and programs of the
-initrd have status 2; replaced keys and policies are a warning.`
+and by the files that its initrd puts over the UKI's. Firmware, kernel modules, keys and the
+policy are a warning. Any other file has status 2, since the programs of an initrd may run
+or obey it.`
 
 func newUKIVerify(u *ui) *cobra.Command {
 	var trusted, images []string
@@ -100,7 +105,7 @@ func verifyUKI(name string, trusted, pins []string) (*ukiContents, error) {
 	if len(c.problems) == 0 {
 		return c, nil
 	}
-	err = fmt.Errorf("the signature of %s is good, and what it vouches for is not: %w", name, errors.Join(c.problems...))
+	err = fmt.Errorf("the signature of %s is good, but what it signs must not be trusted: %w", name, errors.Join(c.problems...))
 	if !slices.ContainsFunc(c.problems, func(e error) bool { return !errors.Is(e, ukicheck.ErrOtherImage) }) {
 		return c, err
 	}

@@ -104,20 +104,24 @@ type sealVerdict struct {
 	Status   sign.Status `json:"status"` // "valid", "none" or "not-required"
 	Key      sign.KeyID  `json:"key,omitzero"`
 	KeyName  string      `json:"key-name,omitempty"`
-	Sequence uint64      `json:"sequence,omitempty"`
+	Sequence *uint64     `json:"sequence,omitempty"` // nil unless a valid seal says it
 	OSID     string      `json:"os-id,omitempty"`
 	Refs     []string    `json:"refs,omitempty"` // that it is for
 }
 
 func newSealVerdict(v sign.Verdict) sealVerdict {
 	said := v.Statement
-	return sealVerdict{v.Status, v.Key.ID, v.Key.Name, said.Sequence, said.OSID, said.Refs}
+	s := sealVerdict{v.Status, v.Key.ID, v.Key.Name, nil, said.OSID, said.Refs}
+	if v.Status == sign.Sealed {
+		s.Sequence = &said.Sequence
+	}
+	return s
 }
 
 func (v sealVerdict) String() string {
 	switch v.Status {
 	case sign.Sealed:
-		return fmt.Sprintf("sealed by key %s (%s), sequence %d", v.Key, v.KeyName, v.Sequence)
+		return fmt.Sprintf("sealed by key %s (%s), sequence %d", v.Key, v.KeyName, *v.Sequence)
 	case sign.Unsealed:
 		return "without a seal, and the policy doesn't require one"
 	}
@@ -153,7 +157,7 @@ func (o *verifyOptions) run(cmd *cobra.Command, u *ui, name string) (verdictRepo
 	if err != nil {
 		return verdictReport{}, configError{err}
 	}
-	r, err := repo.Open(o.repo)
+	r, err := openRepo(u, o.repo)
 	if err != nil {
 		return verdictReport{}, err
 	}
@@ -174,6 +178,7 @@ func (o *verifyOptions) run(cmd *cobra.Command, u *ui, name string) (verdictRepo
 	}
 	defer image.Close()
 	v.Size, v.Seal = image.Size, newSealVerdict(image.Verdict)
+	o.remarkRef(u, r, v)
 	v.FSVerity = o.fsVerity(u, config.Verify.FSVerity, image.Measured)
 	if o.objects {
 		u.progress.start("checking objects")
@@ -181,6 +186,19 @@ func (o *verifyOptions) run(cmd *cobra.Command, u *ui, name string) (verdictRepo
 		v.Objects, err = checkObjects(cmd, u, r, image, v.FSVerity == string(bootcfg.Require))
 	}
 	return v, err
+}
+
+// remarkRef says that the verdict isn't yet about what a boot by the ref would find.
+func (o *verifyOptions) remarkRef(u *ui, r *repo.Repo, v verdictReport) {
+	if o.ref == "" {
+		return
+	}
+	switch d, err := r.LookupRef(o.ref); {
+	case err != nil:
+		u.remark("there is no ref %s now: the verdict is for a boot by it once it points to this image", o.ref)
+	case d != v.Digest:
+		u.remark("the ref %s points to %s now: the verdict is for a boot by it once it points to this image", o.ref, d.Hex())
+	}
 }
 
 // find returns which image is meant, and by which ref.
@@ -256,6 +274,9 @@ func (o *verifyOptions) bootPolicy() (bootcfg.Config, sign.Policy, error) {
 		// The boot would ask for no seal, which isn't what someone who names keys means.
 		err = fmt.Errorf("%w: %s has no file *.pub", sign.ErrNoKeys, o.keys[0])
 	}
+	if o.minimum > 0 && o.policy == "" && len(o.keys) == 0 {
+		err = errors.New("--minimum-sequence is about seals, which no one checks without a key: name the key with --keys")
+	}
 	return config, policy, err
 }
 
@@ -320,7 +341,7 @@ func checkObjects(cmd *cobra.Command, u *ui, r *repo.Repo, image *repo.Verified,
 		}
 		f, err := r.OpenObject(d)
 		if kind := (*osfile.KindError)(nil); errors.As(err, &kind) {
-			return 0, mismatchError{fmt.Errorf("%w, which overlayfs doesn't take for it: remove that, and build the image again", err)}
+			return 0, mismatchError{fmt.Errorf("%w; overlayfs reads only that: remove what is there, and build the image again", err)}
 		}
 		if err != nil {
 			return 0, err

@@ -86,7 +86,7 @@ func (i *info) objects(u *ui) error {
 func (i *info) missing(u *ui) error {
 	paths, err := i.look.objectPaths(i.names)
 	if err == nil && i.basedir != nil {
-		paths, err = missingFrom("", []string{*i.basedir}, paths)
+		paths, err = missingFrom(u, "", []string{*i.basedir}, paths)
 	}
 	if err != nil {
 		return err

@@ -134,11 +134,31 @@ func (m *mkcomposefs) create(u *ui) (io.WriteCloser, error) {
 	case m.onlyPrint:
 		return flusher{bufio.NewWriter(io.Discard)}, nil
 	case m.image != "-":
-		return os.OpenFile(m.image, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+		f, err := os.OpenFile(m.image, os.O_WRONLY|os.O_CREATE, 0o666)
+		return &replacing{File: f}, err
 	case isFile && term.IsTerminal(int(f.Fd())):
 		return nil, errors.New("standard output is a terminal, and an image is no text; redirect it")
 	}
 	return flusher{bufio.NewWriter(u.out)}, nil
+}
+
+// A replacing file keeps what is in it until it is written to.
+type replacing struct {
+	*os.File
+	begun bool
+}
+
+func (r *replacing) Write(p []byte) (int, error) {
+	if !r.begun {
+		r.begun = true
+		// As O_TRUNC, which has no effect on anything but a regular file.
+		if st, err := r.Stat(); err == nil && st.Mode().IsRegular() {
+			if err := r.Truncate(0); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return r.File.Write(p)
 }
 
 type flusher struct{ *bufio.Writer }
@@ -179,15 +199,15 @@ func (m *mkcomposefs) tree(ctx context.Context, u *ui) (*tree.Node, error) {
 	u.progress.start("reading " + m.source)
 	defer u.progress.stop()
 	if m.store != "" {
-		return m.fill(ctx, read)
+		return m.fill(ctx, u, read)
 	}
 	read.Sink = directory.NewDigests(verity.SHA256)
 	return directory.Read(ctx, m.source, read)
 }
 
 // fill reads a directory into the digest store.
-func (m *mkcomposefs) fill(ctx context.Context, read directory.Options) (*tree.Node, error) {
-	store, err := repo.OpenStore(m.store)
+func (m *mkcomposefs) fill(ctx context.Context, u *ui, read directory.Options) (*tree.Node, error) {
+	store, err := locking(u, m.store, func() (*repo.Store, error) { return repo.OpenStore(m.store) })
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func runMountComposefs(_ context.Context, u *ui, args []string) error {
 	case len(m.Basedirs) == 0:
 		return ctoolUsagef(mountUsage, "no basedir: the option basedir=DIR says where the contents of files are")
 	case (m.Upper == "") != (m.Work == ""):
-		return errors.New("upperdir and workdir need each other")
+		return errors.New("upperdir and workdir go together")
 	case call.fake:
 		return nil
 	}

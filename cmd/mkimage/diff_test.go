@@ -59,8 +59,8 @@ func TestAnImageWithOtherBytesDiffers(t *testing.T) {
 			at = "0x1f"
 		}
 		for with, want := range map[string]string{
-			image: "image: bytes not mkimage's from " + at + " on in A, mkimage's in B\nfrom A to B: 0 objects, 0 B\n",
-			tree:  "image: bytes not mkimage's from " + at + " on in A, mkimage's in B\nfrom A to B: 0 objects, 0 B\n",
+			image: "image: bytes other bytes from " + at + " on in A, as mkimage writes them in B\nfrom A to B: 0 objects, 0 B\n",
+			tree:  "image: bytes other bytes from " + at + " on in A, as mkimage writes them in B\nfrom A to B: 0 objects, 0 B\n",
 			other: "",
 		} {
 			wanted := exitDifferent

@@ -30,7 +30,7 @@ func (o *diskOptions) open(cmd *cobra.Command) (diskTarget, error) {
 	path, err := outputPath(o.output)
 	var special *osfile.SpecialError
 	switch {
-	case err == nil && (standardOutputs[o.output] || isStream(path)):
+	case err == nil && (standardOutputs[o.output] || osfile.IsStream(path)):
 		return diskTarget{}, usagef(cmd, "--output: a disk image can't be written to a pipe; name a file")
 	case errors.As(err, &special) && special.Kind() == "a block device":
 		return diskTarget{}, usagef(cmd, "--output: %s is a block device; to overwrite everything on it, say --write-device", o.output)

@@ -17,8 +17,12 @@ import (
 	"github.com/composefs-go/composefs/internal/check/ukicheck"
 	"github.com/composefs-go/composefs/internal/disktool"
 	"github.com/composefs-go/composefs/internal/imagemount"
+	"github.com/composefs-go/composefs/internal/oci"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/printable"
+	"github.com/composefs-go/composefs/internal/store/collect"
+	"github.com/composefs-go/composefs/internal/store/fetch"
+	"github.com/composefs-go/composefs/internal/store/ocistore"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/sign/secureboot"
@@ -34,8 +38,16 @@ var exits = []struct {
 	status int
 	hint   string
 }{
+	{is(collect.ErrNoRoot), exitFailure, "name the images that are needed with --keep, or say --everything if none is"},
+	{is(collect.ErrBroken), exitMismatch, "build or pull it again; or if it isn't needed, remove what leads to it: a tag with mkimage oci untag, a seal with mkimage repo gc --unseal, a ref in REPO/images/refs"},
+	{isA[*repo.StrayError], exitFailure, "remove it, or move it out of REPO"},
+	{is(errUnsound), exitMismatch, ""},
+	{is(fetch.ErrMissing), exitNotFound, "take an origin that has it all"},
+	{is(fetch.ErrWrong), exitMismatch, "tell the people who run the origin, or take another one"},
 	{isA[*repo.GoneError], exitNotFound, "the repository is incomplete; build the image into REPO again"},
-	{is(repo.ErrNoImage), exitNotFound, "list what there is with: ls REPO/images REPO/images/refs"},
+	{is(repo.ErrNoImage), exitNotFound, "list what there is with: find REPO/images -type l; the images of tags with: mkimage oci list --repo REPO"},
+	{is(ocistore.ErrNoTag), exitNotFound, "list what there is with: mkimage oci list --repo REPO"},
+	{is(ocistore.ErrBroken), exitMismatch, "pull it again: mkimage oci pull --repo REPO REF TAG"},
 	{is(repo.ErrNoObject), exitNotFound, "the repository is incomplete; build the image into REPO again"},
 	{isA[*disktool.MissingError], exitFailure, "install the package PACKAGE"},
 	{isA[*initrd.NoIndexError], exitFailure, "make it with: depmod -b ROOT VERSION"},
@@ -45,7 +57,6 @@ var exits = []struct {
 	{is(repo.ErrNewer), exitFailure, "use a newer mkimage"},
 	{is(repo.ErrOther), exitFailure, "use another directory, or the settings that it has"},
 	{is(repo.ErrOccupied), exitFailure, "use a new directory"},
-	{is(repo.ErrInterrupted), exitFailure, "name the public keys of the seal with --keys"},
 	{lacksVerity(imagemount.NotEnabled), exitMismatch, "run `fsverity enable FILE`, or build the image into a repository on that file system; " + withoutVerity},
 	{lacksVerity(imagemount.FeatureOff), exitKernel, "turn it on (ext4: `tune2fs -O verity DEVICE`; f2fs: make it anew with `mkfs.f2fs -O verity`) and build into a new repository, since files that are there don't get it; " + withoutVerity},
 	{lacksVerity(imagemount.KernelLacks), exitKernel, "boot a kernel that has it; " + withoutVerity},
@@ -60,7 +71,7 @@ var exits = []struct {
 	{is(sign.ErrLegacy), exitRefused, "sign with minisign 0.10 or later, without -l"},
 	{is(sign.ErrBadSignature), exitRefused, "seal the image again: " + sealingCommand},
 	{is(sign.ErrOtherDigest), exitRefused, "each image needs a seal of its own: " + sealingCommand},
-	{is(sign.ErrTooOld), exitRefused, "take a newer image"},
+	{is(sign.ErrTooOld), exitRefused, "take a newer image; or, if this one is to be accepted, seal it with a higher number: " + sealingCommand},
 	{is(sign.ErrOtherSystem), exitRefused, "take an image that was sealed with this --os-id"},
 	{is(sign.ErrOtherRef), exitRefused, "let the ref point to an image that was sealed for it"},
 	{is(sign.ErrRevoked), exitRefused, "take another image"},
@@ -71,10 +82,13 @@ var exits = []struct {
 	{is(sign.ErrRefused), exitRefused, ""},
 	{isA[damageError], exitMismatch, "build the image into REPO again: that replaces what is damaged"},
 	{isA[*sign.MeasureError], exitMismatch, "build it into a repository on a file system with fs-verity (ext4: tune2fs -O verity DEVICE; a plain copy loses it), or set [verify] fs-verity = \"userspace\" in the policy"},
+	{isA[*oci.MismatchError], exitMismatch, ""},
 	{isA[*sign.DigestError], exitMismatch, "build the image into REPO again: that replaces what is damaged"},
 	{is(verity.ErrMismatch), exitMismatch, ""},
 	{is(ukicheck.ErrOtherImage), exitMismatch, ""},
 	{isA[*secretError], exitFailure, "name another file, or remove that one first if the key is no longer needed"},
+	{isA[*osfile.PlantedError], exitFailure, hintPlanted},
+	{isDirectory, exitFailure, "remove that directory"},
 	{isLinked, exitFailure, "neither the boot nor overlayfs follows a link there: move what it leads to into its place"},
 }
 
@@ -110,6 +124,12 @@ func lacks(feature kernel.Feature) func(error) bool {
 // isMissingRepo reports whether a directory could become the repository that it isn't.
 func isMissingRepo(err error) bool {
 	return errors.Is(err, repo.ErrNotRepo) && errors.Is(err, fs.ErrNotExist)
+}
+
+// isDirectory reports whether a directory is in the place of a file.
+func isDirectory(err error) bool {
+	var kind *osfile.KindError
+	return errors.As(err, &kind) && kind.Found.IsDir() && kind.Want == "a regular file"
 }
 
 // isLinked reports whether a symbolic link is in the place of a file or directory.
@@ -229,6 +249,9 @@ func modulesOf(err error) string {
 	}
 	return ""
 }
+
+// hintPlanted is about what another user made in a directory such as /tmp.
+const hintPlanted = "name a file in a directory in which only you can make files"
 
 // splitModules returns the root that a directory of modules belongs to, "ROOT" if it is
 // where depmod doesn't look, and the version of the kernel.

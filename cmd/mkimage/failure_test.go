@@ -24,7 +24,7 @@ func TestWithJSONAnErrorIsOneObjectOnStandardError(t *testing.T) {
 	}{
 		"with a hint": {
 			[]string{"--json", "verify", "--repo", "repo", "nothing"},
-			failure{Status: exitNotFound, Hint: "list what there is with: ls repo/images repo/images/refs"},
+			failure{Status: exitNotFound, Hint: "list what there is with: find repo/images -type l; the images of tags with: mkimage oci list --repo repo"},
 		},
 		"with a path":      {[]string{"uki", "inspect", "--json", "nowhere.efi"}, failure{Status: exitFailure, Path: "nowhere.efi"}},
 		"a directory":      {[]string{"build", "--json", "--output", "root", "root"}, failure{Status: exitFailure, Path: "root"}},

@@ -84,7 +84,7 @@ func TestAFullFileSystemLeavesTheRepositoryAsItWas(t *testing.T) {
 		os.WriteFile(filepath.Join(tree, name), bytes.Repeat([]byte(name), 500_000), 0o644)
 	}
 	stderr, status := mkimageAs(t, 0, "build", "--repo", repo, tree)
-	if status != exitFailure || !strings.Contains(stderr, "no space left on device\nhint: free some space and try again") {
+	if status != exitFailure || !strings.Contains(stderr, "no space left on device\nhint: free some space on the file system of "+repo+" and try again") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 	if after := filesIn(t, repo); before != after {

@@ -28,6 +28,18 @@ var absent = map[string]string{
 	"build --cache":            "build --cache nosuch/cache root",
 	"build --one-use-key":      "build --repo repo --one-use-key nosuch/key root",
 	"repo init DIR":            "repo init nosuch/repo",
+	"fetch --repo":             "fetch --repo nosuch/repo --from repo DIGEST",
+	"fetch --from":             "fetch --repo repo --from nosuch DIGEST",
+	"repo fsck --repair-from":  "repo fsck --repair-from nosuch lost",
+	"repo refs DIR":            "repo refs nosuch",
+	"repo gc DIR":              "repo gc nosuch",
+	"repo fsck DIR":            "repo fsck nosuch",
+	"oci pull REF":             "oci pull --repo repo oci:nosuch tag",
+	"oci pull --repo":          "oci pull --repo nosuch/repo oci:LAYOUTS/basic-gzip tag",
+	"oci list --repo":          "oci list --repo nosuch",
+	"oci tag --repo":           "oci tag --repo nosuch a b",
+	"oci untag --repo":         "oci untag --repo nosuch a",
+	"oci dump --repo":          "oci dump --repo nosuch a",
 	"key new NAME":             "key new nosuch/key",
 	"key new --password-file":  "key new --password-file nosuch other2",
 	"key show FILE":            "key show nosuch",
@@ -125,7 +137,7 @@ func init() {
 func TestAnInputThatIsNotThereIsStatus1InEveryCommand(t *testing.T) {
 	model := userMachine(t)
 	t.Chdir(model)
-	if out, status := shell(t, model, "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=us -keyout db.key -out db.crt && mkimage build --output image root && mkimage seal --repo repo --key mykey.key --sequence 1 stable"); status != 0 {
+	if out, status := shell(t, model, "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=us -keyout db.key -out db.crt && mkimage build --output image root && mkimage seal --repo repo --key mykey.key --sequence 1 stable && cp -a repo lost && rm -f lost/objects/$(mkimage objects image | head -n 1)"); status != 0 {
 		t.Fatal(out)
 	}
 	digest, err := os.ReadFile("digest")
@@ -133,7 +145,7 @@ func TestAnInputThatIsNotThereIsStatus1InEveryCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	hex := strings.TrimSpace(string(digest))
-	fill := strings.NewReplacer("MODULES", "root/usr/lib/modules/6.12.1-test", "STUB", ukiparts.StubPath(uki.StubLinux, runtime.GOARCH), "ADDON", addonStub(t), "DIGEST", hex, "SIGNATURE", "repo/seals/"+hex+".seal.minisig")
+	fill := strings.NewReplacer("MODULES", "root/usr/lib/modules/6.12.1-test", "STUB", ukiparts.StubPath(uki.StubLinux, runtime.GOARCH), "ADDON", addonStub(t), "DIGEST", hex, "LAYOUTS", os.Getenv("LAYOUTS"), "SIGNATURE", "repo/seals/"+hex+".seal.minisig")
 	for name, line := range absent {
 		args := strings.Fields(fill.Replace(line))
 		want := exitFailure

@@ -22,12 +22,16 @@ func (e signalError) Error() string {
 // status is the exit status that a shell reports for a program that died of the signal.
 func (e signalError) status() int { return 128 + int(e.signal) }
 
-// stoppable returns a context that ends with the first SIGINT or SIGTERM, so that
-// temporary files are removed. A second one ends what doesn't listen.
+// stoppable returns a context that ends with the first SIGINT, SIGTERM or SIGHUP, so that
+// temporary files are removed. A second one ends what doesn't listen. A program that was
+// started to ignore SIGHUP, as by nohup, goes on ignoring it.
 func stoppable(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM)
+	if !signal.Ignored(unix.SIGHUP) {
+		signal.Notify(signals, unix.SIGHUP)
+	}
 	go func() {
 		select {
 		case s := <-signals:

@@ -33,12 +33,12 @@ func TestLayersAreReadAsRuntimesDoAndOddOnesAreNamed(t *testing.T) {
 			`link-upper.tar: entry 1, "lib/new": want a directory at "lib", found a symbolic link to "usr/lib"; to let layers write through links, as container runtimes do, say --follow-layer-links` + "\n", nil, nil},
 		{"through a link, as it says", []string{"--follow-layer-links", "tar:link-lower.tar,link-upper.tar"}, 0, "", []string{"/usr/lib/new", "/usr/lib/old"}, []string{"/lib/new"}},
 		{"a whiteout through a link", []string{"--follow-layer-links", "tar:wh-low.tar,wh-symlink.tar"}, 0, "", []string{"/secret"}, []string{"/usr/lib/key"}},
-		{"without an end", []string{"tar:noend.tar"}, 0, `remark: noend.tar: entry 1, "a": the archive ends here without two blocks of zeros: it may be cut; to refuse such archives say --strict` + "\n", []string{"/a"}, nil},
+		{"without an end", []string{"tar:noend.tar"}, 0, `remark: noend.tar: entry 1, "a": the archive ends here without two blocks of zeros: it may be truncated; to refuse such archives say --strict` + "\n", []string{"/a"}, nil},
 		{"without an end, quietly", []string{"--quiet", "tar:noend.tar"}, 0, "", []string{"/a"}, nil},
-		{"without an end, strictly", []string{"--strict", "tar:nullblock.tar"}, exitFailure, `nullblock.tar: entry 1, "a": the archive ends here without two blocks of zeros: it may be cut` + "\n", nil, nil},
+		{"without an end, strictly", []string{"--strict", "tar:nullblock.tar"}, exitFailure, `nullblock.tar: entry 1, "a": the archive ends here without two blocks of zeros: it may be truncated` + "\n", nil, nil},
 		{"lz4", []string{"tar:packed.tar.lz4"}, exitFailure, "packed.tar.lz4: the archive is packed with lz4: want plain, gzip or zstd; unpack it on the way: lz4 -dc packed.tar.lz4 | mkimage build tar:-\n", nil, nil},
 		{"a large window", []string{"tar:long-window.tar.zst"}, exitFailure, "long-window.tar.zst: unpacking the archive takes a zstd window of more than 128 MiB, which is the limit; unpack it on the way: zstd --long=31 -dc long-window.tar.zst | mkimage build tar:-\n", nil, nil},
-		{"too large", []string{"--max-expansion", "1000", "tar:opq-low.tar"}, exitFailure, `opq-low.tar: entry 2, "root/.bashrc": tar archive goes beyond a limit: it unpacks to more than 1000 bytes; if you trust the archive, raise the limit: mkimage build --max-expansion BYTES` + "\n", nil, nil},
+		{"too large", []string{"--max-expansion", "1000", "tar:opq-low.tar"}, exitFailure, `opq-low.tar: entry 2, "root/.bashrc": tar archive goes beyond a limit: it unpacks to more than 1000 bytes; if you trust the archive, raise the limit with --max-expansion BYTES` + "\n", nil, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			image := filepath.Join(t.TempDir(), "image")

@@ -21,7 +21,7 @@ func TestAFailedOrKilledCommandHarmsNoOldFileAndLeavesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			if out, status := shell(t, ".", "cp -a --reflink=auto "+model+"/. "+dir); status != 0 {
+			if out, status := shell(t, ".", `cp -a --reflink=auto "$1/." "$2"`, model, dir); status != 0 {
 				t.Fatal(out)
 			}
 			if out, status := shell(t, dir, script+"\nleft=$(find . -name '.tmp*' | head -n 1)\ntest -z \"$left\" || { echo left: $left >&2; exit 1; }"); status != 0 {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -11,7 +13,6 @@ import (
 	"github.com/composefs-go/composefs/internal/check/listing"
 	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/internal/source"
-	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -19,13 +20,17 @@ import (
 type lookOptions struct {
 	repo   string
 	filter []string
+	strict bool // each name of filter must be in one of the images
+	u      *ui
 }
 
-func (o *lookOptions) flags(cmd *cobra.Command) {
+func (o *lookOptions) flags(u *ui, cmd *cobra.Command) {
+	o.u = u
 	cmd.Flags().StringVar(&o.repo, "repo", "", "take images by digest or ref from the repository `DIR`")
 }
 
 func (o *lookOptions) filterFlag(cmd *cobra.Command) {
+	o.strict = true
 	cmd.Flags().StringArrayVar(&o.filter, "filter", nil, "only the file or directory `NAME` at the top of the image, with everything below it (repeatable)")
 }
 
@@ -50,9 +55,12 @@ func (o *lookOptions) open(name string) (*os.File, error) {
 func (o *lookOptions) openNamed(name string) (*os.File, verity.Digest, error) {
 	if o.repo == "" {
 		f, err := filekind.Open(name, "a regular file")
+		if _, notDigest := verity.ParseAnyHex(name); errors.Is(err, fs.ErrNotExist) && notDigest == nil {
+			err = fmt.Errorf("%w; for an image of a repository say --repo DIR", err)
+		}
 		return f, verity.Digest{}, err
 	}
-	r, err := repo.Open(o.repo)
+	r, err := openRepo(o.u, o.repo)
 	if err != nil {
 		return nil, verity.Digest{}, err
 	}
@@ -87,14 +95,22 @@ func (o *lookOptions) eachWhole(names []string, do func(source.Image) error) err
 }
 
 func (o *lookOptions) eachOf(names, only []string, do func(source.Image) error) error {
+	var lacking []string
+	if o.strict {
+		lacking = slices.Clone(o.filter)
+	}
 	for _, name := range names {
 		m, err := o.readOf(name, only)
 		if err == nil {
+			lacking = slices.DeleteFunc(lacking, func(want string) bool { return m.Root.Lookup(want) != nil })
 			err = do(m)
 		}
 		if err != nil {
 			return err
 		}
+	}
+	if len(lacking) > 0 {
+		return fmt.Errorf("--filter %s: want the name of a file at the top of %s, and there is none; mkimage ls without --filter shows what there is", lacking[0], strings.Join(names, " or "))
 	}
 	return nil
 }

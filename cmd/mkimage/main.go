@@ -15,7 +15,7 @@ import (
 // commands lists the subcommands in the order of the help: making an image,
 // vouching for it, booting it, looking at it.
 var commands = []func(*ui) *cobra.Command{
-	newBuild, newRepo, newKey, newSeal, newVerify, newInitrd, newUKI, newDisk,
+	newBuild, newOCI, newFetch, newRepo, newKey, newSeal, newVerify, newInitrd, newUKI, newDisk,
 	newLs, newDump, newObjects, newMissing, newMeasure, newDiff, newDoctor,
 	newMount, newUmount, newCompletion,
 }
@@ -40,10 +40,10 @@ If a command writes a FILE, - means standard output; its result is then printed 
 standard error. If FILE is a symbolic link, the link stays and the file that it points to
 is replaced. Devices and directories are refused; see mkimage disk --write-device.
 
-Exit status: 0 done; 1 a failure without a number of its own; 2 wrong usage;
+Exit status: 0 done; 1 any other failure; 2 wrong usage;
 4 image or object not found; 5 digest mismatch; 6 seal or signature refused;
 7 the kernel or the file system lacks something; 130 interrupted (^C, SIGINT);
-143 terminated (SIGTERM).
+129, 143 terminated (SIGHUP, SIGTERM).
 A missing file, directory or repository is always 1, except that it is 2 for diff and for
 the keys and the policy of verify.`
 
@@ -76,7 +76,10 @@ func run(ctx context.Context, args []string, u *ui) int {
 	root.SetErr(u.err)
 	u.ctx = ctx
 	u.json = jsonAsked(args) // also for a command line that can't be parsed
-	cmd, err := root.ExecuteContextC(ctx)
+	cmd, err := root, misspelt(root, args)
+	if err == nil {
+		cmd, err = root.ExecuteContextC(ctx)
+	}
 	err = whyStopped(ctx, err)
 	u.repo = givenRepo(cmd)
 	u.progress.stop()
@@ -84,6 +87,22 @@ func run(ctx context.Context, args []string, u *ui) int {
 		return 0
 	}
 	return u.fail(err)
+}
+
+// newHelp is cobra's own command, but for names of commands that don't exist.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:    "help [COMMAND]",
+		Short:  "explain a command",
+		Hidden: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			of, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usageError{of, unknownCommand(of, rest[0])}
+			}
+			return of.Help()
+		},
+	}
 }
 
 // newRoot returns the command that has all others below it.
@@ -103,8 +122,10 @@ func newRoot(u *ui) *cobra.Command {
 	root.PersistentFlags().BoolVar(&u.json, "json", false, "print the result as JSON, and errors too: one object on standard error")
 	root.PersistentFlags().BoolVarP(&u.quiet, "quiet", "q", false, "no progress, no remarks; results and errors only")
 	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(newHelp())
 	for _, add := range commands {
 		root.AddCommand(add(u))
 	}
+	root.InitDefaultHelpCmd() // so that it is found before cobra adds it
 	return root
 }

@@ -25,8 +25,8 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script: each begins with the sentence that it proves.
 // What a script can't do without stands in a line like [!have:minisign] skip;
-// $STUB is systemd's stub for UKIs, $ADDON_STUB the one for addons, $EXAMPLES the directory of that name, and
-// $SETUP_ROOT is composefs-setup-root.
+// $STUB is systemd's stub for UKIs, $ADDON_STUB the one for addons, $EXAMPLES the directory of that name,
+// $LAYOUTS has container images, and $SETUP_ROOT is composefs-setup-root.
 func TestScripts(t *testing.T) {
 	// The modes of their files are the usual ones, whatever the umask is here.
 	umask := unix.Umask(0o022)
@@ -39,7 +39,9 @@ func TestScripts(t *testing.T) {
 		e.Setenv("SETUP_ROOT", setupRoot)
 		e.Setenv("STUB", ukiparts.StubPath(uki.StubLinux, runtime.GOARCH))
 		e.Setenv("ADDON_STUB", addons)
-		return err
+		images, layoutsErr := filepath.Abs(layouts)
+		e.Setenv("LAYOUTS", images)
+		return errors.Join(err, layoutsErr)
 	}})
 }
 

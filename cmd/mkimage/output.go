@@ -39,7 +39,7 @@ func (u *ui) writeOutput(name string, write func(io.Writer) error) error {
 	switch {
 	case err == nil && standardOutputs[name]:
 		err = u.writeStandardOutput(contents)
-	case err == nil && isStream(path):
+	case err == nil && osfile.IsStream(path):
 		err = writeStream(path, contents)
 	case err == nil:
 		err = replaceFile(path, contents)
@@ -66,7 +66,11 @@ func checkOutputs(names ...string) error {
 			continue
 		}
 		path, err := outputPath(name)
-		if err == nil && !standardOutputs[name] && !isStream(path) {
+		switch {
+		case err != nil || standardOutputs[name]:
+		case osfile.IsStream(path):
+			err = osfile.CheckStream(path)
+		default:
 			err = checkDir(filepath.Dir(path))
 		}
 		if err != nil {
@@ -123,7 +127,7 @@ func outputPath(name string) (string, error) {
 		return name, nil
 	}
 	path, err := osfile.FollowLinks(name)
-	if err != nil || isStream(path) {
+	if err != nil || osfile.IsStream(path) {
 		return path, err
 	}
 	if err := osfile.Replaceable(path); err != nil {
@@ -149,25 +153,6 @@ func keepSecret(path string) error {
 	return nil
 }
 
-// nullDevice is the number of /dev/null.
-var nullDevice = unix.Mkdev(1, 3)
-
-// isStream reports whether a path is a pipe or /dev/null: the user can only mean to write
-// to it.
-func isStream(path string) bool {
-	var st unix.Stat_t
-	if unix.Stat(path, &st) != nil {
-		return false
-	}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFIFO:
-		return true
-	case unix.S_IFCHR:
-		return st.Rdev == nullDevice
-	}
-	return false
-}
-
 // writeStandardOutput writes to standard output. From then on results go to standard error.
 func (u *ui) writeStandardOutput(write func(io.Writer) error) error {
 	if f, ok := u.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
@@ -181,8 +166,16 @@ func (u *ui) writeStandardOutput(write func(io.Writer) error) error {
 	return w.Flush()
 }
 
+// umask is the process's. It can only be read by setting it, which is safe before there are
+// other goroutines.
+var umask = func() os.FileMode {
+	mask := unix.Umask(0o077)
+	unix.Umask(mask)
+	return os.FileMode(mask)
+}()
+
 func writeStream(path string, write func(io.Writer) error) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	f, err := osfile.OpenStream(path)
 	if err != nil {
 		return err
 	}
@@ -197,7 +190,7 @@ func replaceFile(path string, write func(io.Writer) error) error {
 	}
 	defer dir.Close()
 	osfile.Sweep(dir)
-	return osfile.Replace(dir, filepath.Base(path), 0o644, func(f *os.File) error { return write(f) })
+	return osfile.Replace(dir, filepath.Base(path), 0o666&^umask, func(f *os.File) error { return write(f) })
 }
 
 // withoutPath keeps an error from saying the name a second time.

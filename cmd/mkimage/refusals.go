@@ -34,11 +34,11 @@ var refusals = []struct {
 }{
 	{inRepository, []unix.Errno{unix.EACCES}, "run it as the owner of REPO"},
 	{inRepository, []unix.Errno{unix.EPERM}, "see with lsattr whether a file or directory of REPO is immutable (i) or append-only (a): chattr -ia takes that away"},
-	{inRepository, []unix.Errno{unix.EROFS}, "remount the file system of REPO with: mount -o remount,rw"},
-	{inRepository, []unix.Errno{unix.ENOSPC, unix.EDQUOT}, "free some space and try again"},
+	{inRepository, []unix.Errno{unix.EROFS}, "remount the file system of REPO with: mount -o remount,rw \"$(findmnt -no TARGET -T REPO)\""},
+	{inRepository, []unix.Errno{unix.ENOSPC, unix.EDQUOT}, "free some space on the file system of REPO and try again"},
 	{inNewRepository, []unix.Errno{unix.EACCES, unix.EPERM}, "name a repository in a directory that you may write to"},
 	{inNewRepository, []unix.Errno{unix.EROFS}, "name a repository on a file system that is mounted for writing"},
-	{inNewRepository, []unix.Errno{unix.ENOSPC, unix.EDQUOT}, "free some space and try again"},
+	{inNewRepository, []unix.Errno{unix.ENOSPC, unix.EDQUOT}, "free some space on the file system of REPO and try again"},
 	{inTree, []unix.Errno{unix.EACCES, unix.EPERM}, "to read every file of a root file system, run as root or inside: unshare --map-auto --map-root-user"},
 	{inOutput, []unix.Errno{unix.EACCES, unix.EPERM}, "name a file in a directory that you may write to"},
 	{inOutput, []unix.Errno{unix.EROFS}, "name a file on a file system that is mounted for writing"},
@@ -82,6 +82,10 @@ func refusalHint(err error, repository string) string {
 // siteOf finds out where an error happened. While a tree is being read, its contents are
 // written to the repository: the path decides.
 func siteOf(err error, repository string) (at site, known bool) {
+	var link *os.LinkError
+	if errors.As(err, &link) && !filepath.IsAbs(link.New) && repository != "" {
+		return inRepository, true // only in a repository are links made
+	}
 	var path *fs.PathError
 	for cause := err; errors.As(cause, &path); cause = path.Err {
 		// The names of an os.Root, which only a repository is, are relative to it.

@@ -87,7 +87,7 @@ func TestTheHintFitsWhatWasRefused(t *testing.T) {
 		{"a repository that is read-only", root, []string{"build", "--repo", at("readonly/repo"), at("changed")}, "remount the file system of " + at("readonly/repo")},
 		{"an output that is read-only", root, []string{"build", "--output", at("readonly/image"), at("changed")}, "name a file on a file system that is mounted for writing"},
 		{"a new key that is read-only", root, []string{"key", "new", at("readonly/key")}, "name a file on a file system that is mounted for writing"},
-		{"a full repository", root, []string{"build", "--repo", at("full/repo"), at("changed")}, "free some space and try again"},
+		{"a full repository", root, []string{"build", "--repo", at("full/repo"), at("changed")}, "free some space on the file system of "},
 		{"a full output", root, []string{"build", "--output", at("full/image"), at("changed")}, "free some space, or name a file on another"},
 		{"a one-use key on a full file system", root, []string{"build", "--repo", at("repo"), "--one-use-key", at("full/key.pub"), at("changed")}, "free some space, or name a file on another"},
 		{"a disk image on a full file system", root, []string{"disk", "--repo", at("repo"), "--image", "x", "--esp", "a=" + at("other"), "--output", at("full/disk")}, "free some space, or name a file on another"},
@@ -116,7 +116,7 @@ func TestTheHintIsForTheSiteOfTheError(t *testing.T) {
 	}{
 		{"an immutable file of the repository", path("unlink", "repo/images/x", unix.EPERM), "chattr -ia"},
 		{"a file of the repository by a name below it", path("mkdirat", "tmp/build-x", unix.EROFS), "remount the file system of repo"},
-		{"an object that is written while the tree is read", refusedAt(inTree, fmt.Errorf("read tree/file: %w", path("write", "repo/tmp/x", unix.EDQUOT))), "free some space and try again"},
+		{"an object that is written while the tree is read", refusedAt(inTree, fmt.Errorf("read tree/file: %w", path("write", "repo/tmp/x", unix.EDQUOT))), "free some space on the file system of "},
 		{"a name that begins as the repository's does", path("write", "repository", unix.ENOSPC), ""},
 		{"an input", path("open", "kernel", unix.EACCES), ""},
 		{"nothing known", unix.ENOSPC, ""},

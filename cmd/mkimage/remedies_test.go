@@ -81,7 +81,7 @@ func TestFindingsOfDoctorGoWhenTheirRemedyIsCarriedOut(t *testing.T) {
 
 func (row trial) try(t *testing.T, model string) {
 	dir := filepath.Join(t.TempDir(), "d")
-	if out, status := shell(t, ".", "cp -a --sparse=always "+model+" "+dir); status != 0 {
+	if out, status := shell(t, ".", `cp -a --sparse=always "$1" "$2"`, model, dir); status != 0 {
 		t.Fatal(out)
 	}
 	if out, status := shell(t, dir, prelude+row.before); status != 0 {
@@ -172,18 +172,21 @@ policy() { printf '%s\n' "$@" >policy; initrd --policy policy; }
 pack() { (cd "$1" && find . -mindepth 1 | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) >initrd.img; }
 edit() { mkdir tree; (cd tree; cpio --quiet -idm --no-preserve-owner '[!d]*' <../initrd.img; eval "$1"); pack tree; }
 common() {
-	rm -rf tree; mkdir -p tree/usr/lib/composefs/keys.d tree/usr/lib/modules tree/usr/lib/systemd/system
+	rm -rf tree; mkdir -p tree/usr/lib/composefs/keys.d tree/usr/lib/modules
 	cp setup-root tree/usr/lib/composefs/composefs-setup-root; cp ours.pub tree/usr/lib/composefs/keys.d
 	cp -a modules/6.12.1-test tree/usr/lib/modules
 }
 dracut() {
 	common
 	cp "$DRACUT/composefs-init.sh" tree/init; chmod 755 tree/init
-	u=tree/usr/lib/systemd/system
+	u=tree/usr/lib/systemd/system; mkdir -p $u
 	cp "$DRACUT/composefs-setup-root.service" $u
 	mkdir $u/initrd-root-fs.target.wants $u/initrd-root-fs.target.requires $u/initrd-switch-root.service.d
 	ln -s ../composefs-setup-root.service $u/initrd-root-fs.target.wants; ln -s ../composefs-setup-root.service $u/initrd-root-fs.target.requires
 	cp "$DRACUT/composefs-switch-root.conf" $u/initrd-switch-root.service.d/composefs.conf
+	printf '\177ELF' >tree/usr/lib/systemd/systemd; chmod 755 tree/usr/lib/systemd/systemd
+	mkdir tree/etc; echo ID=test >tree/etc/initrd-release
+	printf '[Unit]\nWants=initrd-root-fs.target\n' >$u/initrd.target
 	(cd tree; eval "$1"); pack tree
 }
 hook() {

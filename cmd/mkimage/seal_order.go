@@ -54,7 +54,7 @@ func (o *sealOptions) checkSeal(u *ui, r *repo.Repo, image verity.Digest, sequen
 	case o.force || !have.there || sequence >= have.number:
 		return nil
 	case !have.counts(keys):
-		u.remark("image %s has a seal with sequence %d by none of these keys; it is ignored, and replaced", image.Hex(), have.number)
+		u.remark("image %s has a seal with sequence %d that none of these keys has signed: it is replaced", image.Hex(), have.number)
 		return nil
 	}
 	return fmt.Errorf("%w: image %s is sealed with sequence %s: want that or a higher one, found %d", errOlder, image.Hex(), have, sequence)

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/internal/store/repo"
@@ -56,5 +58,35 @@ func (o *sealOptions) store(u *ui, r *repo.Repo, seal sign.Seal, signers []signe
 		}
 		signatures, ids = append(signatures, signature), append(ids, s.key.ID())
 	}
-	return newSealReport(said, ids), r.AddSignatures(seal, signatures, publicKeys(signers))
+	o.remarkLost(u, r, seal, ids)
+	return newSealReport(said, ids), addSignatures(u, r, seal, signatures, publicKeys(signers))
+}
+
+// addSignatures stores a seal with signatures, one sealing at a time.
+func addSignatures(u *ui, r *repo.Repo, seal sign.Seal, signatures []sign.Signature, known sign.Keyring) error {
+	_, err := locking(u, sign.Directory, func() (struct{}, error) {
+		return struct{}{}, r.AddSignatures(seal, signatures, known)
+	})
+	return err
+}
+
+// remarkLost says which keys' signatures go when a seal takes the place of another one.
+func (o *sealOptions) remarkLost(u *ui, r *repo.Repo, seal sign.Seal, by []sign.KeyID) {
+	image := seal.Statement().Digest
+	have, err := r.ReadSeal(image)
+	if err != nil || bytes.Equal(have.Text, seal.Text()) {
+		return
+	}
+	var lost []string
+	for _, text := range have.Signatures {
+		s, err := sign.ParseSignature(text)
+		if err == nil && !slices.Contains(by, s.KeyID) {
+			lost = append(lost, s.KeyID.String())
+		}
+	}
+	if len(lost) > 0 {
+		slices.Sort(lost)
+		u.remark("the seal of image %s that was there was signed by %s too, and this statement is another: machines that trust no other key don't boot the image until that key seals it again",
+			image.Hex(), strings.Join(slices.Compact(lost), " and "))
+	}
 }

@@ -56,6 +56,11 @@ func (o *sealOptions) check(cmd *cobra.Command) error {
 			return usagef(cmd, "--for-ref: %w", err)
 		}
 	}
+	if base, ok := strings.CutSuffix(o.oneUse, ".pub"); ok {
+		if _, err := os.Lstat(base + ".key"); err == nil {
+			return usagef(cmd, "--one-use-key: %s is the public half of %s.key, as mkimage key new names them, and would be overwritten: name another file", o.oneUse, base)
+		}
+	}
 	// What fits into a seal with the longest digest and size fits into every one.
 	if _, err := o.newSeal(verity.Sum(verity.SHA512, nil), erofs.V1, math.MaxInt64); err != nil {
 		return usagef(cmd, "%w", err)
@@ -73,7 +78,7 @@ var sealFlags = []string{"sequence", "os-id", "os-version", "for-ref", "password
 func (o *sealOptions) checkUnused(cmd *cobra.Command, keyFlag string) error {
 	for _, name := range sealFlags {
 		if cmd.Flags().Changed(name) {
-			return usagef(cmd, "--%s says something in a seal, and there will be none: name a key with --%s", name, keyFlag)
+			return usagef(cmd, "--%s is for a seal, and nothing is being sealed: name a key with --%s", name, keyFlag)
 		}
 	}
 	return nil
@@ -167,7 +172,7 @@ func readPassword(name string) (string, error) {
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
 	if line == "" {
-		return "", fmt.Errorf("%s: want a password in its first line, found none: write one there, or leave --password-file out for a key without", name)
+		return "", fmt.Errorf("%s: want a password in its first line, found none: write one there, or leave out --password-file if the key has none", name)
 	}
 	return line, nil
 }

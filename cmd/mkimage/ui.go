@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -43,9 +44,12 @@ func (u *ui) result(value any, text string) error {
 		u.errorLine(value)
 		return nil
 	}
-	e := json.NewEncoder(u.out)
-	e.SetIndent("", "  ")
-	return e.Encode(value)
+	encoded, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = u.out.Write(append(printable.JSON(encoded), '\n'))
+	return err
 }
 
 // remark says something that is good to know and isn't the result.
@@ -66,9 +70,12 @@ func (u *ui) remark(format string, args ...any) {
 
 // errorLine prints a value to standard error, which with --json has one on each line.
 func (u *ui) errorLine(value any) {
-	e := json.NewEncoder(u.err)
+	var line bytes.Buffer
+	e := json.NewEncoder(&line)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(value) // there is no place left to report an error
+	if e.Encode(value) == nil {
+		_, _ = u.err.Write(printable.JSON(line.Bytes())) // there is no place left to report an error
+	}
 }
 
 // A usageError is a command line that can't be meant.

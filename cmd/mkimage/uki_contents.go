@@ -11,6 +11,7 @@ import (
 
 	"github.com/composefs-go/composefs/bootcfg/uki"
 	"github.com/composefs-go/composefs/internal/check/ukicheck"
+	"github.com/composefs-go/composefs/internal/filekind"
 	"github.com/composefs-go/composefs/internal/printable"
 	"github.com/composefs-go/composefs/sign/secureboot"
 )
@@ -74,6 +75,9 @@ func openUKI(name string) (*ukicheck.Program, error) {
 		return nil, err
 	}
 	p, err := ukicheck.Read(content)
+	if kind := filekind.Of(content[:min(len(content), filekind.HeadSize)]); err != nil && kind != filekind.EFI && kind != filekind.Unknown {
+		return nil, &filekind.Error{Path: name, Found: kind, Want: "an EFI program"}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

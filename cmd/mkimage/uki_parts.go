@@ -14,6 +14,7 @@ import (
 	"github.com/composefs-go/composefs/internal/artifact/initrd"
 	"github.com/composefs-go/composefs/internal/artifact/ukiparts"
 	"github.com/composefs-go/composefs/internal/filekind"
+	"github.com/composefs-go/composefs/internal/osfile"
 )
 
 // A part is a file that goes into a section.
@@ -176,7 +177,7 @@ func (o *ukiBuildOptions) parts(cmd *cobra.Command) (parts uki.Options, meant st
 		return parts, "", err
 	}
 	if o.hwids != "" {
-		if parts.HWIDs, err = uki.PackHWIDs(os.DirFS(o.hwids)); err != nil {
+		if parts.HWIDs, err = uki.PackHWIDs(osfile.DirFS(o.hwids)); err != nil {
 			return parts, "", fmt.Errorf("--hwids %s: %w", o.hwids, err)
 		}
 	}

@@ -1,13 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/composefs-go/composefs/internal/testing/testtree"
 	"github.com/composefs-go/composefs/internal/testing/testutil"
@@ -75,7 +83,7 @@ func TestAFilterMeansTheSameOfAnySource(t *testing.T) {
 		if want == all {
 			t.Errorf("%s: the tree has nothing to leave out", filter)
 		}
-		for _, w := range ways[:2] {
+		for _, w := range ways[:3] {
 			source, in := w.of(t, tree, image, "")
 			if got, _ := call(t, in, "mkimage", "build", filter, source); got != want {
 				t.Errorf("%s, %s: found %s, want %s", filter, w.name, got, want)
@@ -103,9 +111,42 @@ var ways = []way{
 		}
 		return "tar:-", out
 	}},
+	{"OCI layout", false, func(t *testing.T, tree, _, _ string) (string, []byte) {
+		cmd := exec.Command("tar", "--format=posix", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-C", tree, "-cf", "-", ".")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "oci:" + containerImage(t, out), nil
+	}},
 	{"image and dump", false, func(t *testing.T, _, image, _ string) (string, []byte) { return "dump:-", dumpOf(t, "c", image) }},
 	{"image and dump for Rust", false, func(t *testing.T, _, image, _ string) (string, []byte) { return "dump:-", dumpOf(t, "rust", image) }},
 	{"V1 image and dump for Rust", true, func(t *testing.T, _, _, v1 string) (string, []byte) { return "dump:-", dumpOf(t, "rust", v1) }},
+}
+
+// containerImage makes a container image of archives, and returns the directory of its
+// layout.
+func containerImage(t *testing.T, archives ...[]byte) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	image := empty.Image
+	p, err := layout.Write(dir, empty.Index)
+	for _, archive := range archives {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var layer v1.Layer
+		if layer, err = tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive)), nil }); err == nil {
+			image, err = mutate.AppendLayers(image, layer)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.AppendImage(image); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func dumpOf(t *testing.T, dialect, image string) []byte {

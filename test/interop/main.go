@@ -33,6 +33,7 @@ func main() {
 	seeds := flag.Uint64("seeds", 12, "how many random trees")
 	root := flag.String("root", "", "a root file system, a `directory`")
 	vectors := flag.String("vectors", "erofs/testdata/vectors", "`directory` of dumps")
+	layouts := flag.String("layouts", "cmd/mkimage/testdata/oci/layouts", "`directory` of container images")
 	record := flag.String("record", "", "`file` to write what the peers say of the first random trees to")
 	verbose := flag.Bool("v", false, "print all differences")
 	flag.Parse()
@@ -44,7 +45,7 @@ func main() {
 			if s.programs, err = findPrograms(*ours, *cTool, *cfsctl, dir); err != nil {
 				return err
 			}
-			return errors.Join(s.randomTrees(*seeds), s.rootTree(*root), s.dumps(*vectors), s.commandLines(), s.records.write(*record))
+			return errors.Join(s.randomTrees(*seeds), s.rootTree(*root), s.dumps(*vectors), s.commandLines(), s.containerImages(*layouts), s.records.write(*record))
 		})
 	}
 	if err != nil {
