@@ -147,7 +147,10 @@ func TestAnInputThatIsNotThereIsStatus1InEveryCommand(t *testing.T) {
 	hex := strings.TrimSpace(string(digest))
 	fill := strings.NewReplacer("MODULES", "root/usr/lib/modules/6.12.1-test", "STUB", ukiparts.StubPath(uki.StubLinux, runtime.GOARCH), "ADDON", addonStub(t), "DIGEST", hex, "LAYOUTS", os.Getenv("LAYOUTS"), "SIGNATURE", "repo/seals/"+hex+".seal.minisig")
 	for name, line := range absent {
-		args := strings.Fields(fill.Replace(line))
+		args := strings.Fields(line)
+		for i := range args {
+			args[i] = fill.Replace(args[i]) // which may have blanks
+		}
 		want := exitFailure
 		switch {
 		case args[0] == "diff":
