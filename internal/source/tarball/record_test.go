@@ -20,8 +20,14 @@ type recorder struct {
 	kept   []verity.Digest
 }
 
+// Write implements io.Writer. How many pieces there are depends on how fast the workers are, so
+// they become one.
 func (r *recorder) Write(p []byte) (int, error) {
-	r.pieces = append(r.pieces, tarball.Piece{Inline: bytes.Clone(p)})
+	if n := len(r.pieces); n > 0 && r.pieces[n-1].Inline != nil {
+		r.pieces[n-1].Inline = append(r.pieces[n-1].Inline, p...)
+	} else {
+		r.pieces = append(r.pieces, tarball.Piece{Inline: bytes.Clone(p)})
+	}
 	r.size += int64(len(p))
 	return len(p), nil
 }
