@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -27,12 +28,17 @@ type Transport struct {
 	Patience time.Duration
 }
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip implements http.RoundTripper. As long as the server takes what it is sent, its
+// answer isn't late.
 func (t Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
-	timer := time.AfterFunc(2*t.Patience, func() { cancel(fmt.Errorf("%w: no answer in %v", ErrSlow, 2*t.Patience)) })
-	res, err := t.RoundTripper.RoundTrip(r.WithContext(ctx))
-	timer.Stop()
+	late := newDeadline(2*t.Patience, func() { cancel(fmt.Errorf("%w: no answer in %v", ErrSlow, 2*t.Patience)) })
+	r = r.WithContext(ctx)
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = taken{r.Body, late}
+	}
+	res, err := t.RoundTripper.RoundTrip(r)
+	late.stop()
 	if err != nil {
 		err = withCause(ctx, err)
 		cancel(nil)
@@ -40,6 +46,45 @@ func (t Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	res.Body = newHurried(ctx, ending{res.Body, cancel}, t.Patience, slowest)
 	return res, nil
+}
+
+// A deadline can be moved until it is stopped.
+type deadline struct {
+	mu     sync.Mutex
+	timer  *time.Timer
+	period time.Duration
+}
+
+func newDeadline(period time.Duration, passed func()) *deadline {
+	return &deadline{timer: time.AfterFunc(period, passed), period: period}
+}
+
+// move lets the period begin anew.
+func (d *deadline) move() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil {
+		d.timer.Reset(d.period)
+	}
+}
+
+func (d *deadline) stop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.timer.Stop()
+	d.timer = nil
+}
+
+// taken is the body of a request. It is read whenever the connection has room for more, also
+// after the answer has come.
+type taken struct {
+	io.ReadCloser
+	answer *deadline
+}
+
+func (t taken) Read(p []byte) (int, error) {
+	t.answer.move()
+	return t.ReadCloser.Read(p)
 }
 
 // withCause is the reason why the context has ended, if it has.
