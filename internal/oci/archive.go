@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/internal/await"
+	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/source/tarball"
 )
 
@@ -70,7 +71,7 @@ func unpacked(ctx context.Context, f *os.File) (*os.File, error) {
 		}
 	}
 	defer f.Close()
-	to, err := scratch()
+	to, err := osfile.Unnamed(os.TempDir())
 	if err != nil {
 		return nil, err
 	}
@@ -78,20 +79,6 @@ func unpacked(ctx context.Context, f *os.File) (*os.File, error) {
 		return nil, errors.Join(err, to.Close())
 	}
 	return to, nil
-}
-
-// scratch makes a file without a name in the directory for temporary files.
-func scratch() (*os.File, error) {
-	dir := os.TempDir()
-	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err == nil {
-		return os.NewFile(uintptr(fd), dir), nil
-	}
-	f, err := os.CreateTemp(dir, "mkimage-")
-	if err != nil {
-		return nil, err
-	}
-	return f, os.Remove(f.Name())
 }
 
 // archiveFS are the regular files of a tar archive.

@@ -46,6 +46,7 @@ type Image struct {
 
 	Layers []Layer // lowest first
 
+	store store // nil of a docker archive
 	close func() error
 }
 
@@ -65,7 +66,10 @@ type Layer struct {
 	Size      int64  // of the archive as it is stored, in bytes
 	DiffID    string // digest of the unpacked archive
 
-	open func(ctx context.Context) (io.ReadCloser, error)
+	Annotations map[string]string // of the manifest
+
+	open     func(ctx context.Context) (io.ReadCloser, error)
+	openPart func(ctx context.Context, offset, size int64) (io.ReadCloser, error) // or nil
 }
 
 func (l Layer) name() string { return fmt.Sprintf("layer %d", l.Number) }
@@ -103,6 +107,10 @@ type store interface {
 	document(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
 	// blob opens a layer.
 	blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
+	// blobPart opens a part of a layer. If that isn't possible, the error is an ErrNoRanges.
+	blobPart(ctx context.Context, d v1.Descriptor, offset, size int64) (io.ReadCloser, error)
+	// referrers lists what may refer to a manifest.
+	referrers(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error)
 }
 
 // readDocument reads a document and compares it with its descriptor. A size of 0 isn't
@@ -296,13 +304,13 @@ func fromManifest(ctx context.Context, s store, media types.MediaType, b []byte)
 	if err != nil {
 		return nil, err
 	}
-	i := &Image{MediaType: media, Manifest: b, Digest: digestOf(b)}
+	i := &Image{MediaType: media, Manifest: b, Digest: digestOf(b), store: s}
 	diffs, err := i.setConfig(config, len(m.Layers))
 	if err != nil {
 		return nil, err
 	}
 	for n, d := range m.Layers {
-		l := Layer{Number: n + 1, MediaType: d.MediaType, Digest: d.Digest.String(), Size: d.Size, DiffID: diffs[n]}
+		l := Layer{Number: n + 1, MediaType: d.MediaType, Digest: d.Digest.String(), Size: d.Size, DiffID: diffs[n], Annotations: d.Annotations}
 		switch {
 		case !slices.Contains(layerTypes, d.MediaType):
 			return nil, &TypeError{l.name(), d.MediaType}
@@ -313,6 +321,9 @@ func fromManifest(ctx context.Context, s store, media types.MediaType, b []byte)
 			return nil, err
 		}
 		l.open = func(ctx context.Context) (io.ReadCloser, error) { return s.blob(ctx, d) }
+		l.openPart = func(ctx context.Context, offset, size int64) (io.ReadCloser, error) {
+			return s.blobPart(ctx, d, offset, size)
+		}
 		i.Layers = append(i.Layers, l)
 	}
 	return i, nil

@@ -17,6 +17,12 @@ import (
 // refName is the annotation with the tag of an image in a layout.
 const refName = "org.opencontainers.image.ref.name"
 
+// layoutVersion is the version of the OCI image layout.
+const layoutVersion = "1.0.0"
+
+// errNoLayout is the cause if a directory or an archive is no layout.
+var errNoLayout = errors.New("it isn't an OCI layout")
+
 // layout is a directory in the OCI image layout, or an archive of one.
 type layout struct{ files fs.FS }
 
@@ -25,6 +31,28 @@ func (l layout) document(_ context.Context, d v1.Descriptor) (io.ReadCloser, err
 }
 
 func (l layout) blob(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) { return l.open(d) }
+
+func (l layout) blobPart(_ context.Context, d v1.Descriptor, offset, size int64) (io.ReadCloser, error) {
+	r, err := l.open(d)
+	if err != nil {
+		return nil, err
+	}
+	at, ok := r.(io.ReaderAt)
+	if !ok {
+		r.Close()
+		return nil, ErrNoRanges
+	}
+	return part{io.NewSectionReader(at, offset, size), r}, nil
+}
+
+// referrers returns all manifests that the index lists.
+func (l layout) referrers(context.Context, v1.Hash) ([]v1.Descriptor, error) {
+	index, err := l.index()
+	if err != nil {
+		return nil, err
+	}
+	return index.Manifests, nil
+}
 
 // open opens a blob, whose digest checkHash has accepted.
 func (l layout) open(d v1.Descriptor) (io.ReadCloser, error) {
@@ -70,19 +98,7 @@ func (l layout) find(ctx context.Context, r Reference, o Options) (*Image, error
 	if err := l.checkVersion(); err != nil {
 		return nil, err
 	}
-	f, err := l.files.Open("index.json")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, imageError("it isn't an OCI layout: it has no file index.json")
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := readLimited(f, "index.json")
-	if err != nil {
-		return nil, err
-	}
-	index, err := parseIndex(b)
+	index, err := l.index()
 	if err != nil {
 		return nil, err
 	}
@@ -97,12 +113,29 @@ func (l layout) find(ctx context.Context, r Reference, o Options) (*Image, error
 	return i, err
 }
 
+// index reads the file that lists the images.
+func (l layout) index() (*v1.IndexManifest, error) {
+	f, err := l.files.Open(indexFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, imageError("%w: it has no file %s", errNoLayout, indexFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := readLimited(f, indexFile)
+	if err != nil {
+		return nil, err
+	}
+	return parseIndex(b)
+}
+
 // checkVersion refuses what is no layout, or one of a later format.
 func (l layout) checkVersion() error {
-	const name, version = "oci-layout", "1.0.0"
+	const name, version = versionFile, layoutVersion
 	f, err := l.files.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return imageError("it isn't an OCI layout: it has no file %s", name)
+		return imageError("%w: it has no file %s", errNoLayout, name)
 	}
 	if err != nil {
 		return err

@@ -21,8 +21,10 @@ import (
 
 // registry is a repository of a registry.
 type registry struct {
-	name   name.Repository
-	puller *remote.Puller
+	name    name.Repository
+	puller  *remote.Puller
+	ranger  *ranger
+	options []remote.Option
 }
 
 func openRemote(ctx context.Context, r Reference, o Options) (*Image, error) {
@@ -30,15 +32,11 @@ func openRemote(ctx context.Context, r Reference, o Options) (*Image, error) {
 	if err != nil {
 		return nil, &SyntaxError{r.String(), err.Error()}
 	}
-	puller, err := remote.NewPuller(
-		// The files of docker and podman, REGISTRY_AUTH_FILE, and their credential helpers.
-		remote.WithAuthFromKeychain(authn.DefaultKeychain),
-		remote.WithUserAgent("composefs-go/"+version.Number),
-		remote.WithTransport(limiting{hurry.Transport{RoundTripper: remote.DefaultTransport, Patience: cmp.Or(o.Patience, hurry.Patience)}}))
+	puller, err := remote.NewPuller(remoteOptions(o)...)
 	if err != nil {
 		return nil, err
 	}
-	s := registry{ref.Context(), puller}
+	s := registry{ref.Context(), puller, &ranger{repository: ref.Context(), transport: roundTripper(o)}, remoteOptions(o)}
 	d, err := puller.Get(ctx, ref)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r, explain(withCause(ctx, err)))
@@ -50,9 +48,23 @@ func openRemote(ctx context.Context, r Reference, o Options) (*Image, error) {
 	return i, nil
 }
 
+// remoteOptions are the options for all that is done with registries.
+func remoteOptions(o Options) []remote.Option {
+	return []remote.Option{
+		// The files of docker and podman, REGISTRY_AUTH_FILE, and their credential helpers.
+		remote.WithAuthFromKeychain(authn.DefaultKeychain),
+		remote.WithUserAgent("composefs-go/" + version.Number),
+		remote.WithTransport(roundTripper(o)),
+	}
+}
+
+func roundTripper(o Options) http.RoundTripper {
+	return limiting{hurry.Transport{RoundTripper: remote.DefaultTransport, Patience: cmp.Or(o.Patience, hurry.Patience)}}
+}
+
 // Causes of refusals by registries.
 var (
-	ErrDenied  = errors.New("the registry doesn't let you read it")
+	ErrDenied  = errors.New("the registry doesn't let you")
 	ErrUnknown = errors.New("the registry doesn't have it")
 )
 
@@ -94,6 +106,23 @@ func (r registry) blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, err
 		return nil, err
 	}
 	return l.Compressed()
+}
+
+func (r registry) blobPart(ctx context.Context, d v1.Descriptor, offset, size int64) (io.ReadCloser, error) {
+	return r.ranger.open(ctx, d, offset, size)
+}
+
+func (r registry) referrers(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error) {
+	options := append(r.options, remote.WithContext(ctx))
+	index, err := remote.Referrers(r.name.Digest(subject.String()), options...)
+	if err != nil {
+		return nil, explain(err)
+	}
+	list, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	return list.Manifests, nil
 }
 
 // blobKey marks the context of requests for blobs, which redirects keep.
