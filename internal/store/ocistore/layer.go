@@ -140,7 +140,7 @@ func (s *stream) check(ctx context.Context, stage *repo.Stage, diffID string) er
 	group.SetLimit(runtime.GOMAXPROCS(0) + 1)
 	group.Go(func() error {
 		unpacked := sha256.New()
-		err := s.Merge(&until{ctx, unpacked}, s.open)
+		err := s.Merge(&until{ctx: ctx, Writer: unpacked}, s.open)
 		if err == nil && oci.Digest(unpacked.Sum(nil)) != diffID {
 			err = ErrBroken
 		}
@@ -165,13 +165,14 @@ func (s *stream) check(ctx context.Context, stage *repo.Stage, diffID string) er
 type until struct {
 	ctx context.Context
 	io.Writer
+	err error // of the last Write
 }
 
-func (u *until) Write(p []byte) (int, error) {
-	if u.ctx.Err() != nil {
-		return 0, u.ctx.Err()
+func (u *until) Write(p []byte) (n int, err error) {
+	if u.err = u.ctx.Err(); u.err == nil {
+		n, u.err = u.Writer.Write(p)
 	}
-	return u.Writer.Write(p)
+	return n, u.err
 }
 
 // recording returns the layer for tarball.Builder.Replay.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 	"time"
@@ -337,7 +338,7 @@ func kindOf(name string) (prefix string, typ splitstream.Type) {
 // its digest.
 func (s *stream) checkContent(ctx context.Context, name, digest string) error {
 	hash := sha256.New()
-	if err := s.Merge(&until{ctx, hash}, s.open); err != nil {
+	if err := s.Merge(&until{ctx: ctx, Writer: hash}, s.open); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -347,4 +348,25 @@ func (s *stream) checkContent(ctx context.Context, name, digest string) error {
 		return broken("%s: its content has the digest %s", name, found)
 	}
 	return nil
+}
+
+// WriteLayer writes the archive of a layer, without compression. What it writes isn't compared
+// with the diff_id.
+func (i *Stored) WriteLayer(ctx context.Context, w io.Writer, diffID string) error {
+	name := layerPrefix + diffID
+	object, ok := i.layers[diffID]
+	if !ok {
+		return broken("manifest %s has no ref to %s", i.Digest, name)
+	}
+	s, err := openStreamObject(i.repo, name, object, splitstream.Layer)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	out := &until{ctx: ctx, Writer: w}
+	err = s.Merge(out, s.open)
+	if err != nil && out.err == nil {
+		return broken("%s: %w", name, err)
+	}
+	return err
 }
