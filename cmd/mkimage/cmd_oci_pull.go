@@ -20,6 +20,7 @@ type pullOptions struct {
 	read     sourceFlags
 	repo     string
 	bootable bool
+	sealed   sealedOptions
 }
 
 const ociPullLong = `Pull takes a container image into a repository, as cfsctl oci pull does: its manifest, its
@@ -38,23 +39,33 @@ are read. A pull that was interrupted goes on with the layers that are missing. 
 comes last: an image that has one is complete.
 
 The composefs image is the one that mkimage oci compute-id describes. For one with the
-remarks and the mount points of mkimage build --boot, build from REF instead.`
+remarks and the mount points of mkimage build --boot, build from REF instead.
+
+With --keys, REF is a release of mkimage oci push --sealed, and pull takes the sealed
+composefs image out of it, with its seal, as it was signed. The seal must be by one of the
+keys, and nothing else that the registry says is believed: every object is hashed before it
+has its name. Of several images, the one with the highest sequence is taken; with --bootable,
+of the ones to boot. Only the objects that the repository lacks are fetched, by the tables
+of contents of the layers, if the registry sends parts of files; otherwise whole layers. The
+image has no tag then: name it with --ref.`
 
 func newOCIPull(u *ui) *cobra.Command {
 	var o pullOptions
 	cmd := &cobra.Command{
-		Use:     "pull --repo DIR REF [TAG]",
-		Short:   "take a container image into a repository",
-		Long:    ociPullLong,
-		Example: "  mkimage oci pull --repo repo --bootable docker://HOST/NAME:TAG os",
-		Args:    usageArgs(cobra.RangeArgs(1, 2)),
+		Use:   "pull --repo DIR [--keys FILE|DIR] REF [TAG]",
+		Short: "take a container image or a sealed image into a repository",
+		Long:  ociPullLong,
+		Example: "  mkimage oci pull --repo repo --bootable docker://HOST/NAME:TAG os\n" +
+			"  mkimage oci pull --repo repo --bootable --keys mykey.pub --ref stable docker://HOST/NAME:TAG",
+		Args: usageArgs(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.run(cmd, u, args)
 		},
 	}
 	f := cmd.Flags()
 	ociRepoFlag(cmd, &o.repo)
-	f.BoolVar(&o.bootable, "bootable", false, "make an image to boot from too, as composefs-rs 0.9.4 does")
+	f.BoolVar(&o.bootable, "bootable", false, "make an image to boot from too, as composefs-rs 0.9.4 does; with --keys: take the one to boot")
+	o.sealed.flags(cmd)
 	o.read.addLayers(cmd)
 	return cmd
 }
@@ -109,6 +120,12 @@ func (o *pullOptions) run(cmd *cobra.Command, u *ui, args []string) error {
 	}
 	if err := o.read.check(); err != nil {
 		return usagef(cmd, "%w", err)
+	}
+	if err := o.sealed.check(cmd, len(args)); err != nil {
+		return err
+	}
+	if o.sealed.asked() {
+		return o.runSealed(cmd, u, args[0])
 	}
 	tag := args[len(args)-1]
 	if err := ocistore.CheckTag(tag); err != nil {

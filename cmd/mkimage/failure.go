@@ -18,11 +18,13 @@ import (
 	"github.com/composefs-go/composefs/internal/disktool"
 	"github.com/composefs-go/composefs/internal/imagemount"
 	"github.com/composefs-go/composefs/internal/oci"
+	"github.com/composefs-go/composefs/internal/oci/layer"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/internal/printable"
 	"github.com/composefs-go/composefs/internal/store/collect"
 	"github.com/composefs-go/composefs/internal/store/fetch"
 	"github.com/composefs-go/composefs/internal/store/ocistore"
+	"github.com/composefs-go/composefs/internal/store/release"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/sign/secureboot"
@@ -30,8 +32,8 @@ import (
 )
 
 // exits says which errors have an exit status of their own, and what helps. In a hint,
-// REPO is the repository that the command was given, IMAGE the image that a policy refuses,
-// FILE and DEVICE are what an imagemount.NoVerityError is about, and PACKAGE has the
+// REPO is the repository that the command was given, IMAGE the image that a policy refuses or
+// that isn't sealed, FILE and DEVICE are what an imagemount.NoVerityError is about, and PACKAGE has the
 // program that is missing. The first row that matches counts.
 var exits = []struct {
 	is     func(error) bool
@@ -44,6 +46,10 @@ var exits = []struct {
 	{is(errUnsound), exitMismatch, ""},
 	{is(fetch.ErrMissing), exitNotFound, "take an origin that has it all"},
 	{is(fetch.ErrWrong), exitMismatch, "tell the people who run the origin, or take another one"},
+	{is(layer.ErrUnfit), exitFailure, "leave it out of the tree, or send the image in another way: mkimage fetch"},
+	{is(release.ErrNoRelease), exitNotFound, "put it there with: mkimage oci push --sealed"},
+	{is(release.ErrNoSeal), exitRefused, "seal it with: " + sealingCommand},
+	{is(release.ErrIncomplete), exitNotFound, ""},
 	{isA[*repo.GoneError], exitNotFound, "the repository is incomplete; build the image into REPO again"},
 	{is(repo.ErrNoImage), exitNotFound, "list what there is with: find REPO/images -type l; the images of tags with: mkimage oci list --repo REPO"},
 	{is(ocistore.ErrNoTag), exitNotFound, "list what there is with: mkimage oci list --repo REPO"},
@@ -217,6 +223,9 @@ func hintWords(err error, repository string) *strings.Replacer {
 	}
 	if refused := (*sign.RefusedError)(nil); errors.As(err, &refused) {
 		words = append(words, "IMAGE", refused.Image.Hex())
+	}
+	if unsealed := (*release.NoSealError)(nil); errors.As(err, &unsealed) {
+		words = append(words, "IMAGE", unsealed.Image.Hex())
 	}
 	if lack := (*imagemount.NoVerityError)(nil); errors.As(err, &lack) {
 		words = append(words, "FILE", shellWord(lack.Path))
