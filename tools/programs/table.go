@@ -57,6 +57,7 @@ var rows = []struct{ pkg, programs string }{
 	{"python3", "python3"},
 	{"qemu-system-x86", "qemu-system-x86_64"},
 	{"sbsigntool", "sbattach sbsign sbverify"},
+	{"skopeo", "skopeo"},
 	{"shellcheck", "shellcheck"},
 	{"strace", "strace"},
 	{"swtpm", "swtpm"},
