@@ -20,10 +20,12 @@ type mountOptions struct {
 	hex      string   // --digest
 	level    string   // --verity
 	keyNames []string // --keys
+	// find finds an image in the repository by what the user called it.
+	find func(r *repo.Repo, name string) (verity.Digest, error)
 }
 
 func newMount(u *ui) *cobra.Command {
-	var o mountOptions
+	o := mountOptions{find: (*repo.Repo).Resolve}
 	cmd := &cobra.Command{
 		Use:   "mount {--repo DIR | --basedir DIR} IMAGE DIR",
 		Short: "mount an image",
@@ -45,21 +47,20 @@ Linked to /sbin/mount.composefs, this program also serves mount -t composefs.`,
   mkimage mount --basedir repo/objects --digest $DIGEST image.erofs /mnt`,
 		Args: usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			result, err := o.run(cmd, u, args[0], args[1])
-			if err != nil {
-				return err
-			}
-			remarkLack(u, result)
-			if u.json {
-				return u.result(result, "")
-			}
-			return nil
+			return o.mount(cmd, u, args[0], args[1])
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.repo, "repo", "", "repository `DIR` with the image and the contents")
 	f.StringArrayVar(&o.Basedirs, "basedir", nil, "`DIR` with the contents of files, such as REPO/objects (repeatable)")
 	f.StringVar(&o.hex, "digest", "", "fs-verity digest that the image must have, in `HEX`")
+	o.flags(cmd)
+	return cmd
+}
+
+// flags adds the flags that say how an image is mounted.
+func (o *mountOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.StringVar(&o.level, "verity", "", "have the kernel check every file: require, try or off (default: require if it is known which image it must be)")
 	f.BoolVar(&o.Signed, "signed", false, "require a valid seal: IMAGE.seal, or the one in the repository")
 	f.StringArrayVar(&o.keyNames, "keys", nil, "trusted public keys: a .pub `FILE`, or a directory of them (repeatable; implies --signed; default "+systemKeys+")")
@@ -67,7 +68,19 @@ Linked to /sbin/mount.composefs, this program also serves mount -t composefs.`,
 	f.StringVar(&o.Work, "workdir", "", "empty `DIR` on the same file system, for the kernel's use")
 	f.StringVar(&o.UserNS, "idmap", "", "map owners as the user namespace `FILE` does, such as /proc/PID/ns/user")
 	f.BoolVar(&o.ReadOnly, "read-only", false, "mount read-only even with --upperdir")
-	return cmd
+}
+
+// mount mounts an image and reports it.
+func (o *mountOptions) mount(cmd *cobra.Command, u *ui, image, dir string) error {
+	result, err := o.run(cmd, u, image, dir)
+	if err != nil {
+		return err
+	}
+	remarkLack(u, result)
+	if u.json {
+		return u.result(result, "")
+	}
+	return nil
 }
 
 // remarkLack says that the content of files isn't checked although that was to be tried.
@@ -153,7 +166,7 @@ func (o *mountOptions) check(cmd *cobra.Command) (err error) {
 // stays open until the image is mounted, so that image, contents and seal all come from
 // the same one.
 func (o *mountOptions) openIn(r *repo.Repo, image string) (*os.File, error) {
-	d, err := r.Resolve(image)
+	d, err := o.find(r, image)
 	if err != nil {
 		return nil, err
 	}

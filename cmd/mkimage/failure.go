@@ -53,6 +53,7 @@ var exits = []struct {
 	{isA[*repo.GoneError], exitNotFound, "the repository is incomplete; build the image into REPO again"},
 	{is(repo.ErrNoImage), exitNotFound, "list what there is with: find REPO/images -type l; the images of tags with: mkimage oci list --repo REPO"},
 	{is(ocistore.ErrNoTag), exitNotFound, "list what there is with: mkimage oci list --repo REPO"},
+	{is(ocistore.ErrNotMade), exitNotFound, "make it with: mkimage oci pull --repo REPO REF TAG, with --bootable for one to boot"},
 	{is(ocistore.ErrBroken), exitMismatch, "pull it again: mkimage oci pull --repo REPO REF TAG"},
 	{is(repo.ErrNoObject), exitNotFound, "the repository is incomplete; build the image into REPO again"},
 	{isA[*disktool.MissingError], exitFailure, "install the package PACKAGE"},

@@ -42,6 +42,12 @@ var absent = map[string]string{
 	"oci list --repo":          "oci list --repo nosuch",
 	"oci tag --repo":           "oci tag --repo nosuch a b",
 	"oci untag --repo":         "oci untag --repo nosuch a",
+	"oci mount --repo":         "oci mount --repo nosuch a root",
+	"oci mount DIR":            "oci mount --repo repo a nosuch",
+	"oci mount --keys":         "oci mount --repo repo --keys nosuch a root",
+	"oci mount --upperdir":     "oci mount --verity off --repo repo --upperdir nosuch --workdir other app root",
+	"oci mount --workdir":      "oci mount --verity off --repo repo --upperdir other --workdir nosuch app root",
+	"oci mount --idmap":        "oci mount --verity off --repo repo --idmap nosuch app root",
 	"oci dump --repo":          "oci dump --repo nosuch a",
 	"key new NAME":             "key new nosuch/key",
 	"key new --password-file":  "key new --password-file nosuch other2",
@@ -140,7 +146,7 @@ func init() {
 func TestAnInputThatIsNotThereIsStatus1InEveryCommand(t *testing.T) {
 	model := userMachine(t)
 	t.Chdir(model)
-	if out, status := shell(t, model, "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=us -keyout db.key -out db.crt && mkimage build --output image root && mkimage seal --repo repo --key mykey.key --sequence 1 stable && cp -a repo lost && rm -f lost/objects/$(mkimage objects image | head -n 1)"); status != 0 {
+	if out, status := shell(t, model, "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=us -keyout db.key -out db.crt && mkimage build --output image root && mkimage seal --repo repo --key mykey.key --sequence 1 stable && cp -a repo lost && rm -f lost/objects/$(mkimage objects image | head -n 1) && mkimage oci pull --repo repo \"oci:$LAYOUTS/basic-gzip\" app"); status != 0 {
 		t.Fatal(out)
 	}
 	digest, err := os.ReadFile("digest")

@@ -36,6 +36,8 @@ var (
 	ErrTag = errors.New("unusable tag")
 	// ErrNoTag is the cause when a tag isn't there.
 	ErrNoTag = errors.New("no such tag")
+	// ErrNotMade is the cause when no composefs image of the wanted kind was made of a stored one.
+	ErrNotMade = errors.New("no such composefs image was made of it")
 	// ErrBroken is the cause when a stored image isn't what its names say, or is incomplete.
 	ErrBroken = errors.New("the stored container image is incomplete or damaged")
 )

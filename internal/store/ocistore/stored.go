@@ -183,6 +183,26 @@ func (i *Stored) readConfig(m *v1.Manifest, object verity.Digest) error {
 	return nil
 }
 
+// Image returns the EROFS image that was made of it, in the repository's format if there is one. If
+// none of the wanted kind was made, the error is an ErrNotMade.
+func (i *Stored) Image(bootable bool) (Image, error) {
+	var found []Image
+	for _, image := range i.Images {
+		if image.Bootable == bootable {
+			found = append(found, image)
+		}
+	}
+	if len(found) == 0 {
+		return Image{}, fmt.Errorf("%s: %w", i.Digest, ErrNotMade)
+	}
+	for _, image := range found {
+		if image.Format == i.repo.Meta().Format {
+			return image, nil
+		}
+	}
+	return found[0], nil
+}
+
 // Tree makes the tree of a stored image, as composefs-rs does, from its layers, whose digests
 // are checked. Nothing is written.
 func (i *Stored) Tree(ctx context.Context, bootable bool, o tarball.Options, content transform.Content) (*tree.Node, error) {
