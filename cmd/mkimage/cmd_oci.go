@@ -35,7 +35,7 @@ it as the SOURCE of mkimage build.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newOCIPull(u), newOCIPush(u), newOCIList(u), newOCITag(u), newOCIUntag(u), newOCIMount(u), newOCIDump(u), newOCIComputeID(u), newOCIInspect(u))
+	cmd.AddCommand(newOCIPull(u), newOCIPush(u), newOCIList(u), newOCITag(u), newOCIUntag(u), newOCICopy(u), newOCIMount(u), newOCIDump(u), newOCIComputeID(u), newOCIInspect(u))
 	return cmd
 }
 

@@ -17,7 +17,7 @@ func newRepo(u *ui) *cobra.Command {
 		Args:  usageArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newRepoInit(u), newRepoRefs(u), newRepoFsck(u), newRepoGC(u))
+	cmd.AddCommand(newRepoInit(u), newRepoRefs(u), newRepoCat(u), newRepoCopy(u), newRepoFsck(u), newRepoGC(u))
 	return cmd
 }
 

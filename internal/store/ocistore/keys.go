@@ -38,3 +38,6 @@ func parseImageKey(key string) (format erofs.Format, bootable bool) {
 	}
 	return format, strings.HasSuffix(key, ".boot")
 }
+
+// cutConfigRef returns the digest of the configuration that a manifest's ref leads to.
+func cutConfigRef(name string) (digest string, ok bool) { return strings.CutPrefix(name, configRef) }

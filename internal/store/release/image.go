@@ -46,7 +46,7 @@ func FromImage(r *repo.Repo, image verity.Digest, platform string) (Image, erofs
 		return Image{}, format, err
 	}
 	return Image{Platform: platform, Layers: []Archive{{Write: func(ctx context.Context, w io.Writer) error {
-		return layer.Write(ctx, w, root, func(d verity.Digest) (io.ReadCloser, error) { return openVerified(r, d) })
+		return layer.Write(ctx, w, root, func(d verity.Digest) (io.ReadCloser, error) { return r.OpenVerified(d) })
 	}}}}, format, nil
 }
 
@@ -77,30 +77,4 @@ func readTree(r *repo.Repo, image verity.Digest) (root *tree.Node, format erofs.
 		return nil, 0, fmt.Errorf("image %s: %w", image.Hex(), err)
 	}
 	return root, img.Header().Version, nil
-}
-
-// verified reads an object, and at its end fails if it isn't what its digest says.
-type verified struct {
-	io.ReadCloser
-	want   verity.Digest
-	hasher *verity.Hasher
-}
-
-func openVerified(r *repo.Repo, d verity.Digest) (io.ReadCloser, error) {
-	f, err := r.OpenObject(d)
-	if err != nil {
-		return nil, err
-	}
-	return &verified{f, d, verity.NewHasher(d.Algorithm())}, nil
-}
-
-func (v *verified) Read(p []byte) (int, error) {
-	n, err := v.ReadCloser.Read(p)
-	v.hasher.Write(p[:n])
-	if err == io.EOF {
-		if found := v.hasher.Sum(); found != v.want {
-			err = fmt.Errorf("object %s: %w", v.want.Hex(), sign.CheckDigest(v.want, found))
-		}
-	}
-	return n, err
 }

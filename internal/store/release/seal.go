@@ -134,7 +134,7 @@ func (c Composefs) manifest(pushed Pushed) manifest {
 
 // putImage puts the bytes of the image, compressed.
 func (c Composefs) putImage(ctx context.Context, r *repo.Repo, add func(oci.Blob, map[string]string) error) error {
-	image, err := r.OpenObject(c.Digest)
+	image, err := r.OpenVerified(c.Digest)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (c Composefs) putImage(ctx context.Context, r *repo.Repo, add func(oci.Blob
 		return err
 	}
 	defer file.Close()
-	if _, err := chunked.Plain(file, &verified{image, c.Digest, verity.NewHasher(c.Digest.Algorithm())}); err != nil {
+	if _, err := chunked.Plain(file, image); err != nil {
 		return err
 	}
 	b, err := fileBlob(imageType, file)
