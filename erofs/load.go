@@ -320,7 +320,9 @@ func (l *loader) interpret(n *tree.Node, x *tree.Xattr, external bool) (keep boo
 	case strings.HasPrefix(x.Name, overlayEscapedPrefix):
 		keep = true
 		x.Name = "trusted." + x.Name[len(overlayPrefix):]
-	case !external:
+	case x.Name == nameOpaque && n.Kind == tree.Directory:
+	case !external || x.Name != nameMetacopy && x.Name != nameRedirect:
+		return false, fmt.Errorf("%s, which overlayfs obeys there, and no program of composefs writes there", x.Name)
 	case x.Name == nameMetacopy:
 		n.Object, err = parseMetacopy(x.Value)
 	case x.Name == nameRedirect:

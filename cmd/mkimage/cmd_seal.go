@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/erofs"
-	"github.com/composefs-go/composefs/internal/check/listing"
+	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/sign"
 	"github.com/composefs-go/composefs/verity"
@@ -158,12 +158,38 @@ func openSound(r *repo.Repo, name string) (d verity.Digest, h erofs.Header, size
 	img, err := erofs.Open(f, size)
 	if err == nil {
 		h = img.Header()
-		_, err = listing.ImageObjects(img) // reads every inode
+		var root *tree.Node
+		root, err = repo.CheckImage(img, d)
+		if err == nil {
+			err = checkSizes(r, root)
+		}
 	}
 	if err != nil {
 		err = fmt.Errorf("%w to seal image %s, which isn't sound: %w", errRefused, d.Hex(), err)
 	}
 	return
+}
+
+// checkSizes checks that objects have the sizes that an image says. Ones that aren't there yet aren't
+// looked at.
+func checkSizes(r *repo.Repo, root *tree.Node) error {
+	for name, e := range tree.Walk(root) {
+		d := e.Node.ContentObject()
+		if d.IsZero() || e.Link {
+			continue
+		}
+		size, err := r.ObjectSize(d)
+		if errors.Is(err, repo.ErrNoObject) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if size != int64(e.Node.Size) {
+			return fmt.Errorf("%w: %s: want %d bytes, and the object %s has %d", repo.ErrUnsound, name, e.Node.Size, d.ObjectPath(), size)
+		}
+	}
+	return nil
 }
 
 // writtenStatement is what seal --statement-only reports.

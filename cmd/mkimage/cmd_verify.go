@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -331,10 +333,11 @@ func checkObjects(cmd *cobra.Command, u *ui, r *repo.Repo, image *repo.Verified,
 	if err != nil {
 		return 0, err
 	}
-	objects, err := listing.ImageObjects(img)
+	root, err := repo.CheckImage(img, image.Image)
 	if err != nil {
 		return 0, err
 	}
+	objects := slices.SortedFunc(maps.Keys(listing.Objects(root)), verity.Digest.Compare)
 	for _, d := range objects {
 		if err := cmd.Context().Err(); err != nil {
 			return 0, err
@@ -356,7 +359,7 @@ func checkObjects(cmd *cobra.Command, u *ui, r *repo.Repo, image *repo.Verified,
 		}
 		u.progress.file(n)
 	}
-	return len(objects), nil
+	return len(objects), checkSizes(r, root)
 }
 
 // checkMeasured wants an object to have fs-verity: the kernel returns nothing of one

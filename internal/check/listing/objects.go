@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/osfile"
 	"github.com/composefs-go/composefs/verity"
@@ -21,20 +20,6 @@ func Objects(root *tree.Node) map[verity.Digest]struct{} {
 		}
 	}
 	return all
-}
-
-// ImageObjects returns the digests of all objects that an image names, each once,
-// in order.
-func ImageObjects(img *erofs.Image) ([]verity.Digest, error) {
-	var all []verity.Digest
-	for d, err := range img.Objects() {
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, d)
-	}
-	slices.SortFunc(all, verity.Digest.Compare)
-	return slices.Compact(all), nil
 }
 
 // Paths returns the paths, within an object store, of the objects that a tree names: each

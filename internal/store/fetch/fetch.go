@@ -150,6 +150,9 @@ func (f *fetcher) tree(ctx context.Context, image verity.Digest) (*tree.Node, er
 		return nil, fmt.Errorf("image %s: %w", image.Hex(), err)
 	}
 	root, err := img.Tree()
+	if err == nil {
+		err = repo.CheckContents(root)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", image.Hex(), err)
 	}

@@ -264,7 +264,7 @@ func (c *checker) image(name string) error {
 	if err != nil {
 		return err
 	}
-	root, err := img.Tree()
+	root, err := repo.CheckImage(img, d)
 	if err != nil {
 		return err
 	}

@@ -141,6 +141,9 @@ func (c *copying) image(d verity.Digest) error {
 		return err
 	}
 	root, err := img.Tree()
+	if err == nil {
+		err = repo.CheckContents(root)
+	}
 	if err != nil {
 		return err
 	}

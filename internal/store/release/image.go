@@ -72,7 +72,7 @@ func readTree(r *repo.Repo, image verity.Digest) (root *tree.Node, format erofs.
 	if err != nil {
 		return nil, 0, fmt.Errorf("image %s: %w", image.Hex(), err)
 	}
-	root, err = img.Tree()
+	root, err = repo.CheckImage(img, image)
 	if err != nil {
 		return nil, 0, fmt.Errorf("image %s: %w", image.Hex(), err)
 	}

@@ -164,6 +164,9 @@ func (p *puller) image(ctx context.Context) (*tree.Node, error) {
 		return nil, fmt.Errorf("image %s: %w", d.Hex(), err)
 	}
 	root, err := img.Tree()
+	if err == nil {
+		err = repo.CheckContents(root)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", d.Hex(), err)
 	}
