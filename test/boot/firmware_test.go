@@ -96,6 +96,9 @@ func example(t *testing.T, name string) (image, out string) {
 		cmd := exec.Command("../../examples/"+name+"/build.sh", shared.machineRoot(t), out)
 		cmd.Env = append(os.Environ(), "MKIMAGE="+shared.path("mkimage"), "SETUP_ROOT="+shared.path("composefs-setup-root"),
 			"STUB="+stub, "LOADER="+loader, "CMDLINE="+machineArguments)
+		if name == "registry" {
+			cmd.Env = append(cmd.Env, "REGISTRY=docker://"+testutil.DockerRegistry(t, "../../scripts")+"/machine:stable")
+		}
 		log := filepath.Join(t.ArtifactDir(), name+".log")
 		f, err := os.Create(log)
 		if err != nil {
@@ -119,7 +122,8 @@ func example(t *testing.T, name string) (image, out string) {
 }
 
 // What the examples make boots with UEFI firmware: a unified kernel image, one that
-// was measured inside of its build, and systemd-boot with a type 1 entry. Those that
+// was measured inside of its build, systemd-boot with a type 1 entry, and a disk made of what
+// a registry had. Those that
 // make keys for Secure Boot boot with these enrolled.
 func TestExamples(t *testing.T) {
 	need(t)
@@ -127,6 +131,7 @@ func TestExamples(t *testing.T) {
 		{"uki", "valid"},
 		{"unified", "not-required"}, // nobody but its own UKI vouches for it
 		{"bls", "valid"},
+		{"registry", "valid"},
 	} {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
