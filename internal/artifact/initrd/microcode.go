@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -16,11 +17,22 @@ const microcodeDir = "kernel/x86/microcode"
 // packages of distributions mark such an archive.
 const earlyMark = "early_cpio"
 
+// microcodeFiles are what the kernel looks for there, and how the file begins with which iucode-tool
+// aligns them. Others would be unpacked like any file, and might be keys or programs.
+var microcodeFiles = []string{"GenuineIntel.bin", "AuthenticAMD.bin"}
+
+const alignment = ".enuineIntel.align."
+
+func isMicrocode(name string) bool {
+	dir, file := path.Split(name)
+	return dir == microcodeDir+"/" && (slices.Contains(microcodeFiles, file) || strings.HasPrefix(file, alignment))
+}
+
 // ErrMicrocode is the cause when an initrd has something other than microcode in it.
 var ErrMicrocode = errors.New("not microcode alone")
 
 // CheckMicrocode returns an error if an initrd for microcode has anything else in it than
-// files below kernel/x86/microcode and directories. It is unpacked like any other initrd,
+// the files in kernel/x86/microcode that the kernel looks for, and their directories. It is unpacked like any other initrd,
 // before the main one, so anything else in it would be there at boot. Every member is
 // checked as it is written, including those that Open leaves out or replaces.
 //
@@ -52,6 +64,19 @@ func CheckMicrocode(image []byte) error {
 		return fmt.Errorf("%w: want a file below %s, found none", ErrMicrocode, microcodeDir)
 	}
 	return nil
+}
+
+// WithMicrocode returns an initrd as the kernel unpacks it if there is another one for microcode
+// before it, as in a UKI.
+func WithMicrocode(microcode, image []byte) []byte {
+	if len(microcode) == 0 {
+		return image
+	}
+	whole := slices.Clone(microcode)
+	for len(whole)%4 != 0 {
+		whole = append(whole, 0)
+	}
+	return append(whole, image...)
 }
 
 // microcodeCheck is what is known of the members so far.
@@ -99,6 +124,8 @@ func (c *microcodeCheck) member(m member) error {
 		return fmt.Errorf("%q is there twice", m.name)
 	case below && !parent.IsDir():
 		return fmt.Errorf("%q is in what isn't a directory", m.name)
+	case kind.IsRegular() && name != earlyMark && !isMicrocode(name), kind.IsDir() && strings.HasPrefix(name, microcodeDir+"/"):
+		return fmt.Errorf("%q is nothing that the kernel looks for: want %s in %s", m.name, strings.Join(microcodeFiles, " or "), microcodeDir)
 	}
 	c.seen[name] = kind
 	if kind.IsRegular() && name != earlyMark {

@@ -41,12 +41,12 @@ func TestOnlyMicrocodeIsMicrocode(t *testing.T) {
 		says  string // "" if it is good
 	}{
 		{"good", good, ""},
-		{"several archives, with zeros between them", bytes.Join([][]byte{good, archive(append(microcodeDirs(), text(ucode+"/other", "x"))...)}, make([]byte, 512)), ""},
-		{"with the directory itself and one below", with(dir("."), dir(ucode+"/amd"), text(ucode+"/amd/a", "x")), ""},
-		{"a directory with a slash at its end", with(dir(ucode + "/amd/")), ""},
+		{"several archives, with zeros between them", bytes.Join([][]byte{good, archive(append(microcodeDirs(), text(ucode+"/.enuineIntel.align.0123456789abc", "x"))...)}, make([]byte, 512)), ""},
+		{"with the directory at the top", with(dir(".")), ""},
+		{"a directory with a slash at its end", archive(dir("kernel/"), dir("kernel/x86/"), dir(ucode+"/"), text(ucode+"/GenuineIntel.bin", "x")), ""},
 
 		{"without directories, as Arch has it", archive(text(ucode+"/AuthenticAMD.bin", "x")), ""},
-		{"the directory after its file", archive(dir("kernel"), dir("kernel/x86"), text(ucode+"/a", "x"), dir(ucode)), ""},
+		{"the directory after its file", archive(dir("kernel"), dir("kernel/x86"), text(ucode+"/AuthenticAMD.bin", "x"), dir(ucode)), ""},
 		{"with the mark of an early archive, as dracut has it", with(text("early_cpio", "1\n")), ""},
 
 		{"nothing", nil, "found none"},
@@ -80,8 +80,11 @@ func TestOnlyMicrocodeIsMicrocode(t *testing.T) {
 		{"two slashes", with(text(ucode+"//a", "x")), "plain relative name"},
 		{"an empty name", with(text("", "x")), "plain relative name"},
 		{"a file twice", with(text(ucode+"/GenuineIntel.bin", "y")), "is there twice"},
-		{"a file that was a directory", with(dir(ucode+"/a"), text(ucode+"/a", "y")), "is there twice"},
-		{"the directory that was a file", archive(dir("kernel"), dir("kernel/x86"), dir(ucode), text(ucode+"/a", "x"), dir(ucode+"/a")), "is there twice"},
+		{"a file that was a directory", with(dir(ucode+"/a"), text(ucode+"/a", "y")), "is nothing that the kernel looks for"},
+		{"a key below it", with(text(ucode+"/evil.pub", "x")), "is nothing that the kernel looks for"},
+		{"a program below it", with(text(ucode+"/init", "x")), "is nothing that the kernel looks for"},
+		{"a directory below it", with(dir(ucode + "/amd")), "is nothing that the kernel looks for"},
+		{"the directory that was a file", archive(dir("kernel"), dir("kernel/x86"), dir(ucode), text(ucode+"/GenuineIntel.bin", "x"), dir(ucode+"/GenuineIntel.bin")), "is there twice"},
 		{"a file in a file", with(text(ucode+"/GenuineIntel.bin/a", "x")), "isn't a directory"},
 		{"another file at the top", with(text("early_cpio2", "x")), "is not below"},
 		{"the mark in the place of a directory", with(dir("early_cpio")), "is not below"},

@@ -78,8 +78,10 @@ func (e *Examiner) profile(r *Report, f uki.Profile, u ukiOnDisk) {
 		whole = strings.TrimSpace(whole + " " + a.line)
 	}
 	checkLength(r, whole, u.machine)
-	if err := checkMicrocode(f.Section(".ucode")); err != nil {
+	microcode, ok := f.Section(".ucode")
+	if err := checkMicrocode(microcode, ok); err != nil {
 		r.Stop("microcode", "%v", err)
+		microcode = nil
 	}
 	image, ok := f.Section(".initrd")
 	if !ok {
@@ -88,7 +90,7 @@ func (e *Examiner) profile(r *Report, f uki.Profile, u ukiOnDisk) {
 	}
 	with := *here
 	with.addons = u.addons
-	with.boot(r, withAddons(image, u.addons), line, release, elfMachine(u.machine))
+	with.boot(r, initrd.WithMicrocode(microcode, withAddons(image, u.addons)), line, release, elfMachine(u.machine))
 }
 
 // boot examines an initrd with the command line and the kernel that go with it.

@@ -53,6 +53,7 @@ type Initrd struct {
 // Examine looks for composefs-setup-root, policy and keys. The modules are for
 // Modules, which needs the command line as well.
 func (i *Initrd) Examine(r *Report) (Start, Trust) {
+	i.checkExtra(r)
 	start := i.start(r)
 	if start != StartNone {
 		r.Fact("setup-root", "starts %s", start)
@@ -79,6 +80,7 @@ func (i *Initrd) start(r *Report) Start {
 	i.checkProgram(r, program)
 	if systemd := i.systemd(); systemd != "" {
 		i.checkSystemd(r, systemd)
+		i.checkManager(r)
 		return i.startUnit(r)
 	}
 	for _, hooks := range []string{"usr/lib/dracut/hooks", "lib/dracut/hooks", "var/lib/dracut/hooks"} {

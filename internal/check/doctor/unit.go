@@ -33,6 +33,32 @@ var gateUnits = []string{unit, first, target, "initrd-root-device.target", switc
 // initrd's: a program of that name need not be ours there.
 var elsewhere = []string{"RootDirectory", "RootImage", "RootEphemeral", "RootMStack", "BindPaths", "BindReadOnlyPaths", "BindLog", "Mount", "Extension", "TemporaryFileSystem"}
 
+// ordinary are beginnings of the settings that a unit may have which decides whether the root is
+// verified: they say what it is, when it is started, and where its messages go.
+var ordinary = []string{
+	"Description", "Documentation", "DefaultDependencies", "Wants", "Requires", "After", "Before", "AllowIsolate", "OnFailureJobMode",
+	"BindsTo", "Requisite", "PartOf", "X-", "Type", "RemainAfterExit", "StandardInput", "StandardOutput", "StandardError", "Timeout", "ExecStart",
+}
+
+// switchCommands are what systemd starts to switch the root; which one depends on its version.
+var switchCommands = []string{"systemctl --no-block switch-root", "systemctl --no-block switch-root /sysroot"}
+
+// checkGate looks at a setting of a unit that decides whether the root is verified.
+func (u unitFiles) checkGate(r *Report, s setting, line, from string) {
+	command := strings.TrimPrefix(strings.TrimPrefix(s.value, "/usr/bin/"), "/bin/")
+	switch {
+	case s.key == "ExecStart" && u.name == switchRoot && !slices.Contains(switchCommands, command):
+		r.Stop("unit-command", "%s has the line %q (%q): it would switch to another root than the verified one", u.name, line, from)
+	case s.key == "ExecStartPre" && s.value != verified, s.key == "ExecStartPost", s.key == "ExecCondition":
+		r.Stop("unit-command", "%s has the line %q (%q): it would start that too, which may change the root", u.name, line, from)
+	case s.key == "OnFailure" && s.value == "emergency.target":
+	case strings.HasPrefix(s.key, "OnFailure") && s.key != "OnFailureJobMode", s.key == "OnSuccess", s.key == "FailureAction", s.key == "SuccessAction":
+		r.Stop("unit-setting", "%s has the line %q (%q): when the root is refused, something else than the emergency target would come", u.name, line, from)
+	case !slices.ContainsFunc(ordinary, func(begin string) bool { return strings.HasPrefix(s.key, begin) }):
+		r.Warn("unit-setting", "%s has the line %q (%q): whether the root is still verified with that can't be told", u.name, line, from)
+	}
+}
+
 // checkSettings looks for what has systemd skip a unit, overlook that it fails, or run
 // another program. Which of several files counts in the end doesn't matter: in a unit that
 // the boot relies on there is no reason for any such line.
@@ -54,6 +80,8 @@ func (i *Initrd) checkSettings(r *Report, u unitFiles, seen map[setting]bool) {
 			r.Stop("unit-status", "%s has the line %q (%q): a refused boot would count as a good one", u.name, line, from)
 		case slices.ContainsFunc(elsewhere, func(begin string) bool { return strings.HasPrefix(s.key, begin) }):
 			r.Warn("unit-elsewhere", "%s has the line %q (%q): the program that it starts would be of other files than the initrd's", u.name, line, from)
+		case u.name == unit || u.name == switchRoot:
+			u.checkGate(r, s, line, from)
 		}
 	}
 }

@@ -56,8 +56,9 @@ func (b *Boot) In(err error) error { return fmt.Errorf("profile @%d: %w", b.Numb
 func (b *Boot) Image() string { return strings.Join(b.Images, " ") }
 
 // read reads what UKIs and addons have in common. It returns the initrd, which open has
-// opened, nil if there is none that can be read.
-func (b *Boot) read(from uki.Profile, open func([]byte) (*initrd.Archive, error)) *initrd.Archive {
+// opened, nil if there is none that can be read. open gets the microcode that is unpacked before
+// it, too.
+func (b *Boot) read(from uki.Profile, open func(microcode, image []byte) (*initrd.Archive, error)) *initrd.Archive {
 	text := func(name string) string {
 		data, _ := from.Section(name)
 		text, _, _ := strings.Cut(string(data), "\x00")
@@ -74,9 +75,11 @@ func (b *Boot) read(from uki.Profile, open func([]byte) (*initrd.Archive, error)
 	if err := b.Line.CheckInit(); err != nil {
 		b.refuse(fmt.Errorf(".cmdline: %w", err))
 	}
-	if microcode, ok := from.Section(".ucode"); ok {
+	microcode, ok := from.Section(".ucode")
+	if ok {
 		if err := initrd.CheckMicrocode(microcode); err != nil {
 			b.refuse(fmt.Errorf(".ucode, which the kernel unpacks before the initrd: %w", err))
+			microcode = nil
 		}
 	}
 	b.Images = b.Line.ImageArguments()
@@ -84,7 +87,7 @@ func (b *Boot) read(from uki.Profile, open func([]byte) (*initrd.Archive, error)
 	if !ok {
 		return nil
 	}
-	root, err := open(image)
+	root, err := open(microcode, image)
 	if err != nil {
 		b.problem(fmt.Errorf(".initrd: %w", err))
 		return nil
@@ -92,10 +95,15 @@ func (b *Boot) read(from uki.Profile, open func([]byte) (*initrd.Archive, error)
 	return root
 }
 
+// openInitrd opens an initrd as the kernel unpacks it.
+func openInitrd(microcode, image []byte) (*initrd.Archive, error) {
+	return initrd.Open(initrd.WithMicrocode(microcode, image))
+}
+
 // readAddon reads an addon. The UKIs that it will be used with aren't known.
 func readAddon(f *uki.File, from uki.Profile) *Boot {
 	b := &Boot{}
-	root := b.read(from, initrd.OpenOver)
+	root := b.read(from, func(_, image []byte) (*initrd.Archive, error) { return initrd.OpenOver(image) })
 	if b.Line.Asked() {
 		b.problem(fmt.Errorf(".cmdline: an addon names an image, %s", b.Image()))
 	}
@@ -122,7 +130,7 @@ func readAddon(f *uki.File, from uki.Profile) *Boot {
 // readOther reads a program that boots nothing by itself.
 func readOther(kind uki.Kind, from uki.Profile) *Boot {
 	b := &Boot{}
-	b.read(from, initrd.Open)
+	b.read(from, openInitrd)
 	if kind == uki.KindProfile {
 		b.Problems = []error{fmt.Errorf("%w: it is a profile, which boots nothing until it is joined to a UKI", ErrUnverified)}
 	} else {
@@ -134,7 +142,7 @@ func readOther(kind uki.Kind, from uki.Profile) *Boot {
 // readProfile reads a profile of a UKI, and checks whether the boot that it makes is verified.
 func readProfile(f *uki.File, from uki.Profile) *Boot {
 	b := &Boot{}
-	root := b.read(from, initrd.Open)
+	root := b.read(from, openInitrd)
 	if f.Stub() == uki.StubAddon {
 		b.problem(errors.New("it is built on the stub for addons, which starts no kernel"))
 	}

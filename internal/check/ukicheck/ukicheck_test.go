@@ -162,6 +162,12 @@ func TestWhatASignatureShouldNotVouchFor(t *testing.T) {
 		{name: "no initrd taken", sections: cmdline("noinitrd"), problem: "with noinitrd"},
 		{name: "a shell", sections: cmdline("init=/bin/sh"), warning: ".cmdline: init=/bin/sh gives anyone at the console a shell as root"},
 		{name: "a program of the disk", sections: cmdline("init=/var/x"), problem: "init=/var/x starts a program that isn't part of the image"},
+		{name: "a key beside the microcode", sections: with(g, ".ucode", string(testutil.Cpio(fstest.MapFS{"kernel/x86/microcode/evil.pub": text("x")}))), problem: "is nothing that the kernel looks for"},
+		{name: "a link of the initrd that leads into the microcode", sections: with(with(g, ".ucode", string(testutil.Cpio(fstest.MapFS{"kernel/x86/microcode/GenuineIntel.bin": {Data: []byte("#!/bin/sh\n"), Mode: 0o755}}))), ".initrd", string(testutil.Cpio(tree(t, fstest.MapFS{
+			"kernel":                               {Data: []byte("usr/k"), Mode: fs.ModeSymlink | 0o777},
+			"usr/k/x86/microcode/GenuineIntel.bin": {Data: setupRoot(), Mode: 0o755},
+			"init":                                 {Data: []byte("kernel/x86/microcode/GenuineIntel.bin"), Mode: fs.ModeSymlink | 0o777},
+		})))), problem: "it is a symbolic link, and already there as a directory"},
 		{name: "keys in the microcode", sections: with(g, ".ucode", string(testutil.Cpio(fstest.MapFS{key: text("x")}))), problem: ".ucode, which the kernel unpacks before the initrd: not microcode alone"},
 		{name: "an /init that is a script", sections: initrd(fstest.MapFS{"init": {Data: []byte("#!/bin/sh\n"), Mode: 0o755}}), problem: ".initrd doesn't start composefs-setup-root", unverified: true},
 		{name: "an /init that can't be executed", sections: initrd(fstest.MapFS{"init": {Data: setupRoot(), Mode: 0o644}}), problem: ".initrd: /init is not executable"},
