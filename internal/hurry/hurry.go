@@ -1,5 +1,6 @@
-// Package hurry gives up servers that send too slowly: a client that waits for ever is no better
-// than one that fails.
+// Package hurry has what our HTTP clients are careful about. It gives up servers that send too
+// slowly: a client that waits for ever is no better than one that fails. And it isn't led into
+// private networks.
 package hurry
 
 import (

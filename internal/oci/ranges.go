@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -15,6 +14,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/composefs-go/composefs/internal/hurry"
 )
 
 // A ranger reads parts of blobs of a registry, which the library for registries can't.
@@ -36,29 +37,9 @@ func (r *ranger) connect(ctx context.Context) (*http.Client, error) {
 			return
 		}
 		t, err := transport.NewWithContext(ctx, r.repository.Registry, auth, r.transport, []string{r.repository.Scope(transport.PullScope)})
-		r.client, r.err = &http.Client{Transport: t, CheckRedirect: checkRedirect}, err
+		r.client, r.err = &http.Client{Transport: t, CheckRedirect: hurry.CheckRedirect}, err
 	})
 	return r.client, r.err
-}
-
-// maxRedirects is how often an answer may lead elsewhere.
-const maxRedirects = 10
-
-// checkRedirect refuses to be led into a private network from outside of it.
-func checkRedirect(to *http.Request, via []*http.Request) error {
-	if len(via) > maxRedirects {
-		return fmt.Errorf("%w: at most %d redirects", ErrLimit, maxRedirects)
-	}
-	if to.URL.Hostname() != via[0].URL.Hostname() && isPrivate(to.URL.Hostname()) {
-		return fmt.Errorf("refused to be led from %s to %s, which is in a private network", via[0].URL.Hostname(), to.URL.Hostname())
-	}
-	return nil
-}
-
-func isPrivate(host string) bool {
-	a, err := netip.ParseAddr(host)
-	a = a.Unmap()
-	return err == nil && (a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsUnspecified()) || host == "localhost"
 }
 
 // open opens a part of a blob.

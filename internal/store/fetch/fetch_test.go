@@ -165,7 +165,7 @@ func TestABadOriginCanOnlyFail(t *testing.T) {
 		"redirects": {func(w http.ResponseWriter, _ []byte) {
 			w.Header().Set("Location", "/x")
 			w.WriteHeader(http.StatusFound)
-		}, nil, "stopped after 10 redirects"},
+		}, nil, "refused to be led elsewhere: more than 10 times"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			from, to := newStore(t), newStore(t)

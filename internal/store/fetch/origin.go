@@ -58,7 +58,7 @@ func Open(name string) (Origin, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DisableCompression = true // an object is what it is
 	transport.MaxIdleConnsPerHost = workers
-	return &server{u, &http.Client{Transport: hurry.Transport{RoundTripper: transport, Patience: hurry.Patience}}, time.Second}, nil
+	return &server{u, &http.Client{Transport: hurry.Transport{RoundTripper: transport, Patience: hurry.Patience}, CheckRedirect: hurry.CheckRedirect}, time.Second}, nil
 }
 
 // A directory is an origin beside the repository.
