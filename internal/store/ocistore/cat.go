@@ -28,7 +28,7 @@ func Cat(ctx context.Context, r *repo.Repo, w io.Writer, name string) error {
 	defer s.Close()
 	hash := sha256.New()
 	out := &until{ctx: ctx, Writer: w}
-	if err := s.Merge(io.MultiWriter(out, hash), s.open); err != nil {
+	if err := s.merge(io.MultiWriter(out, hash)); err != nil {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/composefs-go/composefs/internal/oci"
 	"github.com/composefs-go/composefs/internal/store/ocistore"
 	"github.com/composefs-go/composefs/internal/store/repo"
+	"github.com/composefs-go/composefs/internal/store/splitstream"
 	"github.com/composefs-go/composefs/verity"
 )
 
@@ -133,3 +135,40 @@ func TestStreamsArePrintedAndCompared(t *testing.T) {
 type failing struct{ error }
 
 func (f failing) Write([]byte) (int, error) { return 0, f.error }
+
+// A stream that stands for more than anybody can read is refused, wherever it would be read.
+func TestAStreamThatStandsForTooMuchIsRefused(t *testing.T) {
+	r, _ := newRepo(t, sha256V1)
+	stage, err := r.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 1 << 20
+	object, _, err := stage.Put(func(w io.Writer) error {
+		_, err := w.Write(make([]byte, size))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := splitstream.NewWriter(verity.SHA256, splitstream.Layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1 << 15 { // 32 GiB
+		if err := w.Object(object, size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, _, err := stage.Put(w.Finish)
+	name := "oci-layer-sha256:" + strings.Repeat("ab", 32)
+	if err := errors.Join(err, stage.Commit(), r.SetStream(name, d)); err != nil {
+		t.Fatal(err)
+	}
+	if err := ocistore.CheckStream(t.Context(), r, name, true); !errors.Is(err, ocistore.ErrBroken) || !errors.Is(err, splitstream.ErrTooLarge) {
+		t.Error(err)
+	}
+	if err := ocistore.Cat(t.Context(), r, io.Discard, name); !errors.Is(err, splitstream.ErrTooLarge) {
+		t.Error(err)
+	}
+}

@@ -140,7 +140,7 @@ func (s *stream) check(ctx context.Context, stage *repo.Stage, diffID string) er
 	group.SetLimit(runtime.GOMAXPROCS(0) + 1)
 	group.Go(func() error {
 		unpacked := sha256.New()
-		err := s.Merge(&until{ctx: ctx, Writer: unpacked}, s.open)
+		err := s.merge(&until{ctx: ctx, Writer: unpacked})
 		if err == nil && oci.Digest(unpacked.Sum(nil)) != diffID {
 			err = ErrBroken
 		}

@@ -358,7 +358,7 @@ func kindOf(name string) (prefix string, typ splitstream.Type) {
 // its digest.
 func (s *stream) checkContent(ctx context.Context, name, digest string) error {
 	hash := sha256.New()
-	if err := s.Merge(&until{ctx: ctx, Writer: hash}, s.open); err != nil {
+	if err := s.merge(&until{ctx: ctx, Writer: hash}); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -384,7 +384,7 @@ func (i *Stored) WriteLayer(ctx context.Context, w io.Writer, diffID string) err
 	}
 	defer s.Close()
 	out := &until{ctx: ctx, Writer: w}
-	err = s.Merge(out, s.open)
+	err = s.merge(out)
 	if err != nil && out.err == nil {
 		return broken("%s: %w", name, err)
 	}

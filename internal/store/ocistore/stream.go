@@ -76,6 +76,36 @@ func (s *stream) read(name string, want splitstream.Type) error {
 	return nil
 }
 
+// A stream stands for at most expansionFree bytes, and expansionFactor times what it and its objects
+// have: one that names an object a million times would keep its reader busy for ever.
+const (
+	expansionFree   = 16 << 30
+	expansionFactor = 64
+)
+
+// merge writes the stream's bytes.
+func (s *stream) merge(w io.Writer) error {
+	st, err := s.file.Stat()
+	if err != nil {
+		return err
+	}
+	has, claims := uint64(st.Size()), uint64(s.Size)
+	for _, d := range s.Objects {
+		if has >= claims {
+			break
+		}
+		size, err := s.repo.ObjectSize(d)
+		if err != nil {
+			return err
+		}
+		has += uint64(size)
+	}
+	if claims > expansionFree && (claims-expansionFree)/expansionFactor > has {
+		return fmt.Errorf("%w: it stands for %d bytes, and all that it is made of has %d", splitstream.ErrTooLarge, claims, has)
+	}
+	return s.Merge(w, s.open)
+}
+
 // document returns the bytes of a stream that is one document, with the digest sha256:HEX.
 func (s *stream) document(name, digest string) ([]byte, error) {
 	if s.Size > oci.MaxDocument {
