@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/internal/oci"
+	"github.com/composefs-go/composefs/internal/printable"
 )
 
 // referenceHelp says how container images are named.
@@ -126,7 +127,7 @@ func reportOCI(i *oci.Image) (ociReport, string) {
 	if i.Digest != "" {
 		fmt.Fprintf(&b, "manifest  %s\n", i.Digest)
 	}
-	fmt.Fprintf(&b, "config    %s\nplatform  %s", i.ConfigDigest, i.Platform)
+	fmt.Fprintf(&b, "config    %s\nplatform  %s", i.ConfigDigest, printable.Line(i.Platform))
 	for _, l := range i.Layers {
 		r.Layers = append(r.Layers, ociLayer{l.Digest, l.DiffID, string(l.MediaType), l.Size})
 		fmt.Fprintf(&b, "\nlayer %-3d diff_id %s", l.Number, l.DiffID)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/erofs/dumpfile"
+	"github.com/composefs-go/composefs/internal/printable"
 	"github.com/composefs-go/composefs/internal/source"
 	"github.com/composefs-go/composefs/internal/store/ocistore"
 	"github.com/composefs-go/composefs/internal/store/repo"
@@ -69,7 +70,7 @@ func reportTags(tags []ocistore.Tagged) (list []ociTag, text string, bad *ocisto
 				bad = &t
 			}
 			list = append(list, ociTag{Tag: t.Tag, Problem: t.Err.Error()})
-			fmt.Fprintf(&b, "%s  damaged\n", t.Tag)
+			fmt.Fprintf(&b, "%s  damaged\n", printable.Line(t.Tag))
 			continue
 		}
 		i := t.Image
@@ -78,11 +79,11 @@ func reportTags(tags []ocistore.Tagged) (list []ociTag, text string, bad *ocisto
 			of.Created = i.Created.UTC().Format(time.RFC3339)
 		}
 		list = append(list, of)
-		what := i.Platform
+		what := printable.Line(i.Platform)
 		if i.Artifact {
 			what = "artifact"
 		}
-		fmt.Fprintf(&b, "%s  %s  %s\n", t.Tag, i.Digest, what)
+		fmt.Fprintf(&b, "%s  %s  %s\n", printable.Line(t.Tag), i.Digest, what)
 		for _, image := range of.Images {
 			kind := "plain"
 			if image.Bootable {

@@ -65,7 +65,8 @@ is hashed before it gets its name. On one file system, copies share their blocks
 file system can do that (Btrfs, XFS). Names come last: if copy fails or is interrupted, what
 it has copied stays, and the next one needs only the rest.
 
-A ref isn't moved to a lower or equal sequence without --force.`
+A ref isn't moved to a lower or equal sequence without --force, and a seal that TO has is only
+replaced by one with a higher sequence.`
 
 func newRepoCopy(u *ui) *cobra.Command {
 	var o copyOptions
@@ -81,7 +82,7 @@ func newRepoCopy(u *ui) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&o.force, "force", false, "let refs go back to a lower or equal sequence")
+	cmd.Flags().BoolVar(&o.force, "force", false, "let refs go back to a lower or equal sequence, and replace seals that aren't older")
 	return cmd
 }
 
@@ -245,7 +246,8 @@ func (c *copier) image(ctx context.Context, d verity.Digest, ref string) error {
 		return err
 	}
 	if !seal.IsZero() {
-		if err := addSignatures(c.u, c.to, seal, signatures, nil); err != nil {
+		order := sealOptions{force: c.force}
+		if err := order.takeSeal(c.u, c.to, seal, signatures, nil); err != nil {
 			return err
 		}
 	}
@@ -280,11 +282,6 @@ func (c *copier) seal(d verity.Digest) (seal sign.Seal, all []sign.Signature, se
 // checkOrder refuses to go back to what is older.
 func (c *copier) checkOrder(d verity.Digest, ref string, seal sign.Seal, sequence uint64) error {
 	order := sealOptions{force: c.force}
-	if !seal.IsZero() {
-		if err := order.checkSeal(c.u, c.to, d, sequence, nil); err != nil {
-			return err
-		}
-	}
 	if ref == "" {
 		return nil
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -125,9 +127,11 @@ func (o *gcOptions) collect(ctx context.Context, u *ui, r *repo.Repo, dir string
 	if err != nil {
 		return nil, err
 	}
-	for d, reason := range kept(dir, r.Meta().Algorithm) {
-		keep[d] = reason
+	needed, err := kept(dir, r.Meta().Algorithm)
+	if err != nil {
+		return nil, err
 	}
+	maps.Copy(keep, needed)
 	options := collect.Options{Keep: keep, Unseal: unseal, Everything: o.everything}
 	if o.dryRun {
 		return collect.New(ctx, r, options)
@@ -167,19 +171,33 @@ func (o *gcOptions) resolve(r *repo.Repo) (keep map[verity.Digest]string, unseal
 }
 
 // kept returns the images that this machine needs, whatever the repository says: the one
-// that it has booted, and the ones with a state on the same root file system.
-func kept(dir string, alg verity.Algorithm) map[verity.Digest]string {
+// that it has booted, and the ones with a state on the same root file system. If that can't be
+// told, it is an error: nothing may be removed then.
+func kept(dir string, alg verity.Algorithm) (map[verity.Digest]string, error) {
 	keep := make(map[verity.Digest]string)
-	if d, err := booted(bootRecord); err == nil {
+	switch d, err := booted(bootRecord); {
+	case err == nil:
 		keep[d] = "this machine has booted it"
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("which image this machine has booted can't be told: %w", err)
 	}
-	states, _ := os.ReadDir(filepath.Join(dir, "..", "state", "deploy"))
+	real, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		real, err = filepath.Abs(real)
+	}
+	if err != nil {
+		return nil, err
+	}
+	states, err := os.ReadDir(filepath.Join(filepath.Dir(real), "state", "deploy"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("which images have a state can't be told: %w", err)
+	}
 	for _, e := range states {
 		if d, err := verity.ParseHex(alg, e.Name()); err == nil {
 			keep[d] = "state/deploy has its /etc and /var"
 		}
 	}
-	return keep
+	return keep, nil
 }
 
 // bootRecord is where composefs-setup-root says what it has booted.
@@ -201,8 +219,13 @@ func booted(record string) (verity.Digest, error) {
 	var boot struct {
 		Digest verity.Digest `json:"digest"`
 	}
-	err = json.Unmarshal(b, &boot)
-	return boot.Digest, err
+	if err := json.Unmarshal(b, &boot); err != nil {
+		return verity.Digest{}, fmt.Errorf("%s: %w", record, err)
+	}
+	if boot.Digest.IsZero() {
+		return verity.Digest{}, fmt.Errorf("%s: it has no digest", record)
+	}
+	return boot.Digest, nil
 }
 
 func newRepoRefs(u *ui) *cobra.Command {

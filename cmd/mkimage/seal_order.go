@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -81,6 +82,27 @@ func (o *sealOptions) checkRef(u *ui, r *repo.Repo, ref string, image verity.Dig
 		return nil
 	}
 	return fmt.Errorf("%w: ref %s points to an image with sequence %s: want a higher one, found %d", errOlder, ref, have, sequence)
+}
+
+// takeSeal stores a seal that came with an image from elsewhere. One that is there and isn't older
+// stays, if one of the keys has signed it or there are no keys: it may be the one that machines boot
+// with, by more keys and for more systems.
+func (o *sealOptions) takeSeal(u *ui, r *repo.Repo, seal sign.Seal, signatures []sign.Signature, keys sign.Keyring) error {
+	said := seal.Statement()
+	image := said.Digest
+	if have, err := r.ReadSeal(image); err == nil && !bytes.Equal(have.Text, seal.Text()) {
+		there := readSequence(r, image, keys)
+		if !o.force && there.counts(keys) && there.number >= said.Sequence {
+			u.remark("image %s keeps its seal with sequence %d; the one that came along, with sequence %d, says something else", image.Hex(), there.number, said.Sequence)
+			return nil
+		}
+		var ids []sign.KeyID
+		for _, s := range signatures {
+			ids = append(ids, s.KeyID)
+		}
+		o.remarkLost(u, r, seal, ids)
+	}
+	return addSignatures(u, r, seal, signatures, keys)
 }
 
 // publicKeys are the public halves of open keys.
