@@ -10,7 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/oci"
 	"github.com/composefs-go/composefs/internal/store/fetch"
+	"github.com/composefs-go/composefs/internal/store/release"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/verity"
 )
@@ -132,16 +134,48 @@ func (o *fetchOptions) open(u *ui, image verity.Digest) (*repo.Repo, error) {
 
 // repair fetches what a repository has lost. It returns the errors of what it couldn't get.
 func repair(ctx context.Context, u *ui, r *repo.Repo, from string, lost map[verity.Digest]int64) (fetched int, failed []error, err error) {
-	origin, err := fetch.Open(from)
+	get := repairFromRepository
+	if isReference(from) {
+		get = repairFromRelease
+	}
+	u.progress.start("fetching from " + from)
+	defer u.progress.stop()
+	missed, err := get(ctx, u, r, from, lost)
 	if err != nil {
 		return 0, nil, fmt.Errorf("--repair-from: %w", err)
 	}
-	defer origin.Close()
-	u.progress.start("fetching from " + origin.String())
-	defer u.progress.stop()
-	missed, err := fetch.Objects(ctx, r, origin, lost, u.progress.file)
 	for _, d := range slices.SortedFunc(maps.Keys(missed), verity.Digest.Compare) {
 		failed = append(failed, missed[d])
 	}
 	return len(lost) - len(missed), failed, err
+}
+
+func repairFromRepository(ctx context.Context, u *ui, r *repo.Repo, from string, lost map[verity.Digest]int64) (map[verity.Digest]error, error) {
+	origin, err := fetch.Open(from)
+	if err != nil {
+		return nil, err
+	}
+	defer origin.Close()
+	return fetch.Objects(ctx, r, origin, lost, u.progress.file)
+}
+
+// isReference tells a container image from a repository.
+func isReference(name string) bool {
+	_, err := oci.ParseReference(name)
+	return err == nil
+}
+
+func repairFromRelease(ctx context.Context, u *ui, r *repo.Repo, from string, lost map[verity.Digest]int64) (map[verity.Digest]error, error) {
+	reference, err := oci.ParseReference(from)
+	if err != nil {
+		return nil, err
+	}
+	image, err := oci.Open(ctx, reference, oci.Options{})
+	if err != nil {
+		return nil, adviseSource(err)
+	}
+	defer image.Close()
+	return release.Repair(ctx, r, image, lost, release.PullOptions{Progress: u.progress.file, Whole: func(reason error) {
+		u.remark("%s: layers are read whole: %v", from, reason)
+	}})
 }

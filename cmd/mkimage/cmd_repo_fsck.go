@@ -26,8 +26,10 @@ or damaged it adds the images and files that need it. The exit status is 5 if th
 
 Without flags nothing is changed. Objects that are missing or damaged come back when what
 needs them is built or pulled again, or with --repair-from: from a directory or a web
-server with a repository, as for mkimage fetch. What was found is then printed as remarks,
-and the result is about the repository afterwards.
+server with a repository, as for mkimage fetch; or from a container image, such as
+docker://HOST/NAME:TAG, in whose layers the files are looked for by the names that they have
+in the images of DIR. What was found is then printed as remarks, and the result is about
+the repository afterwards.
 
 A repository that was copied has lost fs-verity. --enable-verity turns it on for all
 objects, and then for meta.json, from which time on the repository requires it.`

@@ -62,13 +62,13 @@ type puller struct {
 	PullOptions
 	repo   *repo.Repo
 	stage  *repo.Stage
-	sealed *Sealed
+	source *oci.Image
 	moved  atomic.Int64
 	done   Pulled
 
 	mu     sync.Mutex
 	needed map[verity.Digest]int64  // sizes of the objects that are missing
-	names  map[string]verity.Digest // of files in the image
+	names  map[string]verity.Digest // of files that have them
 	why    error                    // whole layers have to be read
 }
 
@@ -80,11 +80,8 @@ func (s *Sealed) Pull(ctx context.Context, r *repo.Repo, o PullOptions) (Pulled,
 		return Pulled{}, err
 	}
 	defer stage.Abort()
-	p := &puller{PullOptions: o, repo: r, stage: stage, sealed: s, needed: make(map[verity.Digest]int64), names: make(map[string]verity.Digest)}
-	for _, l := range s.source.Layers {
-		p.done.Size += l.Size
-	}
-	err = p.pull(ctx)
+	p := newPuller(o, r, stage, s.source)
+	err = p.pull(ctx, s)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -98,15 +95,34 @@ func (s *Sealed) Pull(ctx context.Context, r *repo.Repo, o PullOptions) (Pulled,
 	return p.done, nil
 }
 
-func (p *puller) pull(ctx context.Context) error {
-	root, err := p.image(ctx)
+func newPuller(o PullOptions, r *repo.Repo, stage *repo.Stage, source *oci.Image) *puller {
+	p := &puller{PullOptions: o, repo: r, stage: stage, source: source, needed: make(map[verity.Digest]int64), names: make(map[string]verity.Digest)}
+	for _, l := range source.Layers {
+		p.done.Size += l.Size
+	}
+	return p
+}
+
+func (p *puller) pull(ctx context.Context, s *Sealed) error {
+	root, err := p.image(ctx, s)
 	if err != nil {
 		return err
 	}
-	if err := p.plan(root); err != nil || len(p.needed) == 0 {
+	if err := p.plan(root, s.Digest); err != nil {
 		return err
 	}
-	layers := slices.Clone(p.sealed.source.Layers)
+	if err := p.fetch(ctx); err != nil || len(p.needed) == 0 {
+		return err
+	}
+	return p.incomplete()
+}
+
+// fetch stores what is needed, as far as the layers have it.
+func (p *puller) fetch(ctx context.Context) error {
+	if len(p.needed) == 0 {
+		return nil
+	}
+	layers := slices.Clone(p.source.Layers)
 	slices.Reverse(layers) // what is on top counts
 	if err := p.byTables(ctx, layers); err != nil {
 		return err
@@ -125,7 +141,7 @@ func (p *puller) pull(ctx context.Context) error {
 			return nil
 		}
 	}
-	return p.incomplete()
+	return nil
 }
 
 // incomplete names a file that the release lacks.
@@ -139,14 +155,22 @@ func (p *puller) incomplete() error {
 }
 
 // image stores the image's own object unless it is there, and returns its tree.
-func (p *puller) image(ctx context.Context) (*tree.Node, error) {
-	d := p.sealed.Digest
-	size, err := p.repo.ObjectSize(d)
-	if err != nil || !p.stage.Holds(d, size) {
-		if err := p.fetchImage(ctx, d); err != nil {
+func (p *puller) image(ctx context.Context, s *Sealed) (*tree.Node, error) {
+	size, err := p.repo.ObjectSize(s.Digest)
+	if err != nil || !p.stage.Holds(s.Digest, size) {
+		most := int64(fetch.MaxImage)
+		if said := s.Verdict.Statement.Size; said > 0 && said < uint64(most) {
+			most = int64(said)
+		}
+		if err := p.fetchImage(ctx, s.part, s.Digest, most); err != nil {
 			return nil, err
 		}
 	}
+	return p.tree(s.Digest)
+}
+
+// tree returns the tree of an image that is staged or in the repository.
+func (p *puller) tree(d verity.Digest) (*tree.Node, error) {
 	f, err := p.stage.Open(d)
 	if err != nil {
 		f, err = p.repo.OpenObject(d)
@@ -173,9 +197,9 @@ func (p *puller) image(ctx context.Context) (*tree.Node, error) {
 	return root, nil
 }
 
-// fetchImage fetches the image's own object.
-func (p *puller) fetchImage(ctx context.Context, d verity.Digest) error {
-	r, err := p.sealed.part.Open(ctx)
+// fetchImage fetches an image's own object.
+func (p *puller) fetchImage(ctx context.Context, part oci.Part, d verity.Digest, most int64) error {
+	r, err := part.Open(ctx)
 	if err != nil {
 		return err
 	}
@@ -185,10 +209,6 @@ func (p *puller) fetchImage(ctx context.Context, d verity.Digest) error {
 		return err
 	}
 	defer z.Close()
-	most := int64(fetch.MaxImage)
-	if said := p.sealed.Verdict.Statement.Size; said > 0 && said < uint64(most) {
-		most = int64(said)
-	}
 	if err := p.store(d, z, most); err != nil {
 		return fmt.Errorf("image %s: %w", d.Hex(), err)
 	}
@@ -215,15 +235,15 @@ func (p *puller) store(d verity.Digest, r io.Reader, most int64) error {
 }
 
 // plan finds out which objects are missing, and which files have them.
-func (p *puller) plan(root *tree.Node) error {
+func (p *puller) plan(root *tree.Node, image verity.Digest) error {
 	sizes := make(map[verity.Digest]int64)
 	for name, e := range tree.Walk(root) {
 		d := e.Node.ContentObject()
 		if d.IsZero() {
 			continue
 		}
-		if d.Algorithm() != p.sealed.Digest.Algorithm() {
-			return fmt.Errorf("image %s: want objects by %v, found %v", p.sealed.Digest.Hex(), p.sealed.Digest.Algorithm(), d)
+		if d.Algorithm() != image.Algorithm() {
+			return fmt.Errorf("image %s: want objects by %v, found %v", image.Hex(), image.Algorithm(), d)
 		}
 		sizes[d] = int64(e.Node.Size)
 		p.names[clean(name)] = d

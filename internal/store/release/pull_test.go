@@ -13,6 +13,9 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -420,5 +423,50 @@ func TestAnImageWithoutSealIsNotPushedAsOne(t *testing.T) {
 	_, err := release.PushSeal(t.Context(), r, release.Composefs{Digest: d, Format: erofs.V1}, release.Pushed{}, destination(t, "oci:"+t.TempDir()+"/x"))
 	if !errors.Is(err, release.ErrNoSeal) {
 		t.Error(err)
+	}
+}
+
+func TestWhatIsLostComesBackFromARelease(t *testing.T) {
+	ours := key(t)
+	r, dir := newRepo(t, sha256V1)
+	d := build(t, r, tree(50), 1, ours)
+	ref := "oci:" + t.TempDir() + "/layout:os"
+	publish(t, r, d, ref)
+	objects, err := filepath.Glob(dir + "/objects/*/*")
+	if err != nil || len(objects) != 51 {
+		t.Fatal(objects, err)
+	}
+	lose := func(names ...string) map[verity.Digest]int64 {
+		t.Helper()
+		lost := make(map[verity.Digest]int64)
+		for _, name := range names {
+			object, err := verity.ParseObjectPath(strings.TrimPrefix(name, dir+"/objects/"))
+			if err == nil {
+				err = os.Remove(name)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			lost[object] = -1
+		}
+		return lost
+	}
+	image := dir + "/objects/" + d.ObjectPath()
+	files := slices.DeleteFunc(slices.Clone(objects), func(name string) bool { return name == image })
+	// Files are known by the names that they have in the image, so that comes first.
+	lost := lose(append(files[:5:5], image)...)
+	missed, err := release.Repair(t.Context(), r, open(t, ref), lost, release.PullOptions{})
+	if err != nil || len(missed) != 0 {
+		t.Fatal(missed, err)
+	}
+	complete(t, r, d, trusting(ours))
+	missed, err = release.Repair(t.Context(), r, open(t, "oci:"+layouts+"basic-gzip"), lose(files[7]), release.PullOptions{})
+	if err != nil || len(missed) != 1 {
+		t.Error(missed, err)
+	}
+	for _, err := range missed {
+		if !errors.Is(err, release.ErrNotThere) {
+			t.Error(err)
+		}
 	}
 }
