@@ -93,9 +93,9 @@ func (o *pushOptions) run(cmd *cobra.Command, u *ui, name, ref string) error {
 		if err != nil {
 			return err
 		}
-		to, err := oci.Create(reference, oci.Options{})
+		to, err := oci.Create(cmd.Context(), reference, oci.Options{})
 		if err != nil {
-			return err
+			return adviseSource(err)
 		}
 		defer to.Close()
 		return o.push(cmd, u, r, image, sealed, to)

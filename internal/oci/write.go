@@ -39,14 +39,14 @@ type Destination interface {
 	io.Closer
 }
 
-// Create opens a layout or a repository of a registry to put images there. A layout that
-// doesn't exist is made once something is put.
-func Create(r Reference, o Options) (Destination, error) {
+// Create opens a layout or a repository of a registry to put images there, and finds out whether that
+// is possible. A layout that doesn't exist is made.
+func Create(ctx context.Context, r Reference, o Options) (Destination, error) {
 	if err := r.CheckDestination(); err != nil {
 		return nil, err
 	}
 	if r.Transport == Registry {
-		return createRemote(r, o)
+		return createRemote(ctx, r, o)
 	}
 	return createLayout(r)
 }

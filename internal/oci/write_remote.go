@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/composefs-go/composefs/internal/await"
 )
 
 // A registryWriter puts images into a repository of a registry.
@@ -18,13 +21,24 @@ type registryWriter struct {
 	pusher    *remote.Pusher
 }
 
-func createRemote(r Reference, o Options) (Destination, error) {
+func createRemote(ctx context.Context, r Reference, o Options) (Destination, error) {
 	tag, err := name.ParseReference(r.Path)
 	if err != nil {
 		return nil, &SyntaxError{r.String(), err.Error()}
 	}
 	pusher, err := remote.NewPusher(remoteOptions(o)...)
-	return &registryWriter{r, tag, pusher}, err
+	if err != nil {
+		return nil, err
+	}
+	w := &registryWriter{r, tag, pusher}
+	// Better now than after layers have been compressed.
+	_, err = await.Call(ctx, func() (struct{}, error) {
+		return struct{}{}, remote.CheckPushPermission(tag, authn.DefaultKeychain, roundTripper(o))
+	})
+	if err != nil {
+		return nil, w.fault(ctx, err)
+	}
+	return w, nil
 }
 
 // hasDigest reports whether the reference to a registry names a digest.

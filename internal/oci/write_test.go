@@ -28,7 +28,7 @@ import (
 func destination(t *testing.T, ref string) oci.Destination {
 	t.Helper()
 	r := must[oci.Reference](t)(oci.ParseReference(ref))
-	d := must[oci.Destination](t)(oci.Create(r, oci.Options{}))
+	d := must[oci.Destination](t)(oci.Create(t.Context(), r, oci.Options{}))
 	t.Cleanup(func() { d.Close() })
 	return d
 }
@@ -231,7 +231,7 @@ func TestWhereNothingCanBeWritten(t *testing.T) {
 		"docker-archive:" + dir + "/x:y:z": "want oci:DIR",
 	} {
 		r := must[oci.Reference](t)(oci.ParseReference(ref))
-		if d, err := oci.Create(r, oci.Options{}); err == nil || !strings.Contains(err.Error(), want) {
+		if d, err := oci.Create(t.Context(), r, oci.Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, %v", ref, d, err)
 		}
 	}
@@ -262,20 +262,34 @@ func TestABlobThatIsntWhatItsNameSaysIsNotPut(t *testing.T) {
 }
 
 func TestARegistryThatRefusesIsNamed(t *testing.T) {
+	refuse := false
+	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/v2/" {
+		if refuse && r.URL.Path != "/v2/" {
+			w.WriteHeader(http.StatusForbidden)
 			return
 		}
-		w.WriteHeader(http.StatusForbidden)
+		inner.ServeHTTP(w, r)
 	}))
 	defer server.Close()
 	ref := "docker://" + strings.TrimPrefix(server.URL, "http://") + "/a:b"
 	d := destination(t, ref)
+	refuse = true
 	_, err := d.PutBlob(t.Context(), blob(types.DockerLayer, []byte("x")))
 	if !errors.Is(err, oci.ErrDenied) || !strings.Contains(err.Error(), ref) {
 		t.Error(err)
 	}
 	if err := d.PutManifest(t.Context(), oci.Manifest{MediaType: types.OCIManifestSchema1, Content: []byte("{}")}, true); !errors.Is(err, oci.ErrDenied) {
+		t.Error(err)
+	}
+	r := must[oci.Reference](t)(oci.ParseReference(ref))
+	if _, err := oci.Create(t.Context(), r, oci.Options{}); !errors.Is(err, oci.ErrDenied) || !strings.Contains(err.Error(), ref) {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stopped := errors.New("stopped")
+	cancel(stopped)
+	if _, err := oci.Create(ctx, r, oci.Options{}); !errors.Is(err, stopped) {
 		t.Error(err)
 	}
 }

@@ -70,7 +70,7 @@ func destination(t testing.TB, ref string) oci.Destination {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := oci.Create(r, oci.Options{})
+	d, err := oci.Create(t.Context(), r, oci.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
