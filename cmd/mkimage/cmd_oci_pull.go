@@ -47,7 +47,9 @@ keys, and nothing else that the registry says is believed: every object is hashe
 has its name. Of several images, the one with the highest sequence is taken; with --bootable,
 of the ones to boot. Only the objects that the repository lacks are fetched, by the tables
 of contents of the layers, if the registry sends parts of files; otherwise whole layers. The
-image has no tag then: name it with --ref.`
+image has no tag then: name it with --ref. With --check, the image is made again of the
+layers as well, which are all fetched for that; if it is another one, the first file that
+differs is named.`
 
 func newOCIPull(u *ui) *cobra.Command {
 	var o pullOptions

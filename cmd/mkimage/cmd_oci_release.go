@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/composefs-go/composefs/internal/check/treediff"
+	"github.com/composefs-go/composefs/internal/printable"
 	"github.com/composefs-go/composefs/internal/store/release"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/sign"
@@ -18,12 +20,14 @@ type sealedOptions struct {
 	keys  []string
 	ref   string
 	force bool
+	again bool // make the image again
 }
 
 func (o *sealedOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&o.keys, "keys", nil, "take the sealed image, whose seal must be by one of these public keys: a .pub `FILE`, or a directory of them (repeatable)")
 	f.StringVar(&o.ref, "ref", "", "with --keys: let the ref `NAME` in the repository point to the image")
+	f.BoolVar(&o.again, "check", false, "with --keys: make the image again of the layers too, and refuse it if that gives another one")
 	f.BoolVar(&o.force, "force", false, "with --keys: let the ref go back to a lower or equal sequence, and replace a seal that isn't older")
 }
 
@@ -34,8 +38,8 @@ var notForSealed = []string{"max-entries", "max-expansion", "whiteouts", "follow
 
 func (o *sealedOptions) check(cmd *cobra.Command, args int) error {
 	if !o.asked() {
-		if o.ref != "" || o.force {
-			return usagef(cmd, "--ref and --force go with --keys")
+		if o.ref != "" || o.force || o.again {
+			return usagef(cmd, "--ref, --check and --force go with --keys")
 		}
 		return nil
 	}
@@ -43,8 +47,8 @@ func (o *sealedOptions) check(cmd *cobra.Command, args int) error {
 		return usagef(cmd, "with --keys there is no TAG: name the image with --ref")
 	}
 	for _, name := range notForSealed {
-		if cmd.Flags().Changed(name) {
-			return usagef(cmd, "--%s doesn't go with --keys: the image is taken as it was sealed", name)
+		if cmd.Flags().Changed(name) && !o.again {
+			return usagef(cmd, "--%s goes with --keys only if there is --check: the image is taken as it was sealed", name)
 		}
 	}
 	if cmd.Flags().Changed("ref") {
@@ -129,6 +133,11 @@ func (o *pullOptions) pullSealed(ctx context.Context, u *ui, found *release.Seal
 	if err != nil {
 		return done, fmt.Errorf("%s: %w", name, adviseSource(err))
 	}
+	if o.sealed.again {
+		if err := o.checkLayers(ctx, u, r, found, name); err != nil {
+			return done, err
+		}
+	}
 	order := sealOptions{force: o.sealed.force}
 	if err := order.takeSeal(u, r, found.Seal, found.Signatures, keys); err != nil {
 		return done, err
@@ -150,4 +159,21 @@ func (o *pullOptions) checkOrder(u *ui, r *repo.Repo, found *release.Sealed, key
 		return err
 	}
 	return order.checkRef(u, r, o.sealed.ref, found.Digest, sequence, true, keys)
+}
+
+// checkLayers makes the image again, and says in what it differs if it does.
+func (o *pullOptions) checkLayers(ctx context.Context, u *ui, r *repo.Repo, found *release.Sealed, name string) error {
+	u.progress.start("making the image again of the layers")
+	err := found.Check(ctx, r, o.read.layerOptions(u, func() string { return name }))
+	var other *release.LayersError
+	if !errors.As(err, &other) {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", name, adviseSource(err))
+		}
+		return err
+	}
+	for d := range treediff.Trees(other.Sealed, other.Layers) {
+		return mismatchError{fmt.Errorf("%s: %w: the first difference is %s of %s, %s in the image and %s in the layers", name, err, d.Attribute, printable.Quoted(d.Path), d.A, d.B)}
+	}
+	return mismatchError{fmt.Errorf("%s: %w", name, err)}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/composefs-go/composefs/erofs"
+	"github.com/composefs-go/composefs/internal/check/treediff"
 	"github.com/composefs-go/composefs/internal/oci"
 	"github.com/composefs-go/composefs/internal/oci/chunked"
 	"github.com/composefs-go/composefs/internal/source/tarball"
@@ -467,6 +468,46 @@ func TestWhatIsLostComesBackFromARelease(t *testing.T) {
 	for _, err := range missed {
 		if !errors.Is(err, release.ErrNotThere) {
 			t.Error(err)
+		}
+	}
+}
+
+func TestLayersThatMakeAnotherImageAreFoundOut(t *testing.T) {
+	ours := key(t)
+	r, _ := newRepo(t, sha256V1)
+	sealed, other := build(t, r, tree(49), 1, ours), build(t, r, tree(50), 1, ours)
+	for d, same := range map[verity.Digest]bool{sealed: true, other: false} {
+		i, _, err := release.FromImage(r, d, "linux/amd64")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ref := "oci:" + t.TempDir() + "/layout:os"
+		to := destination(t, ref)
+		pushed, err := release.Push(t.Context(), i, to, release.PushOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := release.PushSeal(t.Context(), r, release.Composefs{Digest: sealed, Format: erofs.V1, Bootable: true}, pushed, to); err != nil {
+			t.Fatal(err)
+		}
+		into, _ := newRepo(t, sha256V1)
+		s, _, _, err := take(t, into, open(t, ref), trusting(ours))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.Check(t.Context(), into, tarball.Options{})
+		var wrong *release.LayersError
+		switch is := errors.As(err, &wrong); {
+		case same && err == nil:
+		case !same && is && wrong.Image == sealed:
+			for d := range treediff.Trees(wrong.Sealed, wrong.Layers) {
+				if d.Path != "/usr/file-049" {
+					t.Errorf("the first difference is %v", d)
+				}
+				break
+			}
+		default:
+			t.Errorf("same %v: %v", same, err)
 		}
 	}
 }
