@@ -13,7 +13,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -23,8 +25,13 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// workers is how many objects are fetched at once.
-const workers = 8
+const (
+	// workers is how many objects are fetched at once.
+	workers = 8
+	// durable is after how many bytes objects get their names: what is killed, or loses its power,
+	// needs not fetch them again.
+	durable = 32 << 20
+)
 
 // MaxImage limits the size of an image's own object, in bytes: nothing says how large it
 // should be. An image of a million files has about 300 MB.
@@ -55,6 +62,32 @@ type fetcher struct {
 	stage    *repo.Stage
 	origin   Origin
 	progress func(size int64)
+	stats    repo.Stats // of the stages before
+}
+
+// commit gives the objects that were fetched their names.
+func (f *fetcher) commit() error {
+	s := f.stage.Stats()
+	f.stats.Stored += s.Stored
+	f.stats.Present += s.Present
+	f.stats.Bytes += s.Bytes
+	f.stats.Damaged += s.Damaged
+	return f.stage.Commit()
+}
+
+// checkpoint commits, and goes on. No object may be on its way.
+func (f *fetcher) checkpoint() error {
+	if f.stage.Stats().Stored == 0 {
+		return nil
+	}
+	if err := f.commit(); err != nil {
+		return err
+	}
+	stage, err := f.repo.Begin()
+	if err == nil {
+		f.stage = stage
+	}
+	return err
 }
 
 // Image fetches an image with its objects, and gives it its name. progress, if it isn't nil, is
@@ -65,11 +98,12 @@ func Image(ctx context.Context, r *repo.Repo, from Origin, image verity.Digest, 
 	if err != nil {
 		return done, err
 	}
-	f := &fetcher{r, stage, from, progress}
-	defer stage.Abort()
+	f := &fetcher{repo: r, stage: stage, origin: from, progress: progress}
+	defer func() { f.stage.Abort() }()
 	done.Objects, err = f.image(ctx, image)
-	done.Stats = stage.Stats()
-	if committed := stage.Commit(); err != nil || committed != nil {
+	committed := f.commit()
+	done.Stats = f.stats
+	if err != nil || committed != nil {
 		return done, errors.Join(err, committed)
 	}
 	return done, r.AddImage(image)
@@ -83,7 +117,7 @@ func Objects(ctx context.Context, r *repo.Repo, from Origin, sizes map[verity.Di
 		return nil, err
 	}
 	defer stage.Abort()
-	f := &fetcher{r, stage, from, progress}
+	f := &fetcher{repo: r, stage: stage, origin: from, progress: progress}
 	failed := make(map[verity.Digest]error)
 	for d, size := range sizes {
 		exact := size >= 0
@@ -115,9 +149,28 @@ func (f *fetcher) image(ctx context.Context, image verity.Digest) (int, error) {
 			sizes[d] = int64(e.Node.Size)
 		}
 	}
+	order := slices.SortedFunc(maps.Keys(sizes), verity.Digest.Compare)
+	for len(order) > 0 {
+		n, err := f.batch(ctx, order, sizes)
+		if err == nil && n < len(order) {
+			err = f.checkpoint()
+		}
+		if err != nil {
+			return 1 + len(sizes), err
+		}
+		order = order[n:]
+	}
+	return 1 + len(sizes), nil
+}
+
+// batch fetches the first objects, and returns how many.
+func (f *fetcher) batch(ctx context.Context, order []verity.Digest, sizes map[verity.Digest]int64) (done int, err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(workers)
-	for d, size := range sizes {
+	for sum := int64(0); done < len(order) && sum < durable; done++ {
+		d := order[done]
+		size := sizes[d]
+		sum += min(size, durable)
 		group.Go(func() error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -125,7 +178,7 @@ func (f *fetcher) image(ctx context.Context, image verity.Digest) (int, error) {
 			return f.object(ctx, d, size)
 		})
 	}
-	return 1 + len(sizes), group.Wait()
+	return done, group.Wait()
 }
 
 // tree returns the tree of an image, which is fetched unless it is there.

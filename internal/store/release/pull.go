@@ -32,7 +32,10 @@ const (
 	// gap is how many bytes that aren't needed are fetched to save a request.
 	gap = 64 << 10
 	// requestMax is about how large a request may become by that, in bytes.
-	requestMax = 16 << 20
+	requestMax = 4 << 20
+	// durable is after how many bytes, as they are stored in the release, objects get their names:
+	// what is killed, or loses its power, needs not fetch them again.
+	durable = 16 << 20
 )
 
 // ErrIncomplete is the cause when a release lacks files of its image.
@@ -75,18 +78,17 @@ type puller struct {
 // Pull stores the image with its seal. If it fails or is interrupted, the objects that it has
 // fetched so far stay.
 func (s *Sealed) Pull(ctx context.Context, r *repo.Repo, o PullOptions) (Pulled, error) {
-	stage, err := r.Begin()
+	p, err := newPuller(o, r, s.source)
 	if err != nil {
 		return Pulled{}, err
 	}
-	defer stage.Abort()
-	p := newPuller(o, r, stage, s.source)
+	defer p.end()
 	err = p.pull(ctx, s)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	p.done.Moved, p.done.Stats = p.moved.Load(), stage.Stats()
-	if committed := stage.Commit(); err != nil || committed != nil {
+	p.done.Moved = p.moved.Load()
+	if committed := p.commit(); err != nil || committed != nil {
 		return p.done, errors.Join(err, committed)
 	}
 	if err := r.AddImage(s.Digest); err != nil {
@@ -95,12 +97,41 @@ func (s *Sealed) Pull(ctx context.Context, r *repo.Repo, o PullOptions) (Pulled,
 	return p.done, nil
 }
 
-func newPuller(o PullOptions, r *repo.Repo, stage *repo.Stage, source *oci.Image) *puller {
+func newPuller(o PullOptions, r *repo.Repo, source *oci.Image) (*puller, error) {
+	stage, err := r.Begin()
 	p := &puller{PullOptions: o, repo: r, stage: stage, source: source, needed: make(map[verity.Digest]int64), names: make(map[string]verity.Digest)}
 	for _, l := range source.Layers {
 		p.done.Size += l.Size
 	}
-	return p
+	return p, err
+}
+
+// end forgets what wasn't committed.
+func (p *puller) end() { p.stage.Abort() }
+
+// commit gives the objects that were stored their names.
+func (p *puller) commit() error {
+	s, all := p.stage.Stats(), &p.done.Stats
+	all.Stored += s.Stored
+	all.Present += s.Present
+	all.Bytes += s.Bytes
+	all.Damaged += s.Damaged
+	return p.stage.Commit()
+}
+
+// checkpoint commits, and goes on. No object may be on its way.
+func (p *puller) checkpoint() error {
+	if p.stage.Stats().Stored == 0 {
+		return nil
+	}
+	if err := p.commit(); err != nil {
+		return err
+	}
+	stage, err := p.repo.Begin()
+	if err == nil {
+		p.stage = stage
+	}
+	return err
 }
 
 func (p *puller) pull(ctx context.Context, s *Sealed) error {
@@ -355,25 +386,40 @@ func (p *puller) table(ctx context.Context, l oci.Layer) ([]chunked.File, error)
 // parts fetches files of a layer. Ones that are near to each other take one request.
 func (p *puller) parts(ctx context.Context, l oci.Layer, want []wanted) error {
 	slices.SortFunc(want, func(a, b wanted) int { return int(min(1, max(-1, a.Offset-b.Offset))) })
+	for len(want) > 0 && p.hasRanges() {
+		n, err := p.batch(ctx, l, want)
+		if err != nil {
+			return err
+		}
+		if err := p.checkpoint(); err != nil {
+			return err
+		}
+		want = want[n:]
+	}
+	return nil
+}
+
+// batch fetches the first files, and returns how many.
+func (p *puller) batch(ctx context.Context, l oci.Layer, want []wanted) (done int, err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(workers)
-	for len(want) > 0 && p.hasRanges() {
-		n, end := 1, want[0].End
-		for n < len(want) && want[n].Offset >= end && want[n].Offset-end <= gap && want[n].End-want[0].Offset <= requestMax {
-			end = want[n].End
+	for size := int64(0); done < len(want) && size < durable && p.hasRanges(); {
+		rest := want[done:]
+		n, end := 1, rest[0].End
+		for n < len(rest) && rest[n].Offset >= end && rest[n].Offset-end <= gap && rest[n].End-rest[0].Offset <= requestMax {
+			end = rest[n].End
 			n++
 		}
-		together := want[:n]
-		want = want[n:]
+		done, size = done+n, size+end-rest[0].Offset
 		p.done.Requests++
 		group.Go(func() error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return p.part(ctx, l, together, end)
+			return p.part(ctx, l, rest[:n], end)
 		})
 	}
-	return group.Wait()
+	return done, group.Wait()
 }
 
 // part fetches files by one request. The ones that aren't what they should be stay needed.
@@ -476,7 +522,14 @@ func (p *puller) whole(ctx context.Context, l oci.Layer) error {
 		body.Close()
 	}()
 	files := tar.NewReader(from)
+	last := p.moved.Load()
 	for len(p.needed) > 0 {
+		if now := p.moved.Load(); now-last >= durable {
+			if err := p.checkpoint(); err != nil {
+				return err
+			}
+			last = now
+		}
 		h, err := files.Next()
 		if err == io.EOF {
 			return nil

@@ -21,12 +21,11 @@ var ErrNotThere = errors.New("the release hasn't got it")
 // Files are found by the names that they have in the repository's images; images by their digests,
 // whether or not anybody has sealed them. It returns the ones that it couldn't get, and why.
 func Repair(ctx context.Context, r *repo.Repo, i *oci.Image, lost map[verity.Digest]int64, o PullOptions) (map[verity.Digest]error, error) {
-	stage, err := r.Begin()
+	p, err := newPuller(o, r, i)
 	if err != nil {
 		return nil, err
 	}
-	defer stage.Abort()
-	p := newPuller(o, r, stage, i)
+	defer p.end()
 	maps.Copy(p.needed, lost)
 	if err := p.images(ctx); err != nil {
 		return nil, err
@@ -53,7 +52,7 @@ func Repair(ctx context.Context, r *repo.Repo, i *oci.Image, lost map[verity.Dig
 	for d := range p.needed {
 		missed[d] = fmt.Errorf("object %s: %w", d.Hex(), ErrNotThere)
 	}
-	return missed, stage.Commit()
+	return missed, p.commit()
 }
 
 // images gets the images that are needed and that the release has.
