@@ -86,7 +86,7 @@ var exits = []struct {
 	{is(uki.ErrNoRoom), exitFailure, "take the stub of a newer systemd, or leave out sections or SBAT lines"},
 	{is(secureboot.ErrEncrypted), exitFailure, "have what mkimage uki sign --to-be-signed FILE writes signed by the program that opens the key: openssl dgst -sha256 -sign KEY FILE"},
 	{is(errRefused), exitRefused, ""},
-	{is(repo.ErrUnsound), exitMismatch, "no program of composefs makes such an image: take another one"},
+	{is(repo.ErrUnsound), exitMismatch, "take another image: this one was made by an unknown program, perhaps to deceive"},
 	{is(sign.ErrRefused), exitRefused, ""},
 	{isA[damageError], exitMismatch, "build the image into REPO again: that replaces what is damaged"},
 	{isA[*sign.MeasureError], exitMismatch, "build it into a repository on a file system with fs-verity (ext4: tune2fs -O verity DEVICE; a plain copy loses it), or set [verify] fs-verity = \"userspace\" in the policy"},
