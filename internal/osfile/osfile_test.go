@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/composefs-go/composefs/internal/osfile"
+	"github.com/composefs-go/composefs/internal/testing/testutil"
 )
 
 // base makes a directory with a file, links of every kind and a secret outside.
@@ -313,9 +314,7 @@ func TestFollowLinksFindsTheFileThatWouldBeWritten(t *testing.T) {
 }
 
 func TestFollowLinksRefusesSomebodyElsesInADirectoryForEverybody(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to give files to others")
-	}
+	testutil.RequireRoot(t) // to give files to others
 	const us, owner, other = 0, 1000, 1001
 	for _, c := range []struct {
 		mode      os.FileMode
@@ -348,9 +347,7 @@ func TestFollowLinksRefusesSomebodyElsesInADirectoryForEverybody(t *testing.T) {
 }
 
 func TestStreamsOfSomebodyElseInADirectoryForEverybodyAreRefused(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to give files to others")
-	}
+	testutil.RequireRoot(t) // to give files to others
 	const us, owner, other = 0, 1000, 1001
 	for _, c := range []struct {
 		mode      os.FileMode

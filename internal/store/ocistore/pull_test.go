@@ -268,7 +268,6 @@ func TestAnImageByOtherRulesSupersedesTheFirst(t *testing.T) {
 
 // Anything that is damaged in a repository is replaced by the next pull.
 func TestAPullMendsWhatIsDamaged(t *testing.T) {
-	testutil.RequireRoot(t) // to write to objects
 	image := layouts + "whiteouts"
 	r, dir := newRepo(t, sha256V1)
 	if _, err := pull(t, r, open(t, "oci:"+image), ocistore.Options{Tag: "t"}); err != nil {
@@ -279,21 +278,24 @@ func TestAPullMendsWhatIsDamaged(t *testing.T) {
 	if err != nil || len(objects) < 5 {
 		t.Fatal(objects, err)
 	}
+	// Another file in its place: the kernel lets nobody write to one with fs-verity.
+	replace := func(name string, change func([]byte) []byte) error {
+		b, err := os.ReadFile(name)
+		return errors.Join(err, os.Remove(name), os.WriteFile(name, change(b), 0o444))
+	}
 	for _, damage := range []func(string) error{
 		os.Remove,
-		func(name string) error { return os.Truncate(name, 1) },
+		func(name string) error { return replace(name, func(b []byte) []byte { return b[:1] }) },
 		func(name string) error {
-			b, err := os.ReadFile(name)
-			if err == nil {
+			return replace(name, func(b []byte) []byte {
 				b[len(b)/2] ^= 1
-				err = os.WriteFile(name, b, 0o444)
-			}
-			return err
+				return b
+			})
 		},
 	} {
 		for _, object := range objects {
 			if err := damage(object); err != nil {
-				t.Skip("the objects have fs-verity:", err)
+				t.Fatal(err)
 			}
 			if _, err := pull(t, r, open(t, "oci:"+image), ocistore.Options{Tag: "t"}); err != nil {
 				t.Fatal(err)
