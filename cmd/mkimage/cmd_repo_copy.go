@@ -220,11 +220,7 @@ func (c *copier) container(ctx context.Context, stored *ocistore.Stored, name st
 
 func (c *copier) add(what copied, s repo.Stats) {
 	c.report.Copied = append(c.report.Copied, what)
-	all := &c.report.Objects
-	all.Stored += s.Stored
-	all.Present += s.Present
-	all.Bytes += s.Bytes
-	all.Damaged += s.Damaged
+	c.report.Objects.Add(s)
 }
 
 // image copies a composefs image with its seal and perhaps a ref.

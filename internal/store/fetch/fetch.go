@@ -62,32 +62,6 @@ type fetcher struct {
 	stage    *repo.Stage
 	origin   Origin
 	progress func(size int64)
-	stats    repo.Stats // of the stages before
-}
-
-// commit gives the objects that were fetched their names.
-func (f *fetcher) commit() error {
-	s := f.stage.Stats()
-	f.stats.Stored += s.Stored
-	f.stats.Present += s.Present
-	f.stats.Bytes += s.Bytes
-	f.stats.Damaged += s.Damaged
-	return f.stage.Commit()
-}
-
-// checkpoint commits, and goes on. No object may be on its way.
-func (f *fetcher) checkpoint() error {
-	if f.stage.Stats().Stored == 0 {
-		return nil
-	}
-	if err := f.commit(); err != nil {
-		return err
-	}
-	stage, err := f.repo.Begin()
-	if err == nil {
-		f.stage = stage
-	}
-	return err
 }
 
 // Image fetches an image with its objects, and gives it its name. progress, if it isn't nil, is
@@ -98,12 +72,11 @@ func Image(ctx context.Context, r *repo.Repo, from Origin, image verity.Digest, 
 	if err != nil {
 		return done, err
 	}
-	f := &fetcher{repo: r, stage: stage, origin: from, progress: progress}
-	defer func() { f.stage.Abort() }()
+	defer stage.Abort()
+	f := &fetcher{r, stage, from, progress}
 	done.Objects, err = f.image(ctx, image)
-	committed := f.commit()
-	done.Stats = f.stats
-	if err != nil || committed != nil {
+	done.Stats = stage.Stats()
+	if committed := stage.Commit(); err != nil || committed != nil {
 		return done, errors.Join(err, committed)
 	}
 	return done, r.AddImage(image)
@@ -117,7 +90,7 @@ func Objects(ctx context.Context, r *repo.Repo, from Origin, sizes map[verity.Di
 		return nil, err
 	}
 	defer stage.Abort()
-	f := &fetcher{repo: r, stage: stage, origin: from, progress: progress}
+	f := &fetcher{r, stage, from, progress}
 	failed := make(map[verity.Digest]error)
 	for d, size := range sizes {
 		exact := size >= 0
@@ -153,7 +126,7 @@ func (f *fetcher) image(ctx context.Context, image verity.Digest) (int, error) {
 	for len(order) > 0 {
 		n, err := f.batch(ctx, order, sizes)
 		if err == nil && n < len(order) {
-			err = f.checkpoint()
+			err = f.stage.Checkpoint()
 		}
 		if err != nil {
 			return 1 + len(sizes), err

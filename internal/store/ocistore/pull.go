@@ -155,11 +155,7 @@ func (p *puller) finish(ctx context.Context) error {
 }
 
 func (p *puller) count(stage *repo.Stage) {
-	s := stage.Stats()
-	p.done.Stats.Stored += s.Stored
-	p.done.Stats.Present += s.Present
-	p.done.Stats.Bytes += s.Bytes
-	p.done.Stats.Damaged += s.Damaged
+	p.done.Stats.Add(stage.Stats())
 }
 
 // images makes the EROFS images.

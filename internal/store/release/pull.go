@@ -82,13 +82,13 @@ func (s *Sealed) Pull(ctx context.Context, r *repo.Repo, o PullOptions) (Pulled,
 	if err != nil {
 		return Pulled{}, err
 	}
-	defer p.end()
+	defer p.stage.Abort()
 	err = p.pull(ctx, s)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	p.done.Moved = p.moved.Load()
-	if committed := p.commit(); err != nil || committed != nil {
+	p.done.Moved, p.done.Stats = p.moved.Load(), p.stage.Stats()
+	if committed := p.stage.Commit(); err != nil || committed != nil {
 		return p.done, errors.Join(err, committed)
 	}
 	if err := r.AddImage(s.Digest); err != nil {
@@ -104,34 +104,6 @@ func newPuller(o PullOptions, r *repo.Repo, source *oci.Image) (*puller, error) 
 		p.done.Size += l.Size
 	}
 	return p, err
-}
-
-// end forgets what wasn't committed.
-func (p *puller) end() { p.stage.Abort() }
-
-// commit gives the objects that were stored their names.
-func (p *puller) commit() error {
-	s, all := p.stage.Stats(), &p.done.Stats
-	all.Stored += s.Stored
-	all.Present += s.Present
-	all.Bytes += s.Bytes
-	all.Damaged += s.Damaged
-	return p.stage.Commit()
-}
-
-// checkpoint commits, and goes on. No object may be on its way.
-func (p *puller) checkpoint() error {
-	if p.stage.Stats().Stored == 0 {
-		return nil
-	}
-	if err := p.commit(); err != nil {
-		return err
-	}
-	stage, err := p.repo.Begin()
-	if err == nil {
-		p.stage = stage
-	}
-	return err
 }
 
 func (p *puller) pull(ctx context.Context, s *Sealed) error {
@@ -391,7 +363,7 @@ func (p *puller) parts(ctx context.Context, l oci.Layer, want []wanted) error {
 		if err != nil {
 			return err
 		}
-		if err := p.checkpoint(); err != nil {
+		if err := p.stage.Checkpoint(); err != nil {
 			return err
 		}
 		want = want[n:]
@@ -525,7 +497,7 @@ func (p *puller) whole(ctx context.Context, l oci.Layer) error {
 	last := p.moved.Load()
 	for len(p.needed) > 0 {
 		if now := p.moved.Load(); now-last >= durable {
-			if err := p.checkpoint(); err != nil {
+			if err := p.stage.Checkpoint(); err != nil {
 				return err
 			}
 			last = now

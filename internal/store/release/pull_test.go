@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -508,6 +509,34 @@ func TestLayersThatMakeAnotherImageAreFoundOut(t *testing.T) {
 			}
 		default:
 			t.Errorf("same %v: %v", same, err)
+		}
+	}
+}
+
+// An update that is killed again and again comes to its end, since objects get their names on the way.
+func TestWhatWasFetchedHasItsNameBeforeTheEnd(t *testing.T) {
+	ours := key(t)
+	r, _ := newRepo(t, sha256V1)
+	d := build(t, r, tree(4000), 1, ours) // 40 MB
+	for ref, ranges := range map[string]bool{"oci:" + t.TempDir() + "/layout:os": true, server(t, false) + "/os": false} {
+		publish(t, r, d, ref)
+		into, dir := newRepo(t, sha256V1)
+		s, err := release.Find(t.Context(), open(t, ref), release.Wanted{Policy: trusting(ours), Algorithm: verity.SHA256, Bootable: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fetched atomic.Int64
+		named := 0
+		if _, err := s.Pull(t.Context(), into, release.PullOptions{Progress: func(int64) {
+			if fetched.Add(1) == 3900 {
+				objects, _ := filepath.Glob(dir + "/objects/*/*")
+				named = len(objects)
+			}
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		if named < 1000 || named > 3900 {
+			t.Errorf("ranges %v: %d objects have their names when 3900 are fetched", ranges, named)
 		}
 	}
 }

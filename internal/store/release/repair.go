@@ -25,7 +25,7 @@ func Repair(ctx context.Context, r *repo.Repo, i *oci.Image, lost map[verity.Dig
 	if err != nil {
 		return nil, err
 	}
-	defer p.end()
+	defer p.stage.Abort()
 	maps.Copy(p.needed, lost)
 	if err := p.images(ctx); err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func Repair(ctx context.Context, r *repo.Repo, i *oci.Image, lost map[verity.Dig
 	for d := range p.needed {
 		missed[d] = fmt.Errorf("object %s: %w", d.Hex(), ErrNotThere)
 	}
-	return missed, p.commit()
+	return missed, p.stage.Commit()
 }
 
 // images gets the images that are needed and that the release has.

@@ -36,6 +36,8 @@ type Stage struct {
 	pending map[verity.Digest]struct{} // staged, or about to be
 
 	stored, present, bytes, damaged atomic.Int64
+
+	named int64 // of the stored ones, by checkpoints
 }
 
 // Stats counts what went through a Stage.
@@ -44,6 +46,14 @@ type Stats struct {
 	Present int64 `json:"present"` // objects that were
 	Bytes   int64 `json:"bytes"`   // of the stored ones
 	Damaged int64 `json:"damaged"` // stored ones in whose place there was something else
+}
+
+// Add adds what went through another Stage.
+func (s *Stats) Add(o Stats) {
+	s.Stored += o.Stored
+	s.Present += o.Present
+	s.Bytes += o.Bytes
+	s.Damaged += o.Damaged
 }
 
 // Begin makes a Stage. Either Commit or Abort ends it.
@@ -327,7 +337,7 @@ func (s *Stage) Keep(wanted map[verity.Digest]struct{}) error {
 // Commit puts all objects into the store and makes them durable.
 func (s *Stage) Commit() error {
 	defer s.Abort()
-	if s.stored.Load() == 0 {
+	if s.scratch == nil || s.stored.Load() == s.named {
 		return nil
 	}
 	// First the contents, then their names: a crash in between leaves no object
@@ -341,6 +351,24 @@ func (s *Stage) Commit() error {
 		}
 	}
 	return s.store.sync()
+}
+
+// Checkpoint is Commit, after which the Stage goes on: a program that is killed then, or loses its
+// power, keeps what it has stored so far. No Put may be running.
+func (s *Stage) Checkpoint() error {
+	stored := s.stored.Load()
+	if stored == s.named {
+		return nil
+	}
+	if err := s.Commit(); err != nil {
+		return err
+	}
+	s.named = stored
+	clear(s.pending)
+	for i := range s.absent {
+		s.absent[i].Store(false)
+	}
+	return s.open()
 }
 
 // move puts an object into its place. A symbolic link on the way there is refused:
