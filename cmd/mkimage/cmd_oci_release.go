@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/check/treediff"
 	"github.com/composefs-go/composefs/internal/printable"
 	"github.com/composefs-go/composefs/internal/store/release"
@@ -164,16 +166,23 @@ func (o *pullOptions) checkOrder(u *ui, r *repo.Repo, found *release.Sealed, key
 // checkLayers makes the image again, and says in what it differs if it does.
 func (o *pullOptions) checkLayers(ctx context.Context, u *ui, r *repo.Repo, found *release.Sealed, name string) error {
 	u.progress.start("making the image again of the layers")
-	err := found.Check(ctx, r, o.read.layerOptions(u, func() string { return name }))
-	var other *release.LayersError
-	if !errors.As(err, &other) {
-		if err != nil {
-			err = fmt.Errorf("%s: %w", name, adviseSource(err))
+	var nearest []treediff.Difference
+	ways := 0
+	err := found.Check(ctx, r, o.read.layerOptions(u, func() string { return name }), func(sealed, made *tree.Node) {
+		all := slices.Collect(treediff.Trees(sealed, made))
+		if ways++; ways == 1 || len(all) < len(nearest) {
+			nearest = all
 		}
-		return err
+	})
+	switch {
+	case err == nil:
+		return nil
+	case !errors.Is(err, release.ErrLayers):
+		return fmt.Errorf("%s: %w", name, adviseSource(err))
+	case len(nearest) == 0:
+		return mismatchError{fmt.Errorf("%s: %w", name, err)}
 	}
-	for d := range treediff.Trees(other.Sealed, other.Layers) {
-		return mismatchError{fmt.Errorf("%s: %w: the first difference is %s of %s, %s in the image and %s in the layers", name, err, d.Attribute, printable.Quoted(d.Path), d.A, d.B)}
-	}
-	return mismatchError{fmt.Errorf("%s: %w", name, err)}
+	d := nearest[0]
+	return mismatchError{fmt.Errorf("%s: %w: of %s, the first is %s of %s: %q in the image, %q in the layers",
+		name, err, countOf(int64(len(nearest)), "difference"), d.Attribute, printable.Quoted(d.Path), d.A, d.B)}
 }

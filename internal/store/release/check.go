@@ -19,24 +19,15 @@ import (
 	"github.com/composefs-go/composefs/verity"
 )
 
-// A LayersError says that the layers of a release don't make its sealed image.
-type LayersError struct {
-	Image verity.Digest
-	// Made is the image that they make, in the way that comes nearest.
-	Made verity.Digest
-	// Trees are of the sealed image, and of that one.
-	Sealed, Layers *tree.Node
-}
-
-func (e *LayersError) Error() string {
-	return fmt.Sprintf("the layers don't make the sealed image %s, but %s", e.Image.Hex(), e.Made.Hex())
-}
+// ErrLayers is the cause when the layers of a release don't make its sealed image.
+var ErrLayers = errors.New("the layers don't make the sealed image")
 
 // Check makes the image again of all layers: of their files as they are, as mkimage build does of
 // an archive, or as composefs-rs makes images of container images. If none of these is the sealed
-// image, which Pull has stored, the error is a *LayersError. tar has the limits and the rules for
-// layers; its Sink isn't used.
-func (s *Sealed) Check(ctx context.Context, r *repo.Repo, tar tarball.Options) error {
+// image, which Pull has stored, the error is an ErrLayers; differs has been called then with the
+// tree of the sealed image and, for each way, the tree that it makes. tar has the limits and the
+// rules for layers; its Sink isn't used.
+func (s *Sealed) Check(ctx context.Context, r *repo.Repo, tar tarball.Options, differs func(sealed, made *tree.Node)) error {
 	sealed, _, err := readTree(r, s.Digest)
 	if err != nil {
 		return err
@@ -46,7 +37,6 @@ func (s *Sealed) Check(ctx context.Context, r *repo.Repo, tar tarball.Options) e
 	if err != nil {
 		return err
 	}
-	wrong := &LayersError{Image: s.Digest, Sealed: sealed}
 	for _, change := range []func(*tree.Node) error{
 		func(*tree.Node) error { return nil },
 		func(root *tree.Node) error { return transform.OCI(root, transform.AllowlistOnly) },
@@ -61,12 +51,12 @@ func (s *Sealed) Check(ctx context.Context, r *repo.Repo, tar tarball.Options) e
 		if err := erofs.Write(h, root, s.Format); err != nil {
 			return err
 		}
-		if wrong.Made = h.Sum(); wrong.Made == s.Digest {
+		if h.Sum() == s.Digest {
 			return nil
 		}
+		differs(sealed, root)
 	}
-	wrong.Layers = root
-	return wrong
+	return fmt.Errorf("image %s: %w", s.Digest.Hex(), ErrLayers)
 }
 
 // layers returns the tree of all layers, whose content must be what the image says.

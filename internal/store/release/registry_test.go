@@ -21,7 +21,7 @@ func TestDebiansRegistryServesReleases(t *testing.T) {
 	ours := key(t)
 	r, _ := newRepo(t, sha256V1)
 	other, _ := newRepo(t, sha256V1)
-	for n, d := range []verity.Digest{build(t, r, tree(500), 1, ours), build(t, r, tree(500, 3, 250), 2, ours)} {
+	for n, d := range []verity.Digest{build(t, r, contents(500), 1, ours), build(t, r, contents(500, 3, 250), 2, ours)} {
 		ref := fmt.Sprintf("docker://%s/os/debian:%d", host, n)
 		pushed := publish(t, r, d, ref)
 		_, done, whole, err := take(t, other, open(t, ref), trusting(ours))
