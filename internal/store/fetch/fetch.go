@@ -19,7 +19,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/verity"
@@ -167,22 +166,7 @@ func (f *fetcher) tree(ctx context.Context, image verity.Digest) (*tree.Node, er
 		return nil, err
 	}
 	defer file.Close()
-	st, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	img, err := erofs.Open(file, st.Size())
-	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", image.Hex(), err)
-	}
-	root, err := img.Tree()
-	if err == nil {
-		err = repo.CheckContents(root)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", image.Hex(), err)
-	}
-	return root, nil
+	return repo.ReadTree(file, image)
 }
 
 // open opens an object that is staged or in the repository.

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/store/repo"
 	"github.com/composefs-go/composefs/internal/store/splitstream"
@@ -120,7 +119,7 @@ func (c *copying) stream(n named, typ splitstream.Type) ([]splitstream.Ref, erro
 func (c *copying) images(images []Image) error {
 	for _, i := range images {
 		if err := c.image(i.Digest); err != nil {
-			return fmt.Errorf("image %s: %w", i.Digest.Hex(), err)
+			return err
 		}
 	}
 	return nil
@@ -132,18 +131,7 @@ func (c *copying) image(d verity.Digest) error {
 		return err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	img, err := erofs.Open(f, st.Size())
-	if err != nil {
-		return err
-	}
-	root, err := img.Tree()
-	if err == nil {
-		err = repo.CheckContents(root)
-	}
+	root, err := repo.ReadTree(f, d)
 	if err != nil {
 		return err
 	}

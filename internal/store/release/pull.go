@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/erofs/tree"
 	"github.com/composefs-go/composefs/internal/oci"
 	"github.com/composefs-go/composefs/internal/oci/chunked"
@@ -182,22 +181,7 @@ func (p *puller) tree(d verity.Digest) (*tree.Node, error) {
 		return nil, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	img, err := erofs.Open(f, st.Size())
-	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", d.Hex(), err)
-	}
-	root, err := img.Tree()
-	if err == nil {
-		err = repo.CheckContents(root)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", d.Hex(), err)
-	}
-	return root, nil
+	return repo.ReadTree(f, d)
 }
 
 // fetchImage fetches an image's own object.

@@ -3,6 +3,7 @@ package repo
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/composefs-go/composefs/erofs"
 	"github.com/composefs-go/composefs/erofs/tree"
@@ -11,6 +12,26 @@ import (
 
 // ErrUnsound is the cause when an image isn't one that a repository can have.
 var ErrUnsound = errors.New("unsound image")
+
+// ReadTree returns the tree of an image whose contents CheckContents accepts.
+func ReadTree(f *os.File, image verity.Digest) (*tree.Node, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	m, err := erofs.Open(f, st.Size())
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", image.Hex(), err)
+	}
+	root, err := m.Tree()
+	if err == nil {
+		err = CheckContents(root)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", image.Hex(), err)
+	}
+	return root, nil
+}
 
 // CheckImage returns the tree of an image with a digest, or an ErrUnsound: unless the tree makes that
 // image again, byte for byte, there may be something in it that the kernel sees and that isn't in the
