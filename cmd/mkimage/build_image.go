@@ -99,13 +99,7 @@ func (o *buildOptions) store(ctx context.Context, u *ui, meta repo.Meta, signers
 	if err != nil {
 		return buildReport{}, err
 	}
-	defer func() {
-		if err == nil {
-			err = r.Close()
-		} else {
-			err = errors.Join(err, r.Discard())
-		}
-	}()
+	defer closeOrDiscard(r, &err)
 	stage, err := r.Begin()
 	if err != nil {
 		return buildReport{}, err

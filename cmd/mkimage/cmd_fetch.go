@@ -95,13 +95,7 @@ func (o *fetchOptions) fetch(ctx context.Context, u *ui, origin fetch.Origin, im
 	if err != nil {
 		return fetch.Fetched{}, err
 	}
-	defer func() {
-		if err == nil {
-			err = r.Close()
-		} else {
-			err = errors.Join(err, r.Discard())
-		}
-	}()
+	defer closeOrDiscard(r, &err)
 	if o.ref != "" {
 		if err := r.CheckRefPlace(o.ref); err != nil {
 			return fetch.Fetched{}, err

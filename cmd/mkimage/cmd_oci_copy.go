@@ -41,6 +41,9 @@ file system can do that (Btrfs, XFS). To copy several images, see mkimage repo c
 			if len(args) > 1 {
 				tag = args[1]
 			}
+			if tag == "" {
+				return usagef(cmd, "%s is no tag: say with which TAG it comes here", args[0])
+			}
 			if err := ocistore.CheckTag(tag); err != nil {
 				return usagef(cmd, "TAG: %w", err)
 			}
@@ -48,13 +51,7 @@ file system can do that (Btrfs, XFS). To copy several images, see mkimage repo c
 			if err != nil {
 				return err
 			}
-			defer func() {
-				if err == nil {
-					err = to.Close()
-				} else {
-					err = errors.Join(err, to.Discard())
-				}
-			}()
+			defer closeOrDiscard(to, &err)
 			u.progress.start("copying")
 			defer u.progress.stop()
 			stats, err := stored.Copy(cmd.Context(), to, tag, u.progress.file)

@@ -192,13 +192,7 @@ func (o *pullOptions) pull(cmd *cobra.Command, u *ui, image *oci.Image, name, ta
 	if err != nil {
 		return ocistore.Pulled{}, err
 	}
-	defer func() {
-		if err == nil {
-			err = r.Close()
-		} else {
-			err = errors.Join(err, r.Discard())
-		}
-	}()
+	defer closeOrDiscard(r, &err)
 	current := name
 	tar := o.read.layerOptions(u, func() string { return current })
 	defer u.progress.stop()

@@ -117,13 +117,7 @@ func (o *pullOptions) pullSealed(ctx context.Context, u *ui, found *release.Seal
 	if err != nil {
 		return release.Pulled{}, err
 	}
-	defer func() {
-		if err == nil {
-			err = r.Close()
-		} else {
-			err = errors.Join(err, r.Discard())
-		}
-	}()
+	defer closeOrDiscard(r, &err)
 	if err := o.checkOrder(u, r, found, keys); err != nil {
 		return release.Pulled{}, err
 	}

@@ -129,13 +129,7 @@ func (o copyOptions) run(ctx context.Context, u *ui, from *repo.Repo, fromDir, t
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err == nil {
-			err = c.to.Close()
-		} else {
-			err = errors.Join(err, c.to.Discard())
-		}
-	}()
+	defer closeOrDiscard(c.to, &err)
 	u.progress.start("copying")
 	defer u.progress.stop()
 	for _, name := range names {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/composefs-go/composefs/internal/await"
@@ -14,6 +15,16 @@ const lockPatience = time.Second
 // openRepo opens a repository.
 func openRepo(u *ui, dir string) (*repo.Repo, error) {
 	return locking(u, dir, func() (*repo.Repo, error) { return repo.Open(dir) })
+}
+
+// closeOrDiscard closes a repository that was written to. After an error, one that was made for nothing
+// goes.
+func closeOrDiscard(r *repo.Repo, err *error) {
+	if *err == nil {
+		*err = r.Close()
+		return
+	}
+	*err = errors.Join(*err, r.Discard())
 }
 
 // locking calls a function that locks a directory. Another program may hold the lock for
