@@ -125,7 +125,13 @@ func seal(t testing.TB, r *repo.Repo, d verity.Digest, size, sequence uint64, ke
 // publish pushes an image as a release.
 func publish(t testing.TB, r *repo.Repo, d verity.Digest, ref string) release.Pushed {
 	t.Helper()
-	i, _, err := release.FromImage(r, d, "linux/amd64")
+	return publishAs(t, r, d, d, ref)
+}
+
+// publishAs pushes the files of an image, with the seal of another one.
+func publishAs(t testing.TB, r *repo.Repo, files, sealed verity.Digest, ref string) release.Pushed {
+	t.Helper()
+	i, _, err := release.FromImage(r, files, "linux/amd64")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +140,7 @@ func publish(t testing.TB, r *repo.Repo, d verity.Digest, ref string) release.Pu
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := release.PushSeal(t.Context(), r, release.Composefs{Digest: d, Format: erofs.V1, Bootable: true}, pushed, to); err != nil {
+	if _, err := release.PushSeal(t.Context(), r, release.Composefs{Digest: sealed, Format: erofs.V1, Bootable: true}, pushed, to); err != nil {
 		t.Fatal(err)
 	}
 	return pushed
@@ -388,18 +394,7 @@ func TestAReleaseThatLacksFilesIsRefused(t *testing.T) {
 	r, _ := newRepo(t, sha256V1)
 	good, other := build(t, r, contents(50), 1, ours), build(t, r, contents(50, 7, 8), 1, ours)
 	ref := "oci:" + t.TempDir() + "/layout:os"
-	i, _, err := release.FromImage(r, other, "linux/amd64")
-	if err != nil {
-		t.Fatal(err)
-	}
-	to := destination(t, ref)
-	pushed, err := release.Push(t.Context(), i, to, release.PushOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := release.PushSeal(t.Context(), r, release.Composefs{Digest: good, Format: erofs.V1, Bootable: true}, pushed, to); err != nil {
-		t.Fatal(err)
-	}
+	publishAs(t, r, other, good, ref)
 	into, _ := newRepo(t, sha256V1)
 	_, done, _, err := take(t, into, open(t, ref), trusting(ours))
 	if !errors.Is(err, release.ErrIncomplete) || !strings.Contains(err.Error(), "/usr/file-007") {
@@ -479,19 +474,8 @@ func TestLayersThatMakeAnotherImageAreFoundOut(t *testing.T) {
 	r, _ := newRepo(t, sha256V1)
 	sealed, other := build(t, r, contents(49), 1, ours), build(t, r, contents(50), 1, ours)
 	for d, same := range map[verity.Digest]bool{sealed: true, other: false} {
-		i, _, err := release.FromImage(r, d, "linux/amd64")
-		if err != nil {
-			t.Fatal(err)
-		}
 		ref := "oci:" + t.TempDir() + "/layout:os"
-		to := destination(t, ref)
-		pushed, err := release.Push(t.Context(), i, to, release.PushOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := release.PushSeal(t.Context(), r, release.Composefs{Digest: sealed, Format: erofs.V1, Bootable: true}, pushed, to); err != nil {
-			t.Fatal(err)
-		}
+		publishAs(t, r, d, sealed, ref)
 		into, _ := newRepo(t, sha256V1)
 		s, _, _, err := take(t, into, open(t, ref), trusting(ours))
 		if err != nil {
